@@ -1,0 +1,147 @@
+"""The arms of a comparison: a federated strategy on a grid, or pooled training."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from flwr.app import ArrayRecord, ConfigRecord
+from flwr.serverapp import Grid
+
+import strategies
+from fedgen.config import Config
+from fedgen.errors import RunError
+from fedgen.runconfig import Arm
+from fedgen.training import Moments, Plan, Weights
+from fedgen.world import World, batch_order
+from strategies.evolution import Assignment, Genome
+from strategies.fedavg import FedAvg, StrategyError
+from strategies.outcomes import OK, ClientOutcome, RoundOutcome
+from strategies.replies import Update
+from strategies.streams import rng
+
+
+class Player(Protocol):
+    """What the round loop plays: weights in, weights and outcome out."""
+
+    def start(self, weights: Weights) -> tuple[Weights, RoundOutcome]:
+        """Do what comes before round 1."""
+
+    def step(self, server_round: int, weights: Weights) -> tuple[Weights, RoundOutcome]:
+        """Play one round."""
+
+    def state(self) -> tuple[dict[str, Any], Weights]:
+        """Return what a resumed run needs: JSON values, and arrays."""
+
+    def restore(self, state: Mapping[str, Any], arrays: Weights) -> None:
+        """Take up what ``state`` returned."""
+
+
+class Federated:
+    """A strategy and the grid that its clients are on."""
+
+    def __init__(self, strategy: FedAvg, grid: Grid) -> None:
+        self.strategy = strategy
+        self.grid = grid
+
+    def start(self, weights: Weights) -> tuple[Weights, RoundOutcome]:
+        """Initialise the strategy; a probe changes the weights and has an outcome."""
+        try:
+            arrays = self.strategy.initialise(self.grid, ArrayRecord(weights))
+        except StrategyError as error:
+            raise RunError(str(error)) from error
+        return arrays.to_numpy_ndarrays(), self.strategy.outcome
+
+    def step(self, server_round: int, weights: Weights) -> tuple[Weights, RoundOutcome]:
+        """Play one round, in the same calls as Flower's own ``Strategy.start``."""
+        try:
+            messages = self.strategy.configure_train(
+                server_round, ArrayRecord(weights), ConfigRecord(), self.grid
+            )
+            replies = self.grid.send_and_receive(messages)
+            arrays, _ = self.strategy.aggregate_train(server_round, replies)
+        except StrategyError as error:
+            raise RunError(str(error)) from error
+        if arrays is None:
+            raise RunError(f"round {server_round}: the strategy returned no weights")
+        return arrays.to_numpy_ndarrays(), self.strategy.outcome
+
+    def state(self) -> tuple[dict[str, Any], Weights]:
+        """Return the strategy's state."""
+        return self.strategy.state(), []
+
+    def restore(self, state: Mapping[str, Any], arrays: Weights) -> None:
+        """Take up the strategy's state."""
+        self.strategy.restore(state)
+
+
+class Centralised:
+    """Training on the whole training set but the held-out share; a round is an epoch.
+
+    One optimiser lives through all rounds, as in ordinary training.
+    """
+
+    def __init__(self, world: World, config: Config, seed: int) -> None:
+        self.world = world
+        self.genome = Genome(config.centralised.learning_rate, config.centralised.batch_size)
+        self.seed = seed
+        self.moments: Moments | None = None
+
+    def start(self, weights: Weights) -> tuple[Weights, RoundOutcome]:
+        """Change nothing."""
+        return weights, RoundOutcome()
+
+    def step(self, server_round: int, weights: Weights) -> tuple[Weights, RoundOutcome]:
+        """Train one epoch."""
+        samples = self.world.partition.training
+        draw = rng(self.seed, "centralised-order", server_round)
+        dropout = rng(self.seed, "centralised-dropout", server_round)
+        trained = self.world.engine.train(
+            weights,
+            Plan(
+                self.genome.learning_rate,
+                self.genome.batch_size,
+                batch_order(samples, draw, 1),
+                int(dropout.integers(2**31)),
+                self.moments,
+            ),
+            keep=True,
+        )
+        self.moments = trained.moments
+        update = Update(
+            arrays=trained.weights,
+            applied=Genome(trained.learning_rate, trained.batch_size),
+            fitness=float("nan"),
+            train_loss=trained.losses[-1],
+            num_examples=len(samples),
+            samples=len(samples),
+            epochs=1,
+            seconds=0.0,
+        )
+        pooled = ClientOutcome(None, Assignment(self.genome, "fixed"), OK, update)
+        return trained.weights, RoundOutcome((pooled,))
+
+    def state(self) -> tuple[dict[str, Any], Weights]:
+        """Return the optimiser's state."""
+        if self.moments is None:
+            return {"steps": 0}, []
+        return {"steps": self.moments.steps}, [*self.moments.first, *self.moments.second]
+
+    def restore(self, state: Mapping[str, Any], arrays: Weights) -> None:
+        """Take up the optimiser's state."""
+        half = len(arrays) // 2
+        if half:
+            self.moments = Moments(arrays[:half], arrays[half:], int(state["steps"]))
+
+
+def build_strategy(arm: Arm) -> FedAvg:
+    """Build a registered strategy from its section of the config."""
+    config = arm.config
+    section = getattr(config, arm.strategy.replace("-", "_")).model_dump()
+    strategy: FedAvg = strategies.load(arm.strategy)(
+        seed=arm.seed,
+        clients=config.partition.clients,
+        fraction=config.cohort.fraction,
+        resample=config.cohort.resample,
+        local_epochs=config.training.local_epochs,
+        **section,
+    )
+    return strategy

@@ -1,0 +1,175 @@
+"""The command line. TensorFlow and Flower are imported only when training starts."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+
+from fedgen.errors import FedgenError
+
+app = typer.Typer(
+    name="fedgen",
+    help="Federated learning with hyperparameters that evolve, compared at equal cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+INTERRUPTED = 130
+
+Rounds = Annotated[int | None, typer.Option(help="Training rounds.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Clients trained at once; 0 for one per core.", metavar="N")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+
+
+@app.command()
+def compare(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG.toml]", help="Settings; flags go before them.")
+    ] = None,
+    rounds: Rounds = None,
+    strategies: Annotated[
+        str | None, typer.Option(help="genetic-cfl, fedavg, centralised; separated by commas.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="cifar10, mnist, digits, or an .npz file.")
+    ] = None,
+    data_dir: Annotated[
+        str | None, typer.Option(help="Where to look for data first.", metavar="DIR")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="cnn, cnn-mnist, mlp, mlp-324-108, ...")] = None,
+    clients: Annotated[int | None, typer.Option(help="How many clients there are.")] = None,
+    fraction: Annotated[float | None, typer.Option(help="Share of them in a cohort.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The first seed.")] = None,
+    workers: Workers = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory.", metavar="DIR")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train all strategies from the same weights on the same clients."""
+    from fedgen import compare as comparison
+    from fedgen import store
+    from fedgen.config import build, merge, parse_setting, read_toml
+
+    flags: dict[tuple[str, str], Any] = {
+        ("run", "rounds"): rounds,
+        ("run", "strategies"): strategies,
+        ("run", "seeds"): seeds,
+        ("run", "seed"): seed,
+        ("run", "workers"): workers,
+        ("data", "dataset"): dataset,
+        ("data", "data_dir"): data_dir,
+        ("model", "name"): model,
+        ("partition", "clients"): clients,
+        ("cohort", "fraction"): fraction,
+    }
+    tree = read_toml(config) if config else {}
+    build(tree, str(config))
+    tree = merge(tree, [parse_setting(text) for text in settings or []])
+    given = [(section, key, value) for (section, key), value in flags.items() if value is not None]
+    tree = merge(tree, given)
+    checked = build(tree)
+    if out is not None:
+        store.check_free(out)
+    checked, problem = comparison.choose_dataset(checked, named="dataset" in tree.get("data", {}))
+    if problem is not None:
+        _warn(
+            f"!!! CIFAR-10 CANNOT BE HAD: {problem}",
+            "!!! GOING ON WITH DIGITS. Provide cifar10.npz or cifar-10-binary.tar.gz in --data-dir, "
+            "or name a data set with --dataset.",
+        )
+    _play(comparison.create(checked, out), as_json, quiet)
+
+
+@app.command()
+def resume(
+    path: RunPath,
+    rounds: Rounds = None,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a run that was stopped, or add rounds to one that is finished."""
+    from fedgen import compare as comparison
+
+    run, origin = comparison.open_run(path)
+    _play(comparison.extend(run, origin, rounds, workers), as_json, quiet)
+
+
+@app.command()
+def report(path: RunPath) -> None:
+    """Draw the report of a run again, from its CSV files."""
+    from fedgen import compare as comparison
+    from fedgen import report as drawing
+
+    run, _ = comparison.open_run(path)
+    print(drawing.write(run))
+
+
+def _play(run: Any, as_json: bool, quiet: bool) -> None:
+    from fedgen import compare as comparison
+    from fedgen.progress import Silent, Terminal, results
+
+    command = f"python -m fedgen resume {shlex.quote(str(run.path))}"
+    silent = as_json or quiet
+    if not silent:
+        print(f"run directory: {run.path}", flush=True)
+    try:
+        if silent:
+            summary = comparison.play(run, Silent())
+        else:
+            with Terminal(run.config.run.strategies) as terminal:
+                summary = comparison.play(run, terminal)
+    except KeyboardInterrupt:
+        _warn(f"interrupted; every finished round is kept. Go on with: {command}")
+        _leave(INTERRUPTED)
+    except FedgenError:
+        _warn(f"stopped; every finished round is kept. Go on with: {command}")
+        raise
+    if as_json:
+        print(json.dumps(summary))
+    elif not quiet:
+        results(summary)
+        print(f"report: {run.path / 'report.html'}")
+
+
+def _warn(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _leave(code: int) -> NoReturn:
+    # Threads inside compiled code would hold a normal exit up; all files are closed.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main() -> None:
+    """Run the command line; every error a user can cause is one line on stderr."""
+    try:
+        app(standalone_mode=False)
+    except click.ClickException as error:
+        _warn(f"fedgen: {error.format_message()}")
+        _leave(2)
+    except FedgenError as error:
+        _warn(f"fedgen: {' '.join(str(error).split())}")
+        _leave(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _warn("interrupted")
+        _leave(INTERRUPTED)

@@ -1,0 +1,123 @@
+"""The Flower ``ClientApp``: a thin adapter from messages to the engine.
+
+The same object answers the in-process grid and every Flower runtime.
+"""
+
+import math
+import time
+from typing import cast
+
+import numpy as np
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedgen import world
+from fedgen.runconfig import from_run_config
+from fedgen.training import Plan, Trained, Weights
+from fedgen.world import World, batch_order
+from strategies.streams import rng
+
+app = ClientApp()
+
+
+class _Client:
+    """One client as a message addresses it."""
+
+    def __init__(self, message: Message, context: Context) -> None:
+        arm = from_run_config(context.run_config)
+        self.id = int(context.node_config["partition-id"])
+        self.world: World = world.load(arm.config, arm.seed)
+        self.shard = self.world.partition.shards[self.id]
+        self.started = time.perf_counter()
+        if message.content.config_records:
+            self.config = message.content["config"]
+            self.seed = cast(int, self.config["seed"])
+            self.server_round = cast(int, self.config["server-round"])
+            self.weights: Weights = cast(ArrayRecord, message.content["arrays"]).to_numpy_ndarrays()
+
+    def train(self, learning_rate: float, batch_size: int, epochs: int) -> Trained:
+        """Train from the received weights; equal seeds visit samples in equal order."""
+        draw = rng(self.seed, "batch-order", self.server_round, self.id)
+        dropout = rng(self.seed, "dropout", self.server_round, self.id)
+        plan = Plan(
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            order=batch_order(self.shard.train, draw, epochs),
+            dropout_seed=int(dropout.integers(2**31)),
+        )
+        return self.world.engine.train(self.weights, plan)
+
+    def fitness(self, weights: Weights, validation_loss: float | None = None) -> float:
+        """Return what the strategy asked for as fitness; lower is better."""
+        kind, engine = self.config["fitness"], self.world.engine
+        if kind == "test":
+            test = np.arange(len(self.world.dataset.y_test), dtype=np.int32)
+            return engine.evaluate(weights, test, "test").loss
+        if validation_loss is None:
+            validation_loss = self.validate(weights)
+        if kind == "improvement":
+            return validation_loss - self.validate(self.weights)
+        return validation_loss
+
+    def validate(self, weights: Weights) -> float:
+        """Return the loss on the client's own held-out samples."""
+        return self.world.engine.evaluate(weights, self.shard.validation).loss
+
+    def reply(self, message: Message, trained: Trained, fitness: float, epochs: int) -> Message:
+        """Pack a result; ``epochs`` counts all that were trained for it."""
+        metrics = MetricRecord(
+            {
+                "num-examples": len(self.shard.train),
+                "learning-rate": trained.learning_rate,
+                "batch-size": trained.batch_size,
+                "fitness": fitness,
+                "train-loss": trained.losses[-1],
+                "epochs": epochs,
+                "samples": epochs * len(self.shard.train),
+                "seconds": time.perf_counter() - self.started,
+            }
+        )
+        content = RecordDict({"arrays": ArrayRecord(trained.weights), "metrics": metrics})
+        return Message(content, reply_to=message)
+
+
+@app.query()
+def query(message: Message, context: Context) -> Message:
+    """Answer who this node is and how many samples it trains on."""
+    client = _Client(message, context)
+    metrics = MetricRecord({"partition-id": client.id, "num-examples": len(client.shard.train)})
+    return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Train with the assigned hyperparameters and report what was applied."""
+    client = _Client(message, context)
+    config = client.config
+    epochs = cast(int, config["local-epochs"])
+    trained = client.train(
+        cast(float, config["learning-rate"]), cast(int, config["batch-size"]), epochs
+    )
+    return client.reply(message, trained, client.fitness(trained.weights), epochs)
+
+
+@app.train("probe")
+def probe(message: Message, context: Context) -> Message:
+    """Try every offered pair for one epoch and keep the one that validates best."""
+    client = _Client(message, context)
+    pairs = [
+        (rate, batch)
+        for rate in cast(list[float], client.config["learning-rates"])
+        for batch in cast(list[int], client.config["batch-sizes"])
+    ]
+    best: tuple[float, Trained] | None = None
+    for rate, batch in pairs:
+        trained = client.train(rate, batch, 1)
+        loss = client.validate(trained.weights)
+        loss = loss if math.isfinite(loss) else math.inf
+        if best is None or loss < best[0]:
+            best = loss, trained
+    if best is None:
+        raise ValueError("probe: expected at least one learning rate and batch size")
+    loss, trained = best
+    return client.reply(message, trained, client.fitness(trained.weights, loss), len(pairs))

@@ -1,0 +1,30 @@
+"""Errors that a user can cause, each a single line that says how to go on."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class FedgenError(Exception):
+    """The base: ``exit_code`` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class InputError(FedgenError):
+    """Something given to fedgen is wrong: a setting, a file, a data set."""
+
+    exit_code = 2
+
+
+class RunError(FedgenError):
+    """A run that started well cannot go on."""
+
+    exit_code = 3
+
+
+def unknown(what: str, received: str, known: Iterable[str]) -> InputError:
+    """Return the error for a name that does not exist, with the nearest one that does."""
+    names = list(known)
+    near = get_close_matches(received, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
+    return InputError(f"unknown {what} {received!r}: {hint}")

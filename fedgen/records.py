@@ -1,0 +1,178 @@
+"""Rows of ``rounds.csv`` and ``clients.csv``: their columns, writing and reading."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fedgen.errors import InputError
+from fedgen.runconfig import Arm
+from fedgen.training import Evaluation
+from strategies.outcomes import RoundOutcome
+
+
+@dataclass(frozen=True)
+class RoundRow:
+    """One round of one arm. Costs are this round's alone; seconds include evaluation."""
+
+    strategy: str
+    seed: int
+    round: int
+    test_accuracy: float
+    test_loss: float
+    validation_accuracy: float
+    validation_loss: float
+    train_loss: float | None
+    clients: int
+    rejected: int
+    failed: int
+    client_epochs: int
+    samples: int
+    bytes_down: int
+    bytes_up: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ClientRow:
+    """One cohort client in one round of one arm; ``None`` is an empty field."""
+
+    strategy: str
+    seed: int
+    round: int
+    client: int
+    cluster: int | None
+    learning_rate: float | None
+    batch_size: int | None
+    applied_learning_rate: float | None
+    applied_batch_size: int | None
+    fitness: float | None
+    train_loss: float | None
+    samples: int
+    origin: str | None
+    parent: int | None
+    batch_parent: int | None
+    mutation: float | None
+    status: str
+    seconds: float | None
+
+
+Row = RoundRow | ClientRow
+
+
+def columns(kind: type[Row]) -> list[str]:
+    """Return the column names of a kind of row."""
+    return [field.name for field in fields(kind)]
+
+
+def round_row(
+    arm: Arm,
+    number: int,
+    outcome: RoundOutcome,
+    validation: Evaluation,
+    test: Evaluation,
+    seconds: float,
+) -> RoundRow:
+    """Make the row of a round; without a trained client there is no training loss."""
+    return RoundRow(
+        strategy=arm.strategy,
+        seed=arm.seed,
+        round=number,
+        test_accuracy=test.accuracy,
+        test_loss=test.loss,
+        validation_accuracy=validation.accuracy,
+        validation_loss=validation.loss,
+        train_loss=outcome.train_loss if outcome.updates else None,
+        clients=len(outcome.clients),
+        rejected=outcome.rejected,
+        failed=outcome.failed,
+        client_epochs=outcome.client_epochs,
+        samples=outcome.samples,
+        bytes_down=outcome.bytes_down,
+        bytes_up=outcome.bytes_up,
+        seconds=round(seconds, 3),
+    )
+
+
+def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]:
+    """Make the rows of a round's clients, by partition id; pooled training has none."""
+    rows = []
+    for result in outcome.clients:
+        if result.client is None:
+            continue
+        assignment, update = result.assignment, result.update
+        rows.append(
+            ClientRow(
+                strategy=arm.strategy,
+                seed=arm.seed,
+                round=number,
+                client=result.client,
+                cluster=assignment.cluster if assignment else None,
+                learning_rate=assignment.genome.learning_rate if assignment else None,
+                batch_size=assignment.genome.batch_size if assignment else None,
+                applied_learning_rate=update.applied.learning_rate if update else None,
+                applied_batch_size=update.applied.batch_size if update else None,
+                fitness=update.fitness if update else None,
+                train_loss=update.train_loss if update else None,
+                samples=update.samples if update else 0,
+                origin=assignment.origin if assignment else None,
+                parent=assignment.parent if assignment else None,
+                batch_parent=assignment.batch_parent if assignment else None,
+                mutation=assignment.mutation if assignment else None,
+                status=result.status,
+                seconds=round(update.seconds, 3) if update else None,
+            )
+        )
+    return rows
+
+
+def to_csv(rows: Iterable[Row], kind: type[Row], *, header: bool) -> str:
+    """Write rows as CSV; floats are written so that they read back exactly."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = columns(kind)
+    if header:
+        writer.writerow(names)
+    for row in rows:
+        values = (getattr(row, name) for name in names)
+        writer.writerow(["" if value is None else value for value in values])
+    return text.getvalue()
+
+
+def read_csv(path: Path, kind: type[Row]) -> list[Any]:
+    """Read rows back.
+
+    Raises:
+        InputError: If the file is missing, or a row does not fit the columns.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            table = list(csv.reader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    if not table or table[0] != columns(kind):
+        raise InputError(f"{path}: expected the columns {','.join(columns(kind))}")
+    return [_parse(path, number, values, kind) for number, values in enumerate(table[1:], 2)]
+
+
+def _parse(path: Path, line: int, values: list[str], kind: type[Row]) -> Row:
+    if len(values) != len(fields(kind)):
+        raise InputError(
+            f"{path} line {line}: expected {len(fields(kind))} fields, received {len(values)}"
+        )
+    parsed: list[Any] = []
+    for field, text in zip(fields(kind), values, strict=True):
+        annotation = field.type
+        if text == "" and "None" in str(annotation):
+            parsed.append(None)
+            continue
+        convert = int if "int" in str(annotation) else float if "float" in str(annotation) else str
+        try:
+            parsed.append(convert(text))
+        except ValueError:
+            raise InputError(
+                f"{path} line {line}: {field.name} must be {convert.__name__}, received {text!r}"
+            ) from None
+    return kind(*parsed)

@@ -1,0 +1,9 @@
+"""``report.html``."""
+
+from pathlib import Path
+
+from fedgen.compare import Run
+
+
+def write(run: Run) -> Path:
+    return run.path / "report.html"

@@ -1,0 +1,430 @@
+"""The training engine: whole local trainings compiled once, several at a time.
+
+One ``tf.function`` trains any client: learning rate, batch size, epochs, order
+of samples and dropout seed are arguments, images stay in memory as they are
+stored and are gathered and scaled inside the compiled loop. Each concurrent
+client has a resident *slot* of variables; nothing is built or retraced from one
+client to the next. Operations run single-threaded (see ``fedgen.runtime``), so
+the result of a client does not depend on how many run beside it.
+"""
+
+import queue
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fedgen.datasets import Dataset
+
+Weights = list[NDArray[np.generic]]
+Split = Literal["train", "test"]
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+"""Keras' defaults of Adam."""
+
+EVALUATION_BATCH = 500
+
+
+class Stopped(RuntimeError):
+    """Training or evaluation ended early because ``Engine.stop`` was called."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """State of an optimiser between two calls of ``Engine.train``.
+
+    Attributes:
+        first: Adam's first moments, or SGD's velocities, per trainable weight.
+        second: Adam's second moments; zeros for SGD.
+        steps: Steps taken so far.
+    """
+
+    first: Weights
+    second: Weights
+    steps: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One local training.
+
+    Attributes:
+        learning_rate: Step size, greater than 0.
+        batch_size: Samples in a full batch; the last one of an epoch may be short.
+        order: Array of shape (epochs, n): per epoch, the training-set indices in
+            the order in which they are visited.
+        dropout_seed: Seed of dropout, at least 0.
+        moments: Optimiser state to go on from, ``None`` for a fresh one.
+    """
+
+    learning_rate: float
+    batch_size: int
+    order: NDArray[np.int32]
+    dropout_seed: int = 0
+    moments: Moments | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Result of one local training.
+
+    Attributes:
+        weights: All weights in the model's order.
+        losses: Mean training loss of every epoch.
+        learning_rate: The rate that the update operations received, a float32.
+        batch_size: The batch size that the loop cut the epochs into.
+        moments: Optimiser state at the end, if it was asked for.
+    """
+
+    weights: Weights
+    losses: list[float]
+    learning_rate: float
+    batch_size: int
+    moments: Moments | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss and accuracy over some samples."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Variables of one client in training."""
+
+    trainable: list[tf.Variable]
+    state: list[tf.Variable]
+    first: list[tf.Variable]
+    second: list[tf.Variable]
+
+
+class Engine:
+    """Trains and evaluates one model on one data set, ``workers`` clients at once.
+
+    Safe to call from several threads; a call beyond ``workers`` waits for a slot.
+
+    Args:
+        model: A built model that ends in logits; its own weights are not used.
+        dataset: What the indices of plans and evaluations refer to.
+        optimizer: ``"adam"`` or ``"sgd"``.
+        momentum: Momentum of SGD, in [0, 1).
+        workers: Slots, at least 1.
+    """
+
+    def __init__(
+        self,
+        model: keras.Sequential,
+        dataset: Dataset,
+        *,
+        optimizer: Literal["adam", "sgd"] = "adam",
+        momentum: float = 0.0,
+        workers: int = 1,
+    ) -> None:
+        self.workers = workers
+        self._model = model
+        self._optimizer = optimizer
+        self._momentum = momentum
+        self._scale = dataset.scale
+        self._data = {
+            "train": (tf.constant(dataset.x_train), tf.constant(dataset.y_train)),
+            "test": (tf.constant(dataset.x_test), tf.constant(dataset.y_test)),
+        }
+        # All weights travel; state that is none (the seeds of dropout) stays here.
+        position = {id(weight): index for index, weight in enumerate(model.weights)}
+        self._trainable = [position[id(weight)] for weight in model.trainable_variables]
+        self._state = [position.get(id(weight)) for weight in model.non_trainable_variables]
+        self._zeros = [tf.zeros(weight.shape) for weight in model.trainable_variables]
+        self._stop = tf.Variable(False, trainable=False)
+        slots = [self._slot() for _ in range(workers)]
+        self._slots: queue.LifoQueue[_Slot] = queue.LifoQueue()
+        for slot in slots:
+            self._slots.put(slot)
+        self._pool = ThreadPoolExecutor(workers, "evaluate")
+        self._train = tf.function(self._train_graph)
+        self._evaluate = tf.function(self._evaluate_graph)
+        self._trace(slots[0])
+
+    @property
+    def traces(self) -> int:
+        """How often the two compiled functions were traced; stays at 2."""
+        counts = (f.experimental_get_tracing_count() for f in (self._train, self._evaluate))
+        return sum(counts)
+
+    @property
+    def device(self) -> str:
+        """The device that trains, for people."""
+        gpus = tf.config.list_physical_devices("GPU")
+        if not gpus:
+            return "CPU"
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return f"GPU ({details.get('device_name', gpus[0].name)})"
+
+    def stop(self) -> None:
+        """Make every running and later call raise ``Stopped`` within a batch."""
+        self._stop.assign(True)
+
+    def train(self, weights: Sequence[NDArray[Any]], plan: Plan, *, keep: bool = False) -> Trained:
+        """Train locally from given weights.
+
+        Args:
+            weights: All weights in the model's order; not changed.
+            plan: What to train.
+            keep: Return the optimiser's state as well.
+
+        Raises:
+            Stopped: If ``stop`` was called before the end.
+        """
+        moments = plan.moments
+        start = [
+            [tf.constant(weights[index]) for index in self._trainable],
+            self._state_values(weights, plan.dropout_seed),
+            self._zeros if moments is None else [tf.constant(a) for a in moments.first],
+            self._zeros if moments is None else [tf.constant(a) for a in moments.second],
+        ]
+        steps = 0 if moments is None else moments.steps
+        slot = self._slots.get()
+        try:
+            trained, state, losses, rate, batch, stopped = self._train(
+                slot.trainable,
+                slot.state,
+                slot.first,
+                slot.second,
+                start,
+                *self._data["train"],
+                tf.constant(plan.order, tf.int32),
+                tf.constant(plan.learning_rate, tf.float32),
+                tf.constant(plan.batch_size, tf.int32),
+                tf.constant(steps, tf.int32),
+            )
+            if stopped:
+                raise Stopped
+            if keep:
+                taken = plan.order.shape[0] * -(-plan.order.shape[1] // plan.batch_size)
+                moments = Moments(
+                    [variable.numpy() for variable in slot.first],
+                    [variable.numpy() for variable in slot.second],
+                    steps + taken,
+                )
+        finally:
+            self._slots.put(slot)
+        result: Weights = [np.asarray(weight) for weight in weights]
+        for index, value in zip(self._trainable, trained, strict=True):
+            result[index] = value.numpy()
+        for place, value in zip(self._state, state, strict=True):
+            if place is not None:
+                result[place] = value.numpy()
+        return Trained(
+            weights=result,
+            losses=[float(loss) for loss in losses.numpy()],
+            learning_rate=float(rate),
+            batch_size=int(batch),
+            moments=moments if keep else None,
+        )
+
+    def evaluate(
+        self, weights: Sequence[NDArray[Any]], indices: NDArray[np.int32], split: Split = "train"
+    ) -> Evaluation:
+        """Return loss and accuracy over samples of a split, in the calling thread.
+
+        Raises:
+            Stopped: If ``stop`` was called before the end.
+        """
+        loss, correct = self._count(self._constants(weights), indices, split)
+        return Evaluation(loss / len(indices), correct / len(indices))
+
+    def evaluate_all(
+        self, weights: Sequence[NDArray[Any]], indices: NDArray[np.int32], split: Split
+    ) -> Evaluation:
+        """Do what ``evaluate`` does, on all workers, for a large set.
+
+        The set is cut into pieces of fixed size that are added in order, so the
+        result does not depend on the number of workers.
+        """
+        constants = self._constants(weights)
+        pieces = np.split(indices, range(EVALUATION_BATCH, len(indices), EVALUATION_BATCH))
+        counts = self._pool.map(lambda piece: self._count(constants, piece, split), pieces)
+        total = np.sum(list(counts), axis=0)
+        return Evaluation(float(total[0]) / len(indices), float(total[1]) / len(indices))
+
+    def _constants(self, weights: Sequence[NDArray[Any]]) -> tuple[list[Any], list[Any]]:
+        return [tf.constant(weights[i]) for i in self._trainable], self._state_values(weights, 0)
+
+    def _count(
+        self, constants: tuple[list[Any], list[Any]], indices: NDArray[np.int32], split: Split
+    ) -> tuple[float, float]:
+        loss, correct, stopped = self._evaluate(
+            *constants, *self._data[split], tf.constant(indices, tf.int32)
+        )
+        if stopped:
+            raise Stopped
+        return float(loss), float(correct)
+
+    def _state_values(self, weights: Sequence[NDArray[Any]], seed: int) -> list[Any]:
+        values = []
+        for number, (place, variable) in enumerate(
+            zip(self._state, self._model.non_trainable_variables, strict=True)
+        ):
+            # A seed generator's state is (seed, counter); layers get seeds of their own.
+            value = weights[place] if place is not None else [(seed + number) % 2**31, 0]
+            values.append(tf.constant(value, variable.dtype))
+        return values
+
+    def _slot(self) -> _Slot:
+        def variables(values: Sequence[Any]) -> list[tf.Variable]:
+            return [tf.Variable(value, trainable=False) for value in values]
+
+        state = [tf.zeros(v.shape, v.dtype) for v in self._model.non_trainable_variables]
+        return _Slot(*(variables(v) for v in (self._zeros, state, self._zeros, self._zeros)))
+
+    def _trace(self, slot: _Slot) -> None:
+        def like(variables: Sequence[tf.Variable]) -> list[tf.TensorSpec]:
+            return [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
+
+        images, labels = self._data["train"]
+        pixels = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+        targets = tf.TensorSpec([None], labels.dtype)
+        groups = (slot.trainable, slot.state, slot.first, slot.second)
+        self._train.get_concrete_function(
+            *groups,
+            [like(group) for group in groups],
+            pixels,
+            targets,
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([], tf.float32),
+            tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([], tf.int32),
+        )
+        self._evaluate.get_concrete_function(
+            like(slot.trainable), like(slot.state), pixels, targets, tf.TensorSpec([None], tf.int32)
+        )
+
+    def _batch(self, images: Any, labels: Any, indices: Any) -> tuple[Any, Any]:
+        pixels = tf.cast(tf.gather(images, indices), tf.float32) * self._scale
+        return pixels, tf.gather(labels, indices)
+
+    def _train_graph(
+        self,
+        trainable: list[tf.Variable],
+        state: list[tf.Variable],
+        first: list[tf.Variable],
+        second: list[tf.Variable],
+        start: list[list[Any]],
+        images: Any,
+        labels: Any,
+        order: Any,
+        rate: Any,
+        batch: Any,
+        steps_before: Any,
+    ) -> tuple[Any, ...]:
+        for variables, values in zip((trainable, state, first, second), start, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        epochs, samples = tf.shape(order)[0], tf.shape(order)[1]
+        per_epoch = (samples + batch - 1) // batch
+
+        def unfinished(step: Any, losses: Any) -> Any:
+            return tf.logical_and(step < epochs * per_epoch, ~self._stop.read_value())
+
+        def train_batch(step: Any, losses: Any) -> tuple[Any, Any]:
+            epoch, begin = step // per_epoch, (step % per_epoch) * batch
+            pixels, targets = self._batch(images, labels, order[epoch, begin : begin + batch])
+            weights = [variable.read_value() for variable in trainable]
+            with tf.GradientTape() as tape:
+                tape.watch(weights)
+                logits, after = self._model.stateless_call(
+                    weights, [variable.read_value() for variable in state], pixels, training=True
+                )
+                loss = tf.reduce_mean(
+                    tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+                )
+            gradients = tape.gradient(loss, weights)
+            number = tf.cast(steps_before + step + 1, tf.float32)
+            self._apply(trainable, first, second, gradients, rate, number)
+            for variable, value in zip(state, after, strict=True):
+                variable.assign(value)
+            count = tf.cast(tf.size(targets), tf.float32)
+            return step + 1, losses + tf.one_hot(epoch, epochs) * loss * count
+
+        _, losses = tf.while_loop(
+            unfinished,
+            train_batch,
+            (tf.constant(0), tf.zeros([epochs])),
+            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None])),
+            parallel_iterations=1,
+        )
+        return (
+            [variable.read_value() for variable in trainable],
+            [variable.read_value() for variable in state],
+            losses / tf.cast(samples, tf.float32),
+            rate,
+            batch,
+            self._stop.read_value(),
+        )
+
+    def _apply(
+        self,
+        trainable: list[tf.Variable],
+        first: list[tf.Variable],
+        second: list[tf.Variable],
+        gradients: list[Any],
+        rate: Any,
+        number: Any,
+    ) -> None:
+        # The fused kernels: a chain of small ops costs up to a tenth of a step.
+        power_1, power_2 = tf.pow(BETA_1, number), tf.pow(BETA_2, number)
+        for weight, m, v, gradient in zip(trainable, first, second, gradients, strict=True):
+            if self._optimizer == "adam":
+                tf.raw_ops.ResourceApplyAdam(
+                    var=weight.handle,
+                    m=m.handle,
+                    v=v.handle,
+                    beta1_power=power_1,
+                    beta2_power=power_2,
+                    lr=rate,
+                    beta1=BETA_1,
+                    beta2=BETA_2,
+                    epsilon=EPSILON,
+                    grad=gradient,
+                )
+            else:
+                tf.raw_ops.ResourceApplyKerasMomentum(
+                    var=weight.handle,
+                    accum=m.handle,
+                    lr=rate,
+                    grad=gradient,
+                    momentum=self._momentum,
+                )
+
+    def _evaluate_graph(
+        self, trainable: list[Any], state: list[Any], images: Any, labels: Any, indices: Any
+    ) -> tuple[Any, Any, Any]:
+        samples = tf.size(indices)
+
+        def unfinished(begin: Any, *_: Any) -> Any:
+            return tf.logical_and(begin < samples, ~self._stop.read_value())
+
+        def count_batch(begin: Any, loss: Any, correct: Any) -> tuple[Any, Any, Any]:
+            end = begin + EVALUATION_BATCH
+            pixels, targets = self._batch(images, labels, indices[begin:end])
+            logits, _ = self._model.stateless_call(trainable, state, pixels, training=False)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+            hits = tf.equal(tf.argmax(logits, -1, tf.int32), targets)
+            return (
+                end,
+                loss + tf.reduce_sum(tf.cast(losses, tf.float64)),
+                correct + tf.reduce_sum(tf.cast(hits, tf.float64)),
+            )
+
+        zero = tf.constant(0.0, tf.float64)
+        _, loss, correct = tf.while_loop(
+            unfinished, count_batch, (tf.constant(0), zero, zero), parallel_iterations=1
+        )
+        return loss, correct, self._stop.read_value()

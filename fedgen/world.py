@@ -1,0 +1,88 @@
+"""What one process holds for a run: data, partition, model and engine.
+
+Everything is loaded once and shared by the arms of a comparison, by the server's
+evaluation and by all clients that the process runs.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgen import datasets, models, partition, runtime
+from fedgen.config import Config, Data, Model, Training
+from fedgen.config import Partition as PartitionSettings
+from fedgen.datasets import Dataset
+from fedgen.partition import Partition
+from fedgen.training import Engine, Evaluation, Weights
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """The data, the clients' shares of it for one seed, and the engine."""
+
+    dataset: Dataset
+    partition: Partition
+    engine: Engine
+
+    def evaluate(self, weights: Weights) -> tuple[Evaluation, Evaluation]:
+        """Return the evaluations on the held-out share and on the test set."""
+        test = np.arange(len(self.dataset.y_test), dtype=np.int32)
+        return (
+            self.engine.evaluate_all(weights, self.partition.validation, "train"),
+            self.engine.evaluate_all(weights, test, "test"),
+        )
+
+
+def load(config: Config, seed: int) -> World:
+    """Return the world of a config and seed, loading only what is not there yet."""
+    dataset = datasets.load(config.data)
+    return World(
+        dataset=dataset,
+        partition=_partition(config.data, config.partition, seed),
+        engine=_engine(config.data, config.model, config.training, workers(config)),
+    )
+
+
+def workers(config: Config) -> int:
+    """Return how many clients train at once."""
+    return config.run.workers or runtime.available_cores()
+
+
+def initial_model(config: Config, seed: int) -> keras.Sequential:
+    """Build the model with the initial weights that every arm of a seed starts from."""
+    dataset = datasets.load(config.data)
+    return models.build(config.model.name, dataset.shape, dataset.classes, seed)
+
+
+def batch_order(
+    train: NDArray[np.int32], draw: np.random.Generator, epochs: int
+) -> NDArray[np.int32]:
+    """Return an array of shape (epochs, n): a fresh permutation of the samples per epoch."""
+    return np.stack([draw.permutation(train) for _ in range(epochs)])
+
+
+@lru_cache(maxsize=4)
+def _partition(data: Data, settings: PartitionSettings, seed: int) -> Partition:
+    return partition.partition(
+        len(datasets.load(data).y_train),
+        settings.clients,
+        seed,
+        validation_fraction=data.validation_fraction,
+        min_samples=settings.min_samples,
+        max_samples=settings.max_samples,
+    )
+
+
+@lru_cache(maxsize=1)
+def _engine(data: Data, model: Model, training: Training, slots: int) -> Engine:
+    dataset = datasets.load(data)
+    return Engine(
+        models.build(model.name, dataset.shape, dataset.classes, 0),
+        dataset,
+        optimizer=training.optimizer,
+        momentum=training.momentum,
+        workers=slots,
+    )

@@ -1,0 +1,24 @@
+"""Federated strategies on Flower's message API, usable in any Flower app.
+
+``REGISTRY`` names them; a strategy is imported when it is asked for. A new one
+is one file and one line here.
+"""
+
+from importlib import import_module
+
+REGISTRY = {
+    "genetic-cfl": "strategies.genetic:GeneticCFL",
+    "fedavg": "strategies.fedavg:FedAvg",
+}
+"""Strategy name to ``module:Class``."""
+
+
+def load(name: str) -> type:
+    """Return the strategy class of a registered name.
+
+    Raises:
+        KeyError: If no strategy has that name.
+    """
+    module, _, attribute = REGISTRY[name].partition(":")
+    loaded: type = getattr(import_module(module), attribute)
+    return loaded

@@ -1,0 +1,86 @@
+"""What became of a round: one outcome per cohort client, and what it cost."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import Message
+
+from strategies.evolution import Assignment
+from strategies.replies import Update
+
+OK = "ok"
+
+
+@dataclass(frozen=True)
+class ClientOutcome:
+    """One cohort client in one round: a row of ``clients.csv``.
+
+    Attributes:
+        client: Partition id; ``None`` for training on pooled data.
+        assignment: What it was told to use; for a probe, what was kept.
+        status: ``"ok"``, ``"rejected: <why>"`` for a reply that could not be
+            used, or ``"failed: <why>"`` where an error or nothing came.
+        update: The checked reply, only when the status is ok.
+    """
+
+    client: int | None
+    assignment: Assignment | None
+    status: str
+    update: Update | None = None
+
+
+@dataclass(frozen=True)
+class RoundOutcome:
+    """All cohort clients of one round, by partition id, and the bytes moved.
+
+    Work of clients whose reply was not used is not counted: nothing that such
+    a reply claims can be trusted.
+    """
+
+    clients: tuple[ClientOutcome, ...] = ()
+    bytes_down: int = 0
+    bytes_up: int = 0
+
+    @property
+    def updates(self) -> list[Update]:
+        """The usable replies, in partition order."""
+        return [outcome.update for outcome in self.clients if outcome.update is not None]
+
+    @property
+    def rejected(self) -> int:
+        """Number of replies that came and could not be used."""
+        return sum(outcome.status.startswith("rejected") for outcome in self.clients)
+
+    @property
+    def failed(self) -> int:
+        """Number of clients that answered with an error or not at all."""
+        return sum(outcome.status.startswith("failed") for outcome in self.clients)
+
+    @property
+    def client_epochs(self) -> int:
+        """Local epochs trained, a probe's included."""
+        return sum(update.epochs for update in self.updates)
+
+    @property
+    def samples(self) -> int:
+        """Samples trained, a probe's included."""
+        return sum(update.samples for update in self.updates)
+
+    @property
+    def train_loss(self) -> float:
+        """Mean over clients of the last local epoch's loss, by samples; NaN without one."""
+        updates = self.updates
+        weights = np.array([update.num_examples for update in updates], np.float64)
+        losses = np.array([update.train_loss for update in updates], np.float64)
+        return float(weights @ losses / weights.sum()) if updates else float("nan")
+
+
+def record_bytes(messages: Iterable[Message]) -> int:
+    """Return the bytes of all records in messages; one that carries an error has none."""
+    return sum(
+        record.count_bytes()
+        for message in messages
+        if message.has_content()
+        for record in message.content.values()
+    )

@@ -1,0 +1,156 @@
+"""Checks of client replies before anything in them is used.
+
+A client is outside the server's trust. Stock averaging lets NaN weights,
+absurd sample counts, arrays that broadcast, and doubled replies through; here
+each of them is a rejection with a reason, and the round goes on without it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, Message, MetricRecord
+
+from strategies.aggregation import Arrays
+from strategies.evolution import Genome
+
+
+class ReplyError(ValueError):
+    """A reply that must not be used; the text says why."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a checked reply to a training or probe message holds.
+
+    Attributes:
+        arrays: Weights after local training, in the global model's order.
+        applied: Hyperparameters that the client's optimiser really used; for a
+            probe, those that were kept.
+        fitness: What evolution minimises. May be non-finite.
+        train_loss: Mean training loss of the last local epoch. May be non-finite.
+        num_examples: Size of the client's training set.
+        samples: Samples trained for this reply.
+        epochs: Local epochs trained for this reply.
+        seconds: Time the client took.
+    """
+
+    arrays: Arrays
+    applied: Genome
+    fitness: float
+    train_loss: float
+    num_examples: int
+    samples: int
+    epochs: int
+    seconds: float
+
+
+def read_update(message: Message, reference: ArrayRecord, known_examples: int) -> Update:
+    """Check a reply against the global model and the client's own sample count.
+
+    Args:
+        message: Reply without an error.
+        reference: Arrays that were sent; keys, shapes and dtypes must match.
+        known_examples: Upper bound of ``num-examples``, from the first query.
+
+    Raises:
+        ReplyError: Naming what is missing or wrong.
+    """
+    content = message.content
+    arrays, metrics = content.get("arrays"), content.get("metrics")
+    if not isinstance(arrays, ArrayRecord) or not isinstance(metrics, MetricRecord):
+        raise ReplyError(f"expected records arrays and metrics, received {sorted(content)}")
+    num_examples = _integer(metrics, "num-examples", 1, known_examples)
+    epochs = _integer(metrics, "epochs", 1, 10_000)
+    return Update(
+        arrays=_check_arrays(arrays, reference),
+        applied=Genome(
+            _number(metrics, "learning-rate"), _integer(metrics, "batch-size", 1, 2**31)
+        ),
+        fitness=_number(metrics, "fitness"),
+        train_loss=_number(metrics, "train-loss"),
+        num_examples=num_examples,
+        samples=_integer(metrics, "samples", 1, epochs * known_examples),
+        epochs=epochs,
+        seconds=_number(metrics, "seconds"),
+    )
+
+
+def check_applied(assigned: Genome, applied: Genome) -> None:
+    """Check in float32 that a client used the hyperparameters it was given.
+
+    Raises:
+        ReplyError: If it did not.
+    """
+    if (
+        np.float32(assigned.learning_rate) != np.float32(applied.learning_rate)
+        or assigned.batch_size != applied.batch_size
+    ):
+        raise ReplyError(
+            f"applied rate {applied.learning_rate:g} and batch {applied.batch_size}, "
+            f"assigned {assigned.learning_rate:g} and {assigned.batch_size}"
+        )
+
+
+def check_probe(rates: list[float], batches: list[int], kept: Genome) -> None:
+    """Check that a kept pair is one of those a client was told to try.
+
+    Raises:
+        ReplyError: If it is not.
+    """
+    if np.float32(kept.learning_rate) not in np.float32(rates) or kept.batch_size not in batches:
+        raise ReplyError(
+            f"kept rate {kept.learning_rate:g} and batch {kept.batch_size}, "
+            f"offered {rates} and {batches}"
+        )
+
+
+def trained_samples(message: Message) -> int:
+    """Return the samples that a reply claims were trained, for progress only."""
+    metrics = message.content.get("metrics") if message.has_content() else None
+    claim = metrics.get("samples") if isinstance(metrics, MetricRecord) else None
+    return claim if isinstance(claim, int) else 0
+
+
+def _check_arrays(received: ArrayRecord, reference: ArrayRecord) -> Arrays:
+    if list(received) != list(reference):
+        raise ReplyError(f"expected {len(reference)} arrays with the model's keys")
+    return [_check_array(key, received[key], reference[key]) for key in reference]
+
+
+def _check_array(key: str, array: Array, wanted: Array) -> np.ndarray:
+    # The header is compared before the payload is read: a hostile header must
+    # not make the server allocate.
+    if tuple(array.shape) != tuple(wanted.shape) or array.dtype != wanted.dtype:
+        raise ReplyError(
+            f"array {key}: expected {wanted.dtype}{list(wanted.shape)}, "
+            f"received {array.dtype}{list(array.shape)}"
+        )
+    if len(array.data) != len(wanted.data):
+        raise ReplyError(
+            f"array {key}: expected {len(wanted.data)} bytes, received {len(array.data)}"
+        )
+    try:
+        values = array.numpy()
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        raise ReplyError(f"array {key}: unreadable ({error})") from error
+    if values.shape != tuple(wanted.shape) or str(values.dtype) != wanted.dtype:
+        raise ReplyError(f"array {key}: payload does not match its header")
+    if not np.isfinite(values).all():
+        raise ReplyError(f"array {key}: weights are not finite")
+    return values
+
+
+def _number(metrics: Mapping[str, object], key: str) -> float:
+    value = metrics.get(key)
+    if not isinstance(value, int | float):
+        raise ReplyError(f"metric {key}: expected a number, received {value!r}")
+    return float(value)
+
+
+def _integer(metrics: Mapping[str, object], key: str, low: int, high: int) -> int:
+    value = _number(metrics, key)
+    if not (math.isfinite(value) and value == int(value) and low <= value <= high):
+        raise ReplyError(f"metric {key}: expected an integer in [{low}, {high}], received {value}")
+    return int(value)
