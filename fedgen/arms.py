@@ -14,7 +14,7 @@ from fedgen.training import Moments, Plan, Weights
 from fedgen.world import World, batch_order
 from strategies.evolution import Assignment, Genome
 from strategies.fedavg import FedAvg, StrategyError
-from strategies.outcomes import OK, ClientOutcome, RoundOutcome
+from strategies.outcomes import OK, POOLED, ClientOutcome, RoundOutcome
 from strategies.replies import Update
 from strategies.streams import rng
 
@@ -116,7 +116,7 @@ class Centralised:
             epochs=1,
             seconds=0.0,
         )
-        pooled = ClientOutcome(None, Assignment(self.genome, "fixed"), OK, update)
+        pooled = ClientOutcome(POOLED, Assignment(self.genome, "fixed"), OK, update)
         return trained.weights, RoundOutcome((pooled,))
 
     def state(self) -> tuple[dict[str, Any], Weights]:

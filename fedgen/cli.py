@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import click
 import typer
 
+from fedgen import runtime
 from fedgen.errors import FedgenError
 
 app = typer.Typer(
@@ -35,7 +36,7 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")
 @app.command()
 def compare(
     config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG.toml]", help="Settings; flags go before them.")
+        Path | None, typer.Argument(metavar="[CONFIG.toml]", help="Settings; flags win.")
     ] = None,
     rounds: Rounds = None,
     strategies: Annotated[
@@ -62,6 +63,7 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Train all strategies from the same weights on the same clients."""
+    runtime.restart_with_huge_pages()
     from fedgen import compare as comparison
     from fedgen import store
     from fedgen.config import build, merge, parse_setting, read_toml
@@ -86,11 +88,11 @@ def compare(
     checked = build(tree)
     if out is not None:
         store.check_free(out)
-    checked, problem = comparison.choose_dataset(checked, named="dataset" in tree.get("data", {}))
+    checked, problem = comparison.choose_dataset(checked, "dataset" in tree.get("data", {}))
     if problem is not None:
         _warn(
             f"!!! CIFAR-10 CANNOT BE HAD: {problem}",
-            "!!! GOING ON WITH DIGITS. Provide cifar10.npz or cifar-10-binary.tar.gz in --data-dir, "
+            "!!! GOING ON WITH DIGITS. Put cifar10.npz or cifar-10-binary.tar.gz into --data-dir, "
             "or name a data set with --dataset.",
         )
     _play(comparison.create(checked, out), as_json, quiet)
@@ -105,10 +107,11 @@ def resume(
     quiet: Quiet = False,
 ) -> None:
     """Go on with a run that was stopped, or add rounds to one that is finished."""
+    runtime.restart_with_huge_pages()
     from fedgen import compare as comparison
 
-    run, origin = comparison.open_run(path)
-    _play(comparison.extend(run, origin, rounds, workers), as_json, quiet)
+    run = comparison.open_run(path)
+    _play(comparison.extend(run, rounds, workers), as_json, quiet)
 
 
 @app.command()
@@ -116,8 +119,10 @@ def report(path: RunPath) -> None:
     """Draw the report of a run again, from its CSV files."""
     from fedgen import compare as comparison
     from fedgen import report as drawing
+    from fedgen import store
 
-    run, _ = comparison.open_run(path)
+    run = comparison.open_run(path)
+    store.merge(run.path, run.arms)
     print(drawing.write(run))
 
 
@@ -126,6 +131,7 @@ def _play(run: Any, as_json: bool, quiet: bool) -> None:
     from fedgen.progress import Silent, Terminal, results
 
     command = f"python -m fedgen resume {shlex.quote(str(run.path))}"
+    runtime.import_tensorflow()
     silent = as_json or quiet
     if not silent:
         print(f"run directory: {run.path}", flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fedgen import datasets, store
-from fedgen.config import Config, Tree, build, dump, read_toml, to_toml
+from fedgen.config import Config, Tree, build, dump, merge, read_toml, to_toml
 from fedgen.datasets import Dataset
 from fedgen.errors import InputError
 from fedgen.records import RoundRow, read_csv
@@ -43,6 +43,11 @@ class Run:
 
     path: Path
     config: Config
+    provenance: Tree
+
+    def tree(self) -> Tree:
+        """Return what ``config.toml`` holds: every setting, and the provenance."""
+        return dump(self.config) | {PROVENANCE: self.provenance}
 
     @property
     def arms(self) -> list[Arm]:
@@ -87,9 +92,9 @@ def create(config: Config, out: Path | None) -> Run:
     if out is None:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         out = Path("runs") / f"{dataset.name}-{stamp}"
-    tree = dump(_absolute(config)) | {PROVENANCE: provenance(dataset)}
-    store.create(out, to_toml(tree))
-    return Run(out, config)
+    run = Run(out, _absolute(config), provenance(dataset))
+    store.create(out, to_toml(run.tree()))
+    return run
 
 
 def provenance(dataset: Dataset) -> Tree:
@@ -102,7 +107,7 @@ def provenance(dataset: Dataset) -> Tree:
     }
 
 
-def open_run(path: Path) -> tuple[Run, Tree]:
+def open_run(path: Path) -> Run:
     """Read a run directory's config and provenance.
 
     Raises:
@@ -112,39 +117,38 @@ def open_run(path: Path) -> tuple[Run, Tree]:
         raise InputError(f"{path}: not a run directory, it has no config.toml")
     tree = read_toml(path / "config.toml")
     origin = tree.pop(PROVENANCE, {})
-    return Run(path, build(tree, str(path / "config.toml"))), origin
+    return Run(path, build(tree, str(path / "config.toml")), origin)
 
 
-def extend(run: Run, origin: Tree, rounds: int | None, workers: int | None) -> Run:
+def extend(run: Run, rounds: int | None, workers: int | None) -> Run:
     """Return a run with more rounds or other workers, after checking its data set.
 
     Raises:
         InputError: If the data set is another one, or rounds would be lost.
     """
-    config = run.config
-    update: Tree = {}
-    if rounds is not None:
-        if rounds < config.run.rounds:
-            raise InputError(
-                f"--rounds {rounds}: the run was made for {config.run.rounds}; expected at least that"
-            )
-        update["rounds"] = rounds
-    if workers is not None:
-        update["workers"] = workers
-    tree = dump(config)
-    tree["run"] |= update
-    config = build(tree)
-    dataset = datasets.load(config.data)
-    if dataset.fingerprint != origin.get("fingerprint"):
+    settings = (("run", "rounds", rounds), ("run", "workers", workers))
+    given = [setting for setting in settings if setting[2] is not None]
+    config = build(merge(dump(run.config), given))
+    if config.run.rounds < run.config.run.rounds:
         raise InputError(
-            f"{run.path}: made with data of fingerprint {origin.get('fingerprint')}, "
+            f"--rounds {rounds}: the run has {run.config.run.rounds}, expected at least that"
+        )
+    dataset = datasets.load(config.data)
+    if dataset.fingerprint != run.provenance.get("fingerprint"):
+        raise InputError(
+            f"{run.path}: made with data of fingerprint {run.provenance.get('fingerprint')}, "
             f"{dataset.source} has {dataset.fingerprint}"
         )
-    if update:
-        store.write_atomically(
-            run.path / "config.toml", to_toml(dump(config) | {PROVENANCE: origin}).encode()
-        )
-    return Run(run.path, config)
+    extended = Run(run.path, config, run.provenance)
+    if given:
+        store.write_atomically(run.path / "config.toml", to_toml(extended.tree()).encode())
+    return extended
+
+
+def summarise_run(run: Run, rounds: Sequence[RoundRow], parameters: int) -> dict[str, Any]:
+    """Summarise a run's rounds."""
+    dataset = str(run.provenance.get("dataset", run.config.data.dataset))
+    return summarise(run.config, dataset, parameters, rounds)
 
 
 def play(run: Run, progress: Progress) -> dict[str, Any]:
@@ -167,8 +171,8 @@ def play(run: Run, progress: Progress) -> dict[str, Any]:
         raise
     finally:
         store.merge(run.path, run.arms)
-    name = datasets.load(run.config.data).name
-    summary = summarise(run.config, name, parameters, read_csv(run.path / "rounds.csv", RoundRow))
+    rows: list[RoundRow] = read_csv(run.path / "rounds.csv", RoundRow)
+    summary = summarise_run(run, rows, parameters)
     store.write_atomically(run.path / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
     report.write(run)
     return summary

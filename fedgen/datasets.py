@@ -109,7 +109,7 @@ def _data_dir(data: Data) -> Path | None:
         return None
     if not Path(named).is_dir():
         raise InputError(
-            f"data directory {named}: expected an existing directory (--data-dir or FEDGEN_DATA_DIR)"
+            f"data directory {named}: not an existing directory (--data-dir or FEDGEN_DATA_DIR)"
         )
     return Path(named)
 
@@ -163,8 +163,8 @@ def fetch(archive: Archive, cache: Path) -> Path:
     except (OSError, RuntimeError) as error:
         cause = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise InputError(
-            f"{archive.name} is neither in --data-dir nor could it be downloaded from {archive.url} "
-            f"({type(error).__name__}: {cause})"
+            f"{archive.name} is not in --data-dir and could not be downloaded from "
+            f"{archive.url} ({type(error).__name__}: {cause})"
         ) from error
     return Path(path)
 

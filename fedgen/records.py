@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from fedgen.errors import InputError
-from fedgen.runconfig import Arm
-from fedgen.training import Evaluation
-from strategies.outcomes import RoundOutcome
 
 
 @dataclass(frozen=True)
@@ -65,67 +62,6 @@ Row = RoundRow | ClientRow
 def columns(kind: type[Row]) -> list[str]:
     """Return the column names of a kind of row."""
     return [field.name for field in fields(kind)]
-
-
-def round_row(
-    arm: Arm,
-    number: int,
-    outcome: RoundOutcome,
-    validation: Evaluation,
-    test: Evaluation,
-    seconds: float,
-) -> RoundRow:
-    """Make the row of a round; without a trained client there is no training loss."""
-    return RoundRow(
-        strategy=arm.strategy,
-        seed=arm.seed,
-        round=number,
-        test_accuracy=test.accuracy,
-        test_loss=test.loss,
-        validation_accuracy=validation.accuracy,
-        validation_loss=validation.loss,
-        train_loss=outcome.train_loss if outcome.updates else None,
-        clients=len(outcome.clients),
-        rejected=outcome.rejected,
-        failed=outcome.failed,
-        client_epochs=outcome.client_epochs,
-        samples=outcome.samples,
-        bytes_down=outcome.bytes_down,
-        bytes_up=outcome.bytes_up,
-        seconds=round(seconds, 3),
-    )
-
-
-def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]:
-    """Make the rows of a round's clients, by partition id; pooled training has none."""
-    rows = []
-    for result in outcome.clients:
-        if result.client is None:
-            continue
-        assignment, update = result.assignment, result.update
-        rows.append(
-            ClientRow(
-                strategy=arm.strategy,
-                seed=arm.seed,
-                round=number,
-                client=result.client,
-                cluster=assignment.cluster if assignment else None,
-                learning_rate=assignment.genome.learning_rate if assignment else None,
-                batch_size=assignment.genome.batch_size if assignment else None,
-                applied_learning_rate=update.applied.learning_rate if update else None,
-                applied_batch_size=update.applied.batch_size if update else None,
-                fitness=update.fitness if update else None,
-                train_loss=update.train_loss if update else None,
-                samples=update.samples if update else 0,
-                origin=assignment.origin if assignment else None,
-                parent=assignment.parent if assignment else None,
-                batch_parent=assignment.batch_parent if assignment else None,
-                mutation=assignment.mutation if assignment else None,
-                status=result.status,
-                seconds=round(update.seconds, 3) if update else None,
-            )
-        )
-    return rows
 
 
 def to_csv(rows: Iterable[Row], kind: type[Row], *, header: bool) -> str:

@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator
 
 from fedgen.arms import Player
-from fedgen.records import RoundRow, client_rows, round_row
+from fedgen.records import ClientRow, RoundRow
 from fedgen.runconfig import Arm
 from fedgen.store import Checkpoint, Shard
-from fedgen.training import Weights
+from fedgen.training import Evaluation, Weights
 from fedgen.world import World
+from strategies.outcomes import POOLED, RoundOutcome
 
 
 def play(
@@ -53,3 +54,64 @@ def play(
             Checkpoint(number, weights, state, arrays), [row], client_rows(arm, number, outcome)
         )
         yield row
+
+
+def round_row(
+    arm: Arm,
+    number: int,
+    outcome: RoundOutcome,
+    validation: Evaluation,
+    test: Evaluation,
+    seconds: float,
+) -> RoundRow:
+    """Make the row of a round; without a trained client there is no training loss."""
+    return RoundRow(
+        strategy=arm.strategy,
+        seed=arm.seed,
+        round=number,
+        test_accuracy=test.accuracy,
+        test_loss=test.loss,
+        validation_accuracy=validation.accuracy,
+        validation_loss=validation.loss,
+        train_loss=outcome.train_loss if outcome.updates else None,
+        clients=len(outcome.clients),
+        rejected=outcome.rejected,
+        failed=outcome.failed,
+        client_epochs=outcome.client_epochs,
+        samples=outcome.samples,
+        bytes_down=outcome.bytes_down,
+        bytes_up=outcome.bytes_up,
+        seconds=round(seconds, 3),
+    )
+
+
+def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]:
+    """Make the rows of a round's clients, by partition id; pooled training has none."""
+    rows = []
+    for result in outcome.clients:
+        if result.client == POOLED:
+            continue
+        assignment, update = result.assignment, result.update
+        rows.append(
+            ClientRow(
+                strategy=arm.strategy,
+                seed=arm.seed,
+                round=number,
+                client=result.client,
+                cluster=assignment.cluster if assignment else None,
+                learning_rate=assignment.genome.learning_rate if assignment else None,
+                batch_size=assignment.genome.batch_size if assignment else None,
+                applied_learning_rate=update.applied.learning_rate if update else None,
+                applied_batch_size=update.applied.batch_size if update else None,
+                fitness=update.fitness if update else None,
+                train_loss=update.train_loss if update else None,
+                samples=update.samples if update else 0,
+                origin=assignment.origin if assignment else None,
+                parent=assignment.parent if assignment else None,
+                batch_parent=assignment.batch_parent if assignment else None,
+                mutation=assignment.mutation if assignment else None,
+                status=result.status,
+                seconds=round(update.seconds, 3) if update else None,
+            )
+        )
+    return rows

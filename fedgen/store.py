@@ -20,7 +20,7 @@ import numpy as np
 from fedgen.errors import InputError, RunError
 from fedgen.records import ClientRow, RoundRow, Row, read_csv, to_csv
 from fedgen.runconfig import Arm
-from fedgen.training import Weights
+from strategies.aggregation import Arrays
 
 FORMAT = 1
 ROWS: dict[str, type[Row]] = {"rounds.csv": RoundRow, "clients.csv": ClientRow}
@@ -38,9 +38,9 @@ class Checkpoint:
     """
 
     round: int
-    weights: Weights
+    weights: Arrays
     state: dict[str, Any]
-    arrays: Weights
+    arrays: Arrays
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -126,7 +126,8 @@ class Shard:
         named = {f"weights_{i}": array for i, array in enumerate(checkpoint.weights)}
         named |= {f"arrays_{i}": array for i, array in enumerate(checkpoint.arrays)}
         content = io.BytesIO()
-        np.savez(content, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **named)
+        named["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        np.savez(content, allow_pickle=False, **named)
         write_atomically(self._checkpoint, content.getvalue())
 
     def _append(self, name: str, rows: Sequence[Row]) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fedgen.convolution import with_fast_gradients
 from fedgen.datasets import Dataset
 
 Weights = list[NDArray[np.generic]]
@@ -129,7 +130,7 @@ class Engine:
         workers: int = 1,
     ) -> None:
         self.workers = workers
-        self._model = model
+        self._model = model = with_fast_gradients(model)
         self._optimizer = optimizer
         self._momentum = momentum
         self._scale = dataset.scale

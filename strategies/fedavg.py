@@ -212,7 +212,11 @@ class FedAvg(Strategy):
             StrategyError: If a client of the cohort is not online.
         """
         self._connect(grid, set(settings))
-        common = {"seed": self.seed, "server-round": server_round, "fitness": self.fitness}
+        common: dict[str, Any] = {
+            "seed": self.seed,
+            "server-round": server_round,
+            "fitness": self.fitness,
+        }
         order = sorted(settings, key=lambda client: (-self._peers[client].num_examples, client))
         self._reference = arrays
         self._sent = {
@@ -264,8 +268,8 @@ class FedAvg(Strategy):
         if 2 * len(updates) < len(outcome.clients) or not updates:
             reasons = sorted({o.status for o in outcome.clients if o.status != OK})
             raise StrategyError(
-                f"round {server_round}: {len(updates)} of {len(outcome.clients)} replies are usable, "
-                f"at least half are needed. Reasons: {'; '.join(reasons[:3])}"
+                f"round {server_round}: {len(updates)} of {len(outcome.clients)} replies are "
+                f"usable, at least half are needed. Reasons: {'; '.join(reasons[:3])}"
             )
         uniform = self.weighting == "uniform"
         weights = [1.0 if uniform else float(update.num_examples) for update in updates]

@@ -164,16 +164,15 @@ class GeneticCFL(FedAvg):
 
         judged = self.judge(grid.send_and_receive(messages), dict.fromkeys(cohort), check)
         # A client reports its rate in float32; what it kept is the grid's own number.
-        kept = {
-            o.client: Genome(
-                min(
-                    grids[o.client][0], key=lambda rate: abs(rate - o.update.applied.learning_rate)
-                ),
-                o.update.applied.batch_size,
-            )
-            for o in judged.clients
-            if o.update is not None
-        }
+        kept: dict[int, Genome] = {}
+        for outcome in judged.clients:
+            if outcome.update is not None:
+                rate, batch = (
+                    outcome.update.applied.learning_rate,
+                    outcome.update.applied.batch_size,
+                )
+                nominal = min(grids[outcome.client][0], key=lambda offered: abs(offered - rate))
+                kept[outcome.client] = Genome(nominal, batch)
         rows = [
             replace(o, assignment=Assignment(kept[o.client], "probe")) if o.client in kept else o
             for o in judged.clients

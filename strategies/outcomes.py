@@ -11,20 +11,23 @@ from strategies.replies import Update
 
 OK = "ok"
 
+POOLED = -1
+"""Stands for the partition id where one trainer holds all clients' data."""
+
 
 @dataclass(frozen=True)
 class ClientOutcome:
     """One cohort client in one round: a row of ``clients.csv``.
 
     Attributes:
-        client: Partition id; ``None`` for training on pooled data.
+        client: Partition id, or ``POOLED``.
         assignment: What it was told to use; for a probe, what was kept.
         status: ``"ok"``, ``"rejected: <why>"`` for a reply that could not be
             used, or ``"failed: <why>"`` where an error or nothing came.
         update: The checked reply, only when the status is ok.
     """
 
-    client: int | None
+    client: int
     assignment: Assignment | None
     status: str
     update: Update | None = None

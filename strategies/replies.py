@@ -99,7 +99,10 @@ def check_probe(rates: list[float], batches: list[int], kept: Genome) -> None:
     Raises:
         ReplyError: If it is not.
     """
-    if np.float32(kept.learning_rate) not in np.float32(rates) or kept.batch_size not in batches:
+    if (
+        np.float32(kept.learning_rate) not in np.array(rates, np.float32)
+        or kept.batch_size not in batches
+    ):
         raise ReplyError(
             f"kept rate {kept.learning_rate:g} and batch {kept.batch_size}, "
             f"offered {rates} and {batches}"

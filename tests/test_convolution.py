@@ -1,0 +1,51 @@
+"""The fast convolution against Keras' own."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fedgen import models
+from fedgen.convolution import with_fast_gradients
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("cnn", (8, 8, 1)), ("cnn", (32, 32, 3)), ("cnn-mnist", (28, 28, 1))]
+)
+def test_gradients_match_keras(name: str, shape: tuple[int, int, int]) -> None:
+    model = models.build(name, shape, 10, 0)
+    fast = with_fast_gradients(model)
+    fast.set_weights(model.get_weights())
+    assert type(fast.layers[0]) is not type(model.layers[0])
+    images = tf.constant(np.random.default_rng(0).random((6, *shape), np.float32))
+
+    def gradients(of: keras.Sequential) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            logits = of(images)
+            loss = tf.reduce_sum(tf.sin(logits * 20))
+        *weights, inputs = tape.gradient(loss, [*of.trainable_variables, images])
+        return logits, weights, inputs
+
+    (logits, weights, inputs), (fast_logits, fast_weights, fast_inputs) = map(
+        gradients, (model, fast)
+    )
+    assert np.array_equal(logits, fast_logits)
+    for wanted, received in zip([*weights, inputs], [*fast_weights, fast_inputs], strict=True):
+        scale = float(np.abs(wanted).max())
+        np.testing.assert_allclose(received, wanted, atol=1e-5 * scale)
+        assert scale > 0
+
+
+def test_layers_it_does_not_know_are_left_alone() -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 2)),
+            layers.Conv2D(4, 3, strides=2),
+            layers.Conv2D(4, 1, groups=2),
+            layers.Conv2D(4, 2, activation="tanh"),
+        ]
+    )
+    fast = with_fast_gradients(model)
+    assert [type(layer) for layer in fast.layers] == [layers.Conv2D] * 3

@@ -1,0 +1,68 @@
+"""The model zoo: sizes from the documents, seeds, logits, saving."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from fedgen import models
+from fedgen.config import MODELS
+from fedgen.errors import InputError
+
+CIFAR, MNIST, DIGITS = (32, 32, 3), (28, 28, 1), (8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "parameters"),
+    [
+        ("cnn", CIFAR, 550_570),
+        ("cnn-mnist", MNIST, 693_962),
+        ("mlp", MNIST, 784 * 128 + 128 + 1290),
+        ("mlp-324-108", MNIST, 784 * 324 + 324 + 324 * 108 + 108 + 1090),
+        ("mlp-324-108-bn", MNIST, 784 * 324 + 324 + 324 * 108 + 108 + 1090 + 4 * (324 + 108)),
+    ],
+)
+def test_parameters(name: str, shape: tuple[int, int, int], parameters: int) -> None:
+    assert models.build(name, shape, 10, 0).count_params() == parameters
+
+
+@pytest.mark.parametrize("shape", [DIGITS, MNIST, CIFAR])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_builds_and_ends_in_logits(name: str, shape: tuple[int, int, int]) -> None:
+    model = models.build(name, shape, 7, 0)
+    assert model.output_shape == (None, 7)
+    assert model.layers[-1].activation is keras.activations.linear
+
+
+def test_weights_are_a_function_of_the_seed() -> None:
+    one, again, other = (models.get_weights(models.build("cnn", DIGITS, 10, s)) for s in (3, 3, 4))
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(one, again, strict=True))
+    assert any(a.tobytes() != b.tobytes() for a, b in zip(one, other, strict=True))
+    assert not np.array_equal(one[2], one[2].transpose(0, 1, 3, 2))
+
+
+def test_study_stack_has_its_own_initialisers_and_layer_order() -> None:
+    model = models.build("mlp-324-108-bn-dropout", MNIST, 10, 0)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    block = ["Dense", "BatchNormalization", "Dropout"]
+    assert kinds == ["Flatten", *block, *block, "Dense"]
+    assert np.std(model.layers[1].kernel) == pytest.approx(0.039, rel=0.02)
+    assert np.std(model.layers[4].kernel) == pytest.approx(0.55, rel=0.02)
+    plain = models.build("mlp-324-108", MNIST, 10, 0)
+    assert np.std(plain.layers[1].kernel) == pytest.approx(0.062, rel=0.02)
+
+
+def test_saved_model_opens_in_keras_and_predicts_probabilities(tmp_path: Path) -> None:
+    model = models.build("cnn", DIGITS, 10, 0)
+    models.with_softmax(model).save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    images = np.random.default_rng(0).random((3, *DIGITS), np.float32)
+    wanted = keras.ops.softmax(model(images))
+    np.testing.assert_allclose(loaded(images), wanted, atol=1e-6)
+    np.testing.assert_allclose(np.sum(loaded(images), -1), 1, atol=1e-5)
+
+
+def test_a_model_that_does_not_fit_the_images_is_an_input_error() -> None:
+    with pytest.raises(InputError, match=r"cnn.*\(4, 4, 1\)"):
+        models.build("cnn", (4, 4, 1), 10, 0)
