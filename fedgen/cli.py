@@ -111,6 +111,12 @@ def resume(
     from fedgen import compare as comparison
 
     run = comparison.open_run(path)
+    if (
+        not (as_json or quiet)
+        and comparison.is_finished(run)
+        and (rounds or 0) <= run.config.run.rounds
+    ):
+        print(f"{path}: already finished; --rounds adds rounds. Its last files are written anew.")
     _play(comparison.extend(run, rounds, workers), as_json, quiet)
 
 
@@ -170,6 +176,9 @@ def main() -> None:
     """Run the command line; every error a user can cause is one line on stderr."""
     try:
         app(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        _warn(error.format_message())
+        _leave(2)
     except click.ClickException as error:
         _warn(f"fedgen: {error.format_message()}")
         _leave(2)

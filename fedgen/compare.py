@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from fedgen import datasets, store
 from fedgen.config import Config, Tree, build, dump, merge, read_toml, to_toml
 from fedgen.datasets import Dataset
-from fedgen.errors import InputError
+from fedgen.errors import InputError, Unavailable
 from fedgen.records import RoundRow, read_csv
 from fedgen.runconfig import Arm, to_run_config
 from fedgen.summary import summarise
@@ -64,15 +64,17 @@ def choose_dataset(config: Config, named: bool) -> tuple[Config, str | None]:
     """Load the data set; fall back on digits when nobody named one.
 
     Returns:
-        The config that names the data set in use, and what went wrong, if it is
-        not the one asked for.
+        The config with absolute paths that names the data set in use, and what
+        went wrong, if it is not the one asked for.
 
     Raises:
-        InputError: If a data set that somebody named cannot be had.
+        InputError: If a data set that somebody named cannot be had, or one that
+            is there is damaged.
     """
+    config = _absolute(config)
     try:
         datasets.load(config.data)
-    except InputError as error:
+    except Unavailable as error:
         if named:
             raise
         data = config.data.model_copy(update={"dataset": FALLBACK})
@@ -92,7 +94,7 @@ def create(config: Config, out: Path | None) -> Run:
     if out is None:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         out = Path("runs") / f"{dataset.name}-{stamp}"
-    run = Run(out, _absolute(config), provenance(dataset))
+    run = Run(out, config, provenance(dataset))
     store.create(out, to_toml(run.tree()))
     return run
 
@@ -118,6 +120,12 @@ def open_run(path: Path) -> Run:
     tree = read_toml(path / "config.toml")
     origin = tree.pop(PROVENANCE, {})
     return Run(path, build(tree, str(path / "config.toml")), origin)
+
+
+def is_finished(run: Run) -> bool:
+    """Whether every arm has played its last round."""
+    shards = [store.Shard(run.path, arm) for arm in run.arms]
+    return all(shard.finished_round() >= run.config.run.rounds for shard in shards)
 
 
 def extend(run: Run, rounds: int | None, workers: int | None) -> Run:

@@ -30,7 +30,7 @@ MODELS = (
 DATASETS = ("cifar10", "mnist", "digits")
 """Names that ``data.dataset`` takes, beside the path of an ``.npz`` file."""
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -74,7 +74,7 @@ class Partition(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> "Partition":
-        if self.min_samples and self.max_samples and self.min_samples >= self.max_samples:
+        if self.max_samples and max(self.min_samples, 1) >= self.max_samples:
             raise ValueError(
                 f"min_samples must be less than max_samples, "
                 f"received {self.min_samples} and {self.max_samples}"
@@ -188,7 +188,6 @@ class Config(Section):
         frozen=True,
         extra="forbid",
         strict=True,
-        populate_by_name=True,
     )
 
     data: Data = Data()

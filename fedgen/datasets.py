@@ -7,6 +7,7 @@ import hashlib
 import os
 import tarfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +17,14 @@ import pooch
 from numpy.typing import NDArray
 
 from fedgen.config import Data
-from fedgen.errors import InputError
+from fedgen.errors import InputError, Unavailable
 
 CIFAR10_RECORD = 1 + 3 * 32 * 32
 CIFAR10_TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 CIFAR10_TEST = ("test_batch.bin",)
+DAMAGE = (OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What ``np.load`` raises for files that are not what they should be."""
+
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -147,7 +151,7 @@ def fetch(archive: Archive, cache: Path) -> Path:
     """Download an archive into a cache, or find it there, and check its hash.
 
     Raises:
-        InputError: If it cannot be downloaded, stored, or has the wrong hash.
+        Unavailable: If it cannot be downloaded, stored, or has the wrong hash.
     """
     pooch.get_logger().setLevel("WARNING")
     try:
@@ -159,10 +163,10 @@ def fetch(archive: Archive, cache: Path) -> Path:
             downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
         )
     except ValueError as error:
-        raise InputError(f"{archive.url}: wrong hash, expected sha256 {archive.sha256}") from error
+        raise Unavailable(f"{archive.url}: wrong hash, expected sha256 {archive.sha256}") from error
     except (OSError, RuntimeError) as error:
         cause = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise InputError(
+        raise Unavailable(
             f"{archive.name} is not in --data-dir and could not be downloaded from "
             f"{archive.url} ({type(error).__name__}: {cause})"
         ) from error
@@ -220,8 +224,6 @@ def read_npz(path: Path, name: str) -> Dataset:
         InputError: If the file or an array in it is missing, unreadable or of
             the wrong kind; object arrays are refused.
     """
-    if not path.exists():
-        raise InputError(f"data file {path}: does not exist")
     try:
         with np.load(path, allow_pickle=False) as bundle:
             missing = [key for key in NPZ_KEYS if key not in bundle.files]
@@ -231,7 +233,9 @@ def read_npz(path: Path, name: str) -> Dataset:
                     f"missing {', '.join(missing)}"
                 )
             arrays = [bundle[key] for key in NPZ_KEYS]
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            if not all(isinstance(array, np.ndarray) for array in arrays):
+                raise ValueError("a member is no array")
+    except DAMAGE as error:
         raise InputError(
             f"data file {path}: not a readable .npz of plain arrays ({error})"
         ) from error

@@ -16,6 +16,10 @@ class InputError(FedgenError):
     exit_code = 2
 
 
+class Unavailable(InputError):
+    """A published data set is neither on this machine nor to be downloaded."""
+
+
 class RunError(FedgenError):
     """A run that started well cannot go on."""
 

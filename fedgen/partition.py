@@ -57,7 +57,8 @@ class Partition:
 def slice_lengths(samples: int, shortest: int, longest: int) -> tuple[int, int]:
     """Fill in the bounds of a slice's length: [2 %, 8 %), or [10 %, 40 %) of small sets."""
     low, high = (0.02, 0.08) if samples >= SMALL else (0.10, 0.40)
-    shortest = shortest or max(1, int(low * samples))
+    if not shortest:
+        shortest = max(1, min(int(low * samples), longest - 1 if longest else samples))
     return shortest, longest or max(shortest + 1, int(high * samples))
 
 

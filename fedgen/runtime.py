@@ -8,6 +8,8 @@ import os
 import sys
 import tempfile
 
+from fedgen.errors import RunError
+
 # One client is one thread: its arithmetic then does not depend on how many
 # clients run beside it, and small convolutions scale better over clients than
 # inside one. oneDNN is on by default only on newer chips. These decide the
@@ -33,12 +35,31 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_too_late = False
+
+
 def configure() -> None:
     """Set the environment that TensorFlow, Keras and Flower read when imported."""
+    global _too_late
+    ours = all(os.environ.get(name) == value for name, value in _NUMERICS.items())
+    _too_late = "tensorflow" in sys.modules and not ours
     os.environ.update(_NUMERICS)
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(available_cores()))
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def require() -> None:
+    """Refuse to compute with a TensorFlow that was imported with other settings.
+
+    Raises:
+        RunError: If it was; its results would differ in the last bits.
+    """
+    if _too_late:
+        settings = " ".join(f"{name}={value}" for name, value in _NUMERICS.items())
+        raise RunError(
+            f"TensorFlow was imported before fedgen: import fedgen first, or set {settings}"
+        )
 
 
 def restart_with_huge_pages() -> None:

@@ -9,7 +9,6 @@ the shard is opened again.
 import io
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fedgen.datasets import DAMAGE
 from fedgen.errors import InputError, RunError
 from fedgen.records import ClientRow, RoundRow, Row, read_csv, to_csv
 from fedgen.runconfig import Arm
@@ -93,9 +93,12 @@ class Shard:
                 weights = [bundle[f"weights_{i}"] for i in range(meta["weights"])]
                 arrays = [bundle[f"arrays_{i}"] for i in range(meta["arrays"])]
             for name, length in meta["rows"].items():
+                found = (self.folder / name).stat().st_size
+                if found < length:
+                    raise ValueError(f"{name} has {found} bytes, expected {length}")
                 os.truncate(self.folder / name, length)
             return Checkpoint(meta["round"], weights, meta["state"], arrays)
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (*DAMAGE, KeyError) as error:
             raise InputError(f"checkpoint {self._checkpoint}: damaged ({error})") from error
 
     def finished_round(self) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fedgen import runtime
 from fedgen.convolution import with_fast_gradients
 from fedgen.datasets import Dataset
 
@@ -129,6 +130,7 @@ class Engine:
         momentum: float = 0.0,
         workers: int = 1,
     ) -> None:
+        runtime.require()
         self.workers = workers
         self._model = model = with_fast_gradients(model)
         self._optimizer = optimizer
@@ -354,7 +356,8 @@ class Engine:
             count = tf.cast(tf.size(targets), tf.float32)
             return step + 1, losses + tf.one_hot(epoch, epochs) * loss * count
 
-        _, losses = tf.while_loop(
+        # The flag itself might be read before the loop ends; the step tells for sure.
+        last, losses = tf.while_loop(
             unfinished,
             train_batch,
             (tf.constant(0), tf.zeros([epochs])),
@@ -367,7 +370,7 @@ class Engine:
             losses / tf.cast(samples, tf.float32),
             rate,
             batch,
-            self._stop.read_value(),
+            last < epochs * per_epoch,
         )
 
     def _apply(
@@ -425,7 +428,7 @@ class Engine:
             )
 
         zero = tf.constant(0.0, tf.float64)
-        _, loss, correct = tf.while_loop(
+        last, loss, correct = tf.while_loop(
             unfinished, count_batch, (tf.constant(0), zero, zero), parallel_iterations=1
         )
-        return loss, correct, self._stop.read_value()
+        return loss, correct, last < samples

@@ -11,8 +11,9 @@ Arrays = list[NDArray[np.generic]]
 def weighted_mean(updates: Sequence[Arrays], weights: Sequence[float]) -> Arrays:
     """Average arrays over clients (FedAvg, McMahan et al., 2017, arXiv 1602.05629).
 
-    Sums run in float64 in the order given, so a caller who fixes the order
-    fixes the bytes; the result is cast back to the dtype of the first update.
+    Products and sums are float64 in the order given, so a caller who fixes the
+    order fixes the bytes; the result is cast back to the dtype of the first
+    update, integers to the nearest one.
 
     Args:
         updates: One list of equally shaped arrays per client, at least one.
@@ -32,7 +33,9 @@ def weighted_mean(updates: Sequence[Arrays], weights: Sequence[float]) -> Arrays
         mean = np.zeros(layer[0].shape, np.float64)
         term = np.empty_like(mean)
         for array, weight in zip(layer, weights, strict=True):
-            np.multiply(array, weight / total, out=term, casting="unsafe")
+            # A Python float would leave the product in float32.
+            np.multiply(array, np.float64(weight / total), out=term)
             mean += term
-        means.append(mean.astype(layer[0].dtype))
+        kind = layer[0].dtype
+        means.append((np.rint(mean) if kind.kind in "iu" else mean).astype(kind))
     return means

@@ -118,7 +118,12 @@ def evolve(
 
     Returns:
         An assignment for every member, its cluster still unset.
+
+    Raises:
+        ValueError: If ``elites`` is negative.
     """
+    if elites < 0:
+        raise ValueError(f"elites must be at least 0. Received: {elites}")
     members = sorted(genomes)
     ranked = rank(members, losses)
     best = ranked[:elites]

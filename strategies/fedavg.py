@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -273,7 +281,8 @@ class FedAvg(Strategy):
             )
         uniform = self.weighting == "uniform"
         weights = [1.0 if uniform else float(update.num_examples) for update in updates]
-        return ArrayRecord(weighted_mean([update.arrays for update in updates], weights))
+        means = weighted_mean([update.arrays for update in updates], weights)
+        return ArrayRecord(dict(zip(self._reference, map(Array, means), strict=True)))
 
     def _check_assigned(self, client: int, update: Update) -> None:
         check_applied(self._assigned[client].genome, update.applied)
@@ -287,7 +296,7 @@ class FedAvg(Strategy):
             return f"rejected: {len(replies)} replies, expected one", None
         (reply,) = replies
         if reply.has_error():
-            lines = (reply.error.reason or "no reason given").strip().splitlines()
+            lines = (reply.error.reason or "").strip().splitlines() or ["no reason given"]
             return f"failed: {lines[-1]}", None
         try:
             update = read_update(reply, self._reference, self._peers[client].num_examples)
@@ -297,14 +306,10 @@ class FedAvg(Strategy):
         return OK, update
 
     def _sender(self, reply: Message) -> int | None:
-        # The error of a killed node comes from the SuperLink, so the message
-        # that was answered is asked first.
+        # By the message that was answered: the error of a killed node comes from
+        # the SuperLink, and a late reply to another round's message is nobody's.
         for client, message in self._sent.items():
-            answered = reply.metadata.reply_to_message_id
-            if answered and answered == message.metadata.message_id:
-                return client
-        for client, message in self._sent.items():
-            if reply.metadata.src_node_id == message.metadata.dst_node_id:
+            if reply.metadata.reply_to_message_id == message.metadata.message_id:
                 return client
         return None
 
@@ -317,7 +322,7 @@ class FedAvg(Strategy):
             self._peers = {c: p for c, p in self._peers.items() if p.node_id in online}
             fresh = sorted(online - self._asked)
             if fresh:
-                self._query(grid, fresh, max(1.0, deadline - time.monotonic()))
+                self._query(grid, fresh, max(0.1, deadline - time.monotonic()))
             missing = needed - set(self._peers)
             if not missing:
                 return
@@ -330,14 +335,14 @@ class FedAvg(Strategy):
 
     def _query(self, grid: Grid, nodes: list[int], timeout: float) -> None:
         messages = [Message(RecordDict(), node, MessageType.QUERY) for node in nodes]
-        for reply in grid.send_and_receive(messages, timeout=timeout):
-            node = reply.metadata.src_node_id
-            self._asked.add(node)
-            if reply.has_error():
-                continue
-            metrics = reply.content.get("metrics")
+        replies = list(grid.send_and_receive(messages, timeout=timeout))
+        # By node, so that of two nodes that claim one partition always the same is used.
+        for reply in sorted(replies, key=lambda reply: reply.metadata.src_node_id):
+            metrics = reply.content.get("metrics") if reply.has_content() else None
             if not isinstance(metrics, MetricRecord):
                 continue
+            node = reply.metadata.src_node_id
+            self._asked.add(node)
             partition, examples = metrics.get("partition-id"), metrics.get("num-examples")
             if (
                 isinstance(partition, int)

@@ -7,11 +7,11 @@ its optimiser used, and a reply that disagrees is rejected), clients train in
 parallel from the global weights, and fitness does not look at the test set.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-import numpy as np
 from flwr.app import ArrayRecord, MessageType
 from flwr.serverapp import Grid
 
@@ -99,7 +99,7 @@ class GeneticCFL(FedAvg):
             current = self.population[client]
             clusters.setdefault(current.cluster, {})[client] = current.genome
         for label, members in clusters.items():
-            if any(np.isfinite(self.losses.get(client, np.nan)) for client in members):
+            if any(client in self.losses for client in members):
                 generation = evolve(
                     members,
                     self.losses,
@@ -109,8 +109,10 @@ class GeneticCFL(FedAvg):
                     mutation=self.mutation,
                     deal=self.deal,
                 )
-                for client, assignment in generation.items():
-                    self.population[client] = replace(assignment, cluster=label)
+            else:
+                generation = {client: self._unchanged(client) for client in members}
+            for client, assignment in generation.items():
+                self.population[client] = replace(assignment, cluster=label)
         for client in cohort:
             if client not in self.population:
                 newcomer = self._random(client)
@@ -120,10 +122,10 @@ class GeneticCFL(FedAvg):
         return {client: self.population[client] for client in cohort}
 
     def learn(self, outcome: RoundOutcome) -> None:
-        """Keep the fitness of every client that answered; forget that of one that did not."""
+        """Keep every finite fitness; a client without one in this round has none at all."""
         for client in outcome.clients:
             self.losses.pop(client.client, None)
-            if client.update is not None:
+            if client.update is not None and math.isfinite(client.update.fitness):
                 self.losses[client.client] = client.update.fitness
 
     def state(self) -> dict[str, Any]:
@@ -145,6 +147,12 @@ class GeneticCFL(FedAvg):
 
     def _random(self, client: int) -> Assignment:
         return Assignment(random_genome(rng(self.seed, "genome", 0, client)), "random")
+
+    def _unchanged(self, client: int) -> Assignment:
+        current = self.population[client]
+        if current.origin in ("random", "probe"):
+            return current
+        return Assignment(current.genome, "elite", client, client, 1.0)
 
     def _cluster(self) -> None:
         labels = cluster(self.genomes, self.eps, self.min_samples)

@@ -71,7 +71,7 @@ def test_features_by_hand(genome: Genome, expected: tuple[float, float]) -> None
     assert features(genome) == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(POINTS, st.sampled_from(EPS), st.integers(1, 4))
 def test_core_points_and_noise_are_those_of_the_reference(
     rows: list[tuple[int, int]], eps: float, min_samples: int
@@ -84,7 +84,7 @@ def test_core_points_and_noise_are_those_of_the_reference(
     assert set(np.flatnonzero(labels == NOISE).tolist()) == noise
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(POINTS, st.sampled_from(EPS), st.integers(1, 4))
 def test_border_points_lie_near_a_core_point_of_their_cluster(
     rows: list[tuple[int, int]], eps: float, min_samples: int
@@ -95,7 +95,7 @@ def test_border_points_lie_near_a_core_point_of_their_cluster(
         assert any(labels[j] == labels[i] and len(near[j]) >= min_samples for j in near[i])
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(POINTS, st.sampled_from(EPS), st.randoms(use_true_random=False))
 def test_order_of_points_only_renames_clusters(
     rows: list[tuple[int, int]], eps: float, shuffle: random.Random
@@ -109,7 +109,7 @@ def test_order_of_points_only_renames_clusters(
     assert moved == partition(dbscan(points, eps, 2))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(POINTS, st.sampled_from(EPS), st.integers(1, 4))
 def test_clusters_are_large_enough_and_noise_is_sparse(
     rows: list[tuple[int, int]], eps: float, min_samples: int
@@ -160,6 +160,11 @@ def test_newcomer_beyond_eps_is_noise() -> None:
 def test_newcomer_does_not_join_a_noise_point() -> None:
     labels = cluster(GENOMES, 0.15, 2)
     assert place(GENOMES[9], GENOMES, labels, 0.15) == NOISE
+
+
+def test_nearer_noise_point_does_not_hide_a_cluster() -> None:
+    genomes = {1: Genome(1e-4, 32), 2: Genome(1e-4, 36)}
+    assert place(Genome(1e-4, 32), genomes, {1: NOISE, 2: 4}, 0.15) == 4
 
 
 def test_newcomer_exactly_at_eps_joins() -> None:

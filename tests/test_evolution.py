@@ -127,7 +127,7 @@ def test_seed_round_and_client_each_change_the_draws() -> None:
     assert len({(a.parent, a.mutation, a.batch_parent) for a in base.values()}) > 1
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     CLUSTERS,
     st.lists(ANY_LOSS, min_size=12, max_size=12),
@@ -217,7 +217,7 @@ def test_probe_grid_repeats_nothing_and_offers_everything() -> None:
     assert {batch for _, batches in grids for batch in batches} == set(PROBE_BATCHES)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(PROBE_RATES), st.sampled_from(PROBE_BATCHES), st.integers(0, 10_000))
 def test_jitter_stays_within_half_a_step(rate: float, batch: int, client: int) -> None:
     moved = jitter(Genome(rate, batch), rng(0, "probe-jitter", 0, client))

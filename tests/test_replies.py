@@ -164,13 +164,13 @@ def test_truncated_or_padded_payload_is_rejected(change: int) -> None:
     arrays = record(model())
     data = (honest.data + b"\0")[: len(honest.data) + change]
     arrays["kernel"] = Array("float32", (64, 4), honest.stype, data)
-    reject(reply(arrays), f"array kernel: expected {len(honest.data)} bytes")
+    reject(reply(arrays), f"array kernel: payload is not {len(honest.data)} bytes")
 
 
 def test_unknown_serialisation_is_rejected() -> None:
     arrays = record(model())
     arrays["kernel"] = Array("float32", (64, 4), "pickle", arrays["kernel"].data)
-    reject(reply(arrays), "array kernel: unreadable")
+    reject(reply(arrays), "array kernel: payload")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_unknown_serialisation_is_rejected() -> None:
     ids=["shape", "dtype", "both"],
 )
 def test_header_that_lies_about_its_payload_is_rejected(value: np.ndarray) -> None:
-    reject(with_payload(Array(value).data), "array kernel: payload does not match its header")
+    reject(with_payload(Array(value).data), "array kernel: payload")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_header_that_lies_about_its_payload_is_rejected(value: np.ndarray) -> No
     ids=["zeros", "pickle", "version", "list", "object", "negative", "long"],
 )
 def test_unreadable_payload_is_rejected(payload: bytes) -> None:
-    reject(with_payload(payload), "array kernel: unreadable")
+    reject(with_payload(payload), "array kernel: payload")
 
 
 def zipped() -> bytes:
@@ -205,14 +205,13 @@ def zipped() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.xfail(strict=True, reason="another exception than ReplyError ends the whole run")
 @pytest.mark.parametrize(
     "payload",
     [
         b"PK\x03\x04",
         zipped(),
         npy("{'descr': '<f4', 'fortran_order': False, 'shape': (100000000000000,)}\n"),
-        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (%d,)}\n" % 10**40),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1" + 40 * "0" + ",)}\n"),
     ],
     ids=["broken zip", "zip", "364 TiB", "overflow"],
 )

@@ -14,13 +14,13 @@ def raw(*arguments: int | str) -> list[int]:
     return rng(*arguments).bit_generator.random_raw(4).tolist()
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(NUMBERS, st.text(max_size=20), NUMBERS, NUMBERS)
 def test_same_arguments_same_draws(seed: int, purpose: str, number: int, client: int) -> None:
     assert raw(seed, purpose, number, client) == raw(seed, purpose, number, client)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(NUMBERS, NUMBERS, NUMBERS, st.integers(0, 3))
 def test_each_argument_changes_the_draws(seed: int, number: int, client: int, place: int) -> None:
     arguments: list[int | str] = [seed, "cohort", number, client]

@@ -1,12 +1,12 @@
 """A NumPy-only Flower app with closed-form training, and clients that misbehave on request."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 import fedgen  # noqa: F401  settings that must stand before Flower is used
@@ -63,7 +63,8 @@ def _reply(
         "seconds": 0.0,
     }
     fault(weights, metrics)
-    content = {"arrays": ArrayRecord(weights), "metrics": MetricRecord(metrics)}
+    named = zip(message.content["arrays"], map(Array, weights), strict=True)
+    content = {"arrays": ArrayRecord(dict(named)), "metrics": MetricRecord(metrics)}
     return Message(RecordDict(content), reply_to=message)
 
 
@@ -104,16 +105,24 @@ def toy_app(
     return app
 
 
+class ToyGrid(InProcessGrid):
+    """The in-process grid, which also remembers what it sent."""
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        self.sent = list(messages)
+        return super().push_messages(self.sent)
+
+
 @contextmanager
 def toy_grid(
     clients: int,
     train_faults: Mapping[int, Fault] | None = None,
     probe_faults: Mapping[int, Fault] | None = None,
     query_fault: Fault = _behave,
-) -> Iterator[InProcessGrid]:
+) -> Iterator[ToyGrid]:
     """A grid of toy clients; closed at the end."""
     app = toy_app(train_faults or {}, probe_faults or {}, query_fault)
-    grid = InProcessGrid(app, {}, clients=clients, workers=2)
+    grid = ToyGrid(app, {}, clients=clients, workers=2)
     try:
         yield grid
     finally:

@@ -1,0 +1,97 @@
+"""Small real comparisons on digits, in this process or in one that can be killed."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from fedgen import compare
+from fedgen.compare import Run
+from fedgen.config import build
+from fedgen.progress import Silent
+
+SMALL = {
+    "data": {"dataset": "digits"},
+    "model": {"name": "mlp"},
+    "partition": {"clients": 12},
+    "cohort": {"fraction": 0.5},
+    "training": {"local_epochs": 1},
+}
+FLAGS = (
+    "--dataset=digits --model=mlp --clients=12 --fraction=0.5 --set=training.local_epochs=1".split()
+)
+
+
+def play(out: Path, **sections: dict) -> Run:
+    """Play a small comparison in this process; sections are laid over ``SMALL``."""
+    tree = {name: SMALL.get(name, {}) | sections.get(name, {}) for name in {*SMALL, *sections}}
+    run = compare.create(build(tree), out)
+    compare.play(run, Silent())
+    return run
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Read a CSV file without fedgen."""
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def comparable(run: Path) -> dict[str, object]:
+    """Return what must be equal between runs: CSV rows but for seconds, and final weights."""
+    found: dict[str, object] = {}
+    for name in ("rounds.csv", "clients.csv"):
+        found[name] = [
+            {key: value for key, value in row.items() if key != "seconds"}
+            for row in rows(run / name)
+        ]
+    for shard in sorted((run / "shards").iterdir()):
+        with np.load(shard / "checkpoint.npz", allow_pickle=False) as bundle:
+            arrays = [key for key in bundle.files if key != "meta"]
+            found[shard.name] = {key: bundle[key].tobytes() for key in arrays}
+    return found
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """An environment in which nothing can be downloaded, and nothing was."""
+    blocked = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}
+    kept = {key: value for key, value in os.environ.items() if key != "FEDGEN_DATA_DIR"}
+    return {**kept, **blocked, "XDG_CACHE_HOME": str(cache), "PYTHONUNBUFFERED": "1"}
+
+
+def start(arguments: list[str], cwd: Path) -> subprocess.Popen[str]:
+    """Start the command line."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "fedgen", *arguments],
+        cwd=cwd,
+        env=environment(cwd / "cache"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for a process and return its exit code, stdout and stderr."""
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+    """Read a process's stdout until a line starts with a text."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip().startswith(text):
+            return
+    raise AssertionError(f"{text!r} never came: {process.stderr.read() if process.stderr else ''}")
+
+
+def wait_for_file(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
+    """Wait until a file is there."""
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline, path
+        time.sleep(0.01)

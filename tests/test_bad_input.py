@@ -1,0 +1,248 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fedgen
+from fedgen.datasets import CIFAR10, NPZ_KEYS
+
+NOWHERE = "http://127.0.0.1:9"  # nobody listens on the discard port
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return an environment without data directory, cache and network."""
+    blocked = ("FEDGEN_DATA_DIR", "NO_PROXY", "no_proxy", "PYTHONWARNINGS")
+    kept = {key: value for key, value in os.environ.items() if key not in blocked}
+    checkout = str(Path(fedgen.__file__).parents[1])
+    names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+    return kept | {
+        **dict.fromkeys(names, NOWHERE),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "HOME": str(home),
+        "PYTHONPATH": checkout,
+        # Nothing is trained here: saves every process from starting twice.
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0",
+    }
+
+
+def run(
+    cwd: Path, home: Path, *args: str, options: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *options, "-m", "fedgen", *args],
+        cwd=cwd,
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def arrays(**changed: Any) -> dict[str, Any]:
+    good = {
+        "x_train": np.zeros((20, 4, 4), np.uint8),
+        "y_train": np.arange(20) % 3,
+        "x_test": np.zeros((6, 4, 4), np.uint8),
+        "y_test": np.arange(6) % 3,
+    }
+    return good | changed
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write every bad file that the cases below name."""
+    folder = tmp_path_factory.mktemp("inputs")
+    objects = np.array([None] * 6, object)
+    bundles = {
+        "objects": arrays(y_test=objects),
+        "nan": arrays(x_train=np.full((20, 4, 4), np.nan)),
+        "labels": arrays(y_test=np.full(6, 3)),
+        "negative": arrays(y_train=np.arange(20) % 3 - 1),
+        "floats": arrays(y_train=np.zeros(20)),
+        "lengths": arrays(y_train=np.arange(19) % 3),
+        "empty": arrays(x_test=np.zeros((0, 4, 4), np.uint8), y_test=np.zeros(0, int)),
+    }
+    for name, bundle in bundles.items():
+        np.savez(folder / f"{name}.npz", **bundle)
+    np.savez(folder / "key.npz", **{k: v for k, v in arrays().items() if k != "y_train"})
+    np.savez_compressed(folder / "whole.npz", **arrays())
+    whole = (folder / "whole.npz").read_bytes()
+    (folder / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    for name, content in (("truncated", b"\x1f\x8b\x08\x00"), ("wrong", b"something else")):
+        (folder / name).mkdir()
+        (folder / name / CIFAR10.name).write_bytes(content)
+    (folder / "own").mkdir()
+    (folder / "own" / "mnist.npz").write_bytes(b"no zip")
+    (folder / "none").mkdir()
+    (folder / "full").mkdir()
+    (folder / "full" / "mine.txt").write_text("mine")
+    (folder / "file").write_text("mine")
+    (folder / "broken.toml").write_text("[run\nrounds = 3\n")
+    (folder / "zero.toml").write_text("[run]\nrounds = 0\n")
+    (folder / "key.toml").write_text("[run]\nround = 3\n")
+    (folder / "noise").mkdir()
+    (folder / "noise" / "config.toml").write_text("x = 3\n")
+    return folder
+
+
+# What is typed (@ is the folder of bad files), and what the one line must say.
+CASES = [
+    ("compare --dataset cifr10", "unknown data set 'cifr10'.*did you mean 'cifar10'"),
+    ("compare --strategies genetic-clf", "unknown strategy.*did you mean 'genetic-cfl'"),
+    ("compare --strategies fedavg,fedvag", "unknown strategy.*did you mean 'fedavg'"),
+    ("compare --model cnn-minst", "unknown model.*did you mean 'cnn-mnist'"),
+    ("compare --set run.round=3", "unknown setting 'round'.*did you mean 'rounds'"),
+    ("compare --set rum.rounds=3", "unknown section 'rum'.*did you mean 'run'"),
+    ("compare --set genetic-cfl.elite=3", "unknown setting 'elite'.*did you mean 'elites'"),
+    ("compare --set rounds=3", "expected SECTION.KEY=VALUE"),
+    ("compare --set training.optimizer=sdg", "training.optimizer.*received 'sdg'"),
+    ("compare @/key.toml", "key.toml.*unknown setting 'round'.*did you mean 'rounds'"),
+    ("compare --round 3", "(?i)no such option"),
+    ("compere", "(?i)no such command"),
+    ("compare --dataset cifar10", "cifar-10-binary.tar.gz.*could not be downloaded"),
+    ("compare --dataset mnist --data-dir @/none", "mnist.npz.*could not be downloaded"),
+    ("compare --dataset cifar10 --data-dir @/truncated", "truncated or altered.*c4a38c50a1bc"),
+    ("compare --dataset cifar10 --data-dir @/wrong", "expected sha256 c4a38c50a1bc.*received"),
+    ("compare --dataset mnist --data-dir @/own", "mnist.npz.*not a readable"),
+    ("compare --dataset digits --data-dir @/nowhere", "nowhere.*not an existing directory"),
+    ("compare --data-dir @/nowhere", "nowhere.*not an existing directory"),
+    ("compare --dataset @/missing.npz", "missing.npz.*does not exist"),
+    ("compare --dataset @/missing.npz --out run", "missing.npz.*does not exist"),
+    ("compare --dataset cifar10 --data-dir @/wrong --out run", "expected sha256 c4a38c50a1bc"),
+    ("compare --rounds 0 --out run", "run.rounds.*received 0"),
+    ("compare --dataset @/cut.npz", "cut.npz.*not a readable"),
+    ("compare --dataset @/key.npz", "key.npz.*missing y_train"),
+    ("compare --dataset @/objects.npz", "objects.npz.*plain arrays"),
+    ("compare --dataset @/nan.npz", "nan.npz.*x_train.*floats in .0, 1..*nan"),
+    ("compare --dataset @/labels.npz", "labels.npz.*y_test.*received up to 3"),
+    ("compare --dataset @/negative.npz", "negative.npz.*y_train.*received -1"),
+    ("compare --dataset @/floats.npz", "floats.npz.*y_train.*integers.*received float64"),
+    ("compare --dataset @/lengths.npz", "lengths.npz.*expected 20 labels.*received 19"),
+    ("compare --dataset @/empty.npz", "empty.npz.*x_test.*at least one image"),
+    ("compare --rounds 0", "run.rounds.*received 0"),
+    ("compare --rounds three", "(?i)--rounds.*three"),
+    ("compare --clients 0", "partition.clients.*received 0"),
+    ("compare --seeds 0", "run.seeds.*received 0"),
+    ("compare --seed -1", "run.seed.*received -1"),
+    ("compare --workers -1", "run.workers.*received -1"),
+    ("compare --fraction 0", "cohort.fraction.*received 0"),
+    ("compare --fraction 1.5", "cohort.fraction.*received 1.5"),
+    ("compare --clients 3 --fraction 0.1", "cohort would be empty"),
+    ("compare --set fedavg.learning_rate=0", "fedavg.learning_rate.*received 0"),
+    ("compare --set fedavg.learning_rate=-1e-3", "fedavg.learning_rate.*received -0.001"),
+    ("compare --set fedavg.batch_size=0", "fedavg.batch_size.*received 0"),
+    ("compare --dataset digits --out @/full", "--out .*full.*not an empty directory"),
+    ("compare --dataset digits --out @/file", "--out .*file.*not an empty directory"),
+    ("compare --dataset digits --out @/file/run", "--out .*file/run.*cannot be written"),
+    ("compare @/broken.toml", "broken.toml.*not valid TOML"),
+    ("compare @/nowhere.toml", "nowhere.toml.*cannot be read"),
+    ("compare @/zero.toml --rounds 3", "zero.toml.*run.rounds.*received 0"),
+    ("resume @/nowhere", "nowhere.*not a run directory"),
+    ("resume @/full", "full.*not a run directory"),
+    ("resume @/noise", "config.toml.*unknown section 'x'"),
+    ("resume", "(?i)missing argument.*RUN"),
+    ("report @/nowhere", "nowhere.*not a run directory"),
+    ("report @/full", "full.*not a run directory"),
+]
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(("typed", "said"), CASES, ids=[typed for typed, _ in CASES])
+def test_bad_input_is_one_line_and_exit_code_2(
+    tmp_path: Path, inputs: Path, typed: str, said: str
+) -> None:
+    cwd, home = tmp_path / "cwd", tmp_path / "home"
+    cwd.mkdir()
+    home.mkdir()
+    before = contents(inputs)
+    result = run(cwd, home, *(word.replace("@", str(inputs)) for word in typed.split()))
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("fedgen: ")
+    assert re.search(said, line), line
+    assert result.stdout == ""
+    assert not list(cwd.iterdir())
+    assert contents(inputs) == before
+
+
+def test_a_process_that_starts_again_says_the_same(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    del env["GLIBC_TUNABLES"]
+    command = [sys.executable, "-m", "fedgen", "compare", "--json", "--rounds", "0"]
+    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert re.fullmatch(r"fedgen: .*run\.rounds.*received 0\n", result.stderr)
+
+
+def test_the_data_directory_of_the_environment_must_exist(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "fedgen", "compare", "--dataset", "mnist"],
+        cwd=tmp_path,
+        env=environment(tmp_path) | {"FEDGEN_DATA_DIR": str(tmp_path / "nowhere")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert re.fullmatch(r"fedgen: .*nowhere: not an existing directory .*\n", result.stderr)
+
+
+def imported(stderr: str) -> set[str]:
+    """Return the top-level packages that ``-X importtime`` lists."""
+    lines = [line for line in stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+@pytest.mark.parametrize("command", [(), ("compare",), ("resume",), ("report",)])
+def test_help_answers_without_tensorflow_and_flower(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    result = run(tmp_path, tmp_path, *command, "--help", options=("-X", "importtime"))
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"Usage: {' '.join(('python -m fedgen', *command))} ")
+    packages = imported(result.stderr)
+    assert {"fedgen", "typer"} <= packages
+    assert not {"tensorflow", "keras", "flwr", "sklearn"} & packages
+
+
+def test_bad_settings_are_refused_without_tensorflow(tmp_path: Path) -> None:
+    result = run(tmp_path, tmp_path, "compare", "--rounds", "0", options=("-X", "importtime"))
+    assert result.returncode == 2
+    packages = imported(result.stderr)
+    assert {"fedgen", "pydantic"} <= packages
+    assert not {"tensorflow", "keras", "flwr"} & packages
+
+
+OPTIONS = {
+    "compare": (
+        "--rounds --strategies --dataset --data-dir --model --clients --fraction --seeds --seed "
+        "--workers --set --out --json --quiet CONFIG.toml"
+    ),
+    "resume": "--rounds --workers --json --quiet RUN",
+    "report": "RUN",
+}
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_names_every_option(tmp_path: Path, command: str) -> None:
+    text = run(tmp_path, tmp_path, command, "--help").stdout
+    words = set(re.findall(r"--[a-z-]+|[A-Z][\w.]+", text))
+    assert set(OPTIONS[command].split()) <= words
+
+
+def test_the_bad_files_are_bad_for_one_reason_each(tmp_path: Path) -> None:
+    from fedgen.datasets import read_npz
+
+    np.savez(tmp_path / "good.npz", **arrays())
+    assert set(arrays()) == set(NPZ_KEYS)
+    assert read_npz(tmp_path / "good.npz", "good").classes == 3

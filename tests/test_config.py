@@ -1,0 +1,314 @@
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from fedgen.config import Config, build, dump, merge, parse_setting, read_toml, to_toml
+from fedgen.errors import InputError
+
+DEFAULTS = {
+    "data": {"dataset": "cifar10", "data_dir": "", "validation_fraction": 0.1},
+    "partition": {"kind": "contiguous", "clients": 100, "min_samples": 0, "max_samples": 0},
+    "cohort": {"fraction": 0.3, "resample": False},
+    "model": {"name": "cnn"},
+    "training": {"local_epochs": 2, "optimizer": "adam", "momentum": 0.0},
+    "run": {
+        "rounds": 10,
+        "seed": 0,
+        "seeds": 1,
+        "strategies": ["genetic-cfl", "fedavg"],
+        "workers": 0,
+    },
+    "genetic-cfl": {
+        "init": "random",
+        "fitness": "validation",
+        "eps": 0.15,
+        "min_samples": 2,
+        "elites": 2,
+        "mutation": 0.1,
+        "recluster_every": 0,
+        "deal": "owner",
+        "weighting": "samples",
+    },
+    "fedavg": {"learning_rate": 1e-4, "batch_size": 32},
+    "centralised": {"learning_rate": 1e-4, "batch_size": 32},
+}
+
+rates = st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infinity=False)
+counts = st.integers(1, 2**40)
+fixed = st.fixed_dictionaries({}, optional={"learning_rate": rates, "batch_size": counts})
+trees = st.fixed_dictionaries(
+    {},
+    optional={
+        "data": st.fixed_dictionaries(
+            {},
+            optional={
+                "dataset": st.sampled_from(["mnist", "digits", 'a "b"\\\n\té.npz']),
+                "data_dir": st.text(st.characters(codec="utf-8")),
+                "validation_fraction": st.floats(0.001, 0.999),
+            },
+        ),
+        "cohort": st.fixed_dictionaries(
+            {}, optional={"fraction": st.floats(0.01, 1), "resample": st.booleans()}
+        ),
+        "run": st.fixed_dictionaries(
+            {},
+            optional={
+                "rounds": counts,
+                "seed": st.integers(0, 2**62),
+                "strategies": st.permutations(["genetic-cfl", "fedavg", "centralised"]),
+                "workers": st.integers(0, 64),
+            },
+        ),
+        "genetic-cfl": st.fixed_dictionaries({}, optional={"eps": rates, "min_samples": counts}),
+        "fedavg": fixed,
+        "centralised": fixed,
+    },
+)
+
+
+def refusal(*assignments: str) -> str:
+    with pytest.raises(InputError) as caught:
+        build(merge({}, [parse_setting(text) for text in assignments]))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    assert dump(Config()) == DEFAULTS
+    assert build({}) == Config()
+
+
+def test_config_is_frozen_all_the_way_down() -> None:
+    with pytest.raises(ValidationError):
+        Config().run = Config().run  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        Config().run.rounds = 3  # type: ignore[misc]
+
+
+def test_later_settings_win_and_the_tree_stays_as_it_was() -> None:
+    tree = {"run": {"rounds": 3, "seed": 7}}
+    merged = merge(tree, [("run", "rounds", 4), ("run", "rounds", 5), ("model", "name", "mlp")])
+    assert merged == {"run": {"rounds": 5, "seed": 7}, "model": {"name": "mlp"}}
+    assert tree == {"run": {"rounds": 3, "seed": 7}}
+    config = build(merged)
+    assert (config.run.rounds, config.run.seed, config.run.seeds) == (5, 7, 1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "parts"),
+    [
+        ("rum.rounds=3", ["unknown section 'rum'", "did you mean 'run'?"]),
+        ("zzz.rounds=3", ["unknown section 'zzz'", "genetic-cfl", "centralised"]),
+        ("run.round=3", ["run: unknown setting 'round'", "did you mean 'rounds'?"]),
+        ("genetic-cfl.elite=3", ["genetic-cfl: unknown setting", "did you mean 'elites'?"]),
+        ("fedavg.learningrate=1", ["did you mean 'learning_rate'?"]),
+        ("run.strategies=genetic-clf", ["unknown strategy", "did you mean 'genetic-cfl'?"]),
+        ("run.strategies=fedavg,fedvag", ["unknown strategy 'fedvag'", "did you mean 'fedavg'?"]),
+        ("model.name=cnn-minst", ["unknown model", "did you mean 'cnn-mnist'?"]),
+        ("model.name=mlp-324-108-nb", ["did you mean 'mlp-324-108-bn'?"]),
+        ("data.dataset=cifar-10", ["unknown data set", "did you mean 'cifar10'?"]),
+        ("data.dataset=zzz", ["unknown data set 'zzz'", "mnist", "FILE.npz"]),
+    ],
+)
+def test_unknown_names_are_refused_with_a_hint(setting: str, parts: list[str]) -> None:
+    message = refusal(setting)
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize("section", DEFAULTS)
+def test_every_section_refuses_unknown_keys(section: str) -> None:
+    assert f"{section}: unknown setting 'zzz': expected one of" in refusal(f"{section}.zzz=3")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        'run.rounds="10"',
+        "run.rounds=10.0",
+        "run.rounds=true",
+        "run.strategies=3",
+        "run.strategies=[1]",
+        "cohort.resample=1",
+        'cohort.resample="true"',
+        'cohort.fraction="0.3"',
+        "fedavg.learning_rate=true",
+        "fedavg.batch_size=32.5",
+        "model.name=3",
+        "data.dataset=[]",
+        "partition.kind=iid",
+        "training.optimizer=rmsprop",
+        "genetic-cfl.init=guess",
+        "genetic-cfl.fitness=train",
+        "genetic-cfl.deal=x",
+        "genetic-cfl.weighting=x",
+    ],
+)
+def test_types_and_choices_must_match(setting: str) -> None:
+    name = setting.partition("=")[0]
+    message = refusal(setting)
+    assert name in message and "received" in message
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "run.rounds=0",
+        "run.rounds=-1",
+        "run.seeds=0",
+        "run.seed=-1",
+        "run.workers=-1",
+        "partition.clients=0",
+        "partition.clients=-3",
+        "partition.min_samples=-1",
+        "cohort.fraction=0",
+        "cohort.fraction=0.0",
+        "cohort.fraction=-0.1",
+        "cohort.fraction=1.5",
+        "cohort.fraction=nan",
+        "data.validation_fraction=0",
+        "data.validation_fraction=1",
+        "training.local_epochs=0",
+        "training.momentum=1",
+        "training.momentum=nan",
+        "fedavg.learning_rate=0",
+        "fedavg.learning_rate=-1e-3",
+        "fedavg.learning_rate=inf",
+        "fedavg.learning_rate=nan",
+        "fedavg.batch_size=0",
+        "fedavg.batch_size=-32",
+        "centralised.learning_rate=0",
+        "centralised.batch_size=0",
+        "genetic-cfl.eps=0",
+        "genetic-cfl.min_samples=0",
+        "genetic-cfl.elites=-1",
+        "genetic-cfl.mutation=1",
+        "genetic-cfl.mutation=-0.1",
+    ],
+)
+def test_ranges(setting: str) -> None:
+    name, _, value = setting.partition("=")
+    message = refusal(setting)
+    assert name in message and "received" in message
+    if value != "nan":
+        assert str(parse_setting(setting)[2]) in message
+
+
+def test_the_smallest_and_largest_values_are_accepted() -> None:
+    accepted = [
+        "run.rounds=1",
+        "run.seeds=1",
+        "run.workers=0",
+        "partition.clients=1",
+        "cohort.fraction=1",
+        "fedavg.learning_rate=1e-300",
+        "fedavg.batch_size=1",
+        "genetic-cfl.elites=0",
+        "genetic-cfl.mutation=0",
+    ]
+    config = build(merge({}, [parse_setting(text) for text in accepted]))
+    assert (config.partition.clients, config.cohort.fraction) == (1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("clients", "fraction"), [(1, 0.3), (9, 0.1), (3, 0.33), (100, 0.0099), (1, 1e-300)]
+)
+def test_an_empty_cohort_is_refused(clients: int, fraction: float) -> None:
+    message = refusal(f"partition.clients={clients}", f"cohort.fraction={fraction!r}")
+    assert "cohort would be empty" in message and f"x {clients}" in message
+
+
+@pytest.mark.parametrize(
+    ("clients", "fraction"), [(10, 0.1), (3, 1 / 3), (100, 0.01), (49, 1 / 49)]
+)
+def test_a_cohort_of_one_is_accepted(clients: int, fraction: float) -> None:
+    tree = {"partition": {"clients": clients}, "cohort": {"fraction": fraction}}
+    assert build(tree).cohort.fraction == fraction
+
+
+def test_slice_lengths_must_be_ordered() -> None:
+    assert "received 5 and 5" in refusal("partition.min_samples=5", "partition.max_samples=5")
+    build({"partition": {"min_samples": 5, "max_samples": 6}})
+
+
+@pytest.mark.parametrize("names", ["", ",", "fedavg,fedavg"])
+def test_strategies_must_be_there_and_differ(names: str) -> None:
+    assert "expected one or more different strategies" in refusal(f'run.strategies="{names}"')
+
+
+def test_strategies_may_be_a_list_or_comma_separated() -> None:
+    expected = ("centralised", "fedavg")
+    for value in (["centralised", "fedavg"], "centralised,fedavg", " centralised , fedavg "):
+        assert build({"run": {"strategies": value}}).run.strategies == expected
+
+
+def test_a_section_must_be_a_table() -> None:
+    with pytest.raises(InputError, match="run: .*received 3"):
+        build({"run": 3})
+    with pytest.raises(InputError, match=r"^my\.toml: run\.rounds"):
+        build({"run": {"rounds": 0}}, "my.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("run.rounds=3", ("run", "rounds", 3)),
+        ("fedavg.learning_rate=1e-3", ("fedavg", "learning_rate", 0.001)),
+        ("cohort.resample=true", ("cohort", "resample", True)),
+        ("genetic-cfl.init=probe", ("genetic-cfl", "init", "probe")),
+        ('genetic-cfl.init="probe"', ("genetic-cfl", "init", "probe")),
+        ("run.strategies=['a', 'b']", ("run", "strategies", ["a", "b"])),
+        ("run.strategies=a,b", ("run", "strategies", "a,b")),
+        (" run.rounds = 3 ", ("run", "rounds", 3)),
+        ("data.dataset=/a b/c=d.npz", ("data", "dataset", "/a b/c=d.npz")),
+        ("data.data_dir=", ("data", "data_dir", "")),
+    ],
+)
+def test_parse_setting(text: str, expected: tuple[str, str, Any]) -> None:
+    assert parse_setting(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "=", "run", "run=3", "run.rounds", ".rounds=3", "run.=3"])
+def test_settings_of_another_form_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"expected SECTION\.KEY=VALUE"):
+        parse_setting(text)
+
+
+@settings(max_examples=50, deadline=None)
+@given(trees)
+def test_dump_toml_build_is_the_identity(tree: dict[str, Any]) -> None:
+    config = build(tree)
+    text = to_toml(dump(config))
+    assert build(tomllib.loads(text)) == config
+    for section, part in tree.items():
+        for key, value in part.items():
+            assert dump(config)[section][key] == value
+
+
+def test_read_toml(tmp_path: Path) -> None:
+    path = tmp_path / "é.toml"
+    path.write_text("[run]\nrounds = 3\n[genetic-cfl]\neps = 0.2 # wide\n", encoding="utf-8")
+    config = build(read_toml(path), str(path))
+    assert config.run.rounds == 3
+    assert math.isclose(config.genetic_cfl.eps, 0.2)
+
+
+@pytest.mark.parametrize("content", [b"[run\nrounds = 3", b"rounds = ", b"\xff\xfe", b"a=1\na=2"])
+def test_broken_toml_is_an_input_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "c.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"c\.toml: not valid TOML"):
+        read_toml(path)
+
+
+def test_missing_toml_is_an_input_error(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_toml(path)

@@ -1,0 +1,135 @@
+import dataclasses
+import math
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedgen.errors import InputError
+from fedgen.records import ClientRow, RoundRow, Row, columns, read_csv, to_csv
+
+ROUNDS = (
+    "strategy,seed,round,test_accuracy,test_loss,validation_accuracy,validation_loss,train_loss,"
+    "clients,rejected,failed,client_epochs,samples,bytes_down,bytes_up,seconds"
+)
+CLIENTS = (
+    "strategy,seed,round,client,cluster,learning_rate,batch_size,applied_learning_rate,"
+    "applied_batch_size,fitness,train_loss,samples,origin,parent,batch_parent,mutation,status,"
+    "seconds"
+)
+ROUND = RoundRow(
+    "fedavg", 0, 1, 0.1, 2.5, 0.25, math.inf, None, 30, 1, 2, 60, 12345, 10**12, 7, 1.5
+)
+CLIENT = ClientRow(
+    "genetic-cfl",
+    3,
+    2,
+    99,
+    -1,
+    1e-7,
+    16,
+    1.0000000116860974e-07,
+    16,
+    math.inf,
+    None,
+    4000,
+    "mutant",
+    4,
+    None,
+    1.1,
+    'rejected: "w, h" is\nnot finite',
+    0.125,
+)
+
+BY_TYPE: dict[type, st.SearchStrategy[Any]] = {
+    int: st.integers(-1, 2**63),
+    float: st.floats(),
+    # What a field may hold; a bare carriage return is never in a reason.
+    str: st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1),
+    NoneType: st.none(),
+}
+
+
+def rows(kind: type[Row]) -> st.SearchStrategy[Row]:
+    values = {}
+    for field in dataclasses.fields(kind):
+        types = get_args(field.type) or (field.type,)
+        values[field.name] = st.one_of([BY_TYPE[part] for part in types])
+    return st.builds(kind, **values)
+
+
+def bits(row: Row) -> list[str]:
+    """Compare NaN as equal to NaN, and 0.0 as different from -0.0 and 0."""
+    return [repr(value) for value in dataclasses.astuple(row)]
+
+
+def test_columns_are_literally_those_of_the_issue() -> None:
+    assert to_csv([], RoundRow, header=True) == f"{ROUNDS}\n"
+    assert to_csv([], ClientRow, header=True) == f"{CLIENTS}\n"
+    assert to_csv([], ClientRow, header=False) == ""
+    assert ",".join(columns(RoundRow)) == ROUNDS
+
+
+def test_rows_are_written_as_expected() -> None:
+    assert to_csv([ROUND], RoundRow, header=False) == (
+        "fedavg,0,1,0.1,2.5,0.25,inf,,30,1,2,60,12345,1000000000000,7,1.5\n"
+    )
+    assert to_csv([CLIENT], ClientRow, header=False) == (
+        "genetic-cfl,3,2,99,-1,1e-07,16,1.0000000116860974e-07,16,inf,,4000,mutant,4,,1.1,"
+        '"rejected: ""w, h"" is\nnot finite",0.125\n'
+    )
+
+
+@pytest.mark.parametrize("row", [ROUND, CLIENT], ids=["round", "client"])
+def test_round_trip(tmp_path: Path, row: Row) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(to_csv([row, row], type(row), header=True), newline="")
+    assert read_csv(path, type(row)) == [row, row]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(rows(RoundRow), max_size=4), st.lists(rows(ClientRow), max_size=4))
+def test_any_rows_come_back_exactly(
+    tmp_path_factory: pytest.TempPathFactory, rounds: list[RoundRow], clients: list[ClientRow]
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / "rows.csv"
+    pairs: list[tuple[type[Row], list[Any]]] = [(RoundRow, rounds), (ClientRow, clients)]
+    for kind, written in pairs:
+        path.write_bytes(to_csv(written, kind, header=True).encode())
+        assert [bits(row) for row in read_csv(path, kind)] == [bits(row) for row in written]
+
+
+GOOD = "fedavg,0,1,0.1,2.5,0.25,1.0,,30,1,2,60,1,2,7,1.5"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "expected the columns strategy,seed"),
+        (f"{CLIENTS}\n", "expected the columns strategy,seed"),
+        (f"{ROUNDS},extra\n", "expected the columns"),
+        (f"{ROUNDS}\n{GOOD}\n{GOOD[:-4]}\n", "line 3: expected 16 fields, received 15"),
+        (f"{ROUNDS}\n{GOOD},1\n", "line 2: expected 16 fields, received 17"),
+        (f"{ROUNDS}\n{GOOD.replace(',0,1', ',x,1')}\n", "line 2: seed must be int, received 'x'"),
+        (f"{ROUNDS}\n{GOOD.replace('0.25', '')}\n", "validation_accuracy must be float"),
+        (f"{ROUNDS}\n{GOOD.replace(',30,', ',30.0,')}\n", "clients must be int, received '30.0'"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path: Path, text: str, part: str) -> None:
+    path = tmp_path / "rounds.csv"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_csv(path, RoundRow)
+    assert part in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_a_missing_or_undecodable_file_is_an_input_error(tmp_path: Path) -> None:
+    path = tmp_path / "rounds.csv"
+    with pytest.raises(InputError, match="cannot be read"):
+        read_csv(path, RoundRow)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_csv(path, RoundRow)

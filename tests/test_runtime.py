@@ -1,0 +1,47 @@
+"""The settings that decide a run's bytes stand before TensorFlow is imported."""
+
+import os
+import subprocess
+import sys
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "KERAS_"))}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=kept | environment, capture_output=True, text=True
+    )
+
+
+def test_settings_are_not_left_to_the_environment() -> None:
+    code = "import fedgen, os; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    assert run(code, TF_ENABLE_ONEDNN_OPTS="0").stdout == "1\n"
+
+
+def test_a_tensorflow_with_other_settings_is_refused() -> None:
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "from fedgen import runtime\nruntime.require()"
+    )
+    refused = run(code)
+    assert "RunError: TensorFlow was imported before fedgen" in refused.stderr
+    ours = {
+        "KERAS_BACKEND": "tensorflow",
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+        "TF_NUM_INTRAOP_THREADS": "1",
+    }
+    assert run(code, **ours).returncode == 0
+
+
+def test_importing_tensorflow_is_silent_and_a_failure_is_not() -> None:
+    good = run("from fedgen import runtime; runtime.import_tensorflow()")
+    assert (good.returncode, good.stderr) == (0, "")
+    code = (
+        "import sys, os; sys.modules.pop('tensorflow', None)\n"
+        "class Broken:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'tensorflow': os.write(2, b'why\\n'); raise ImportError('broken')\n"
+        "sys.meta_path.insert(0, Broken())\n"
+        "from fedgen import runtime; runtime.import_tensorflow()"
+    )
+    bad = run(code)
+    assert bad.stderr.startswith("why\n") and "ImportError: broken" in bad.stderr
