@@ -40,7 +40,7 @@ DEFAULTS = {
 }
 
 rates = st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infinity=False)
-counts = st.integers(1, 2**40)
+counts = st.integers(1, 2**31 - 1)
 fixed = st.fixed_dictionaries({}, optional={"learning_rate": rates, "batch_size": counts})
 trees = st.fixed_dictionaries(
     {},

@@ -38,7 +38,7 @@ EVERYTHING = {
 ONLY_CHOICE = ("partition", "kind")
 
 paths = st.text(st.characters(codec="utf-8"))
-counts = st.integers(1, 2**40)
+counts = st.integers(1, 2**31 - 1)
 rates = st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infinity=False)
 fixed = st.fixed_dictionaries({}, optional={"learning_rate": rates, "batch_size": counts})
 trees = st.fixed_dictionaries(

@@ -1,0 +1,22 @@
+"""What fedgen's speed and memory are measured with; every module runs by itself.
+
+``python -m benchmarks.NAME [--json]``. None of it runs in the test suite: a
+shared machine's timings are no pass or fail.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+
+
+def main(measure: Callable[[], Mapping[str, object]], about: str | None) -> None:
+    """Measure and print: one JSON object with ``--json``, else a line per figure."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    as_json = parser.parse_args().json
+    figures = measure()
+    if as_json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name}: {value}")

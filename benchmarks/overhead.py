@@ -1,0 +1,81 @@
+"""Time of a round that is not training, per client, with the 550,570-parameter CNN.
+
+Thirty clients with few samples each play rounds one at a time; what is left of
+a round's time without the compiled training and the evaluation is messages,
+conversions, checks, aggregation, records and the checkpoint.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import benchmarks
+from fedgen import runtime
+
+ROUNDS, CLIENTS = 6, 30
+
+
+def measure() -> dict[str, float]:
+    """Return milliseconds per client, the median over rounds."""
+    runtime.import_tensorflow()
+    import numpy as np
+
+    from benchmarks import synthetic
+    from fedgen import arms, client_app, models, rounds, store, world
+    from fedgen.config import build
+    from fedgen.grid import InProcessGrid
+    from fedgen.runconfig import Arm, to_run_config
+
+    with tempfile.TemporaryDirectory() as folder:
+        data = synthetic.cifar10(train=2000, test=20)
+        arrays = {k: getattr(data, k) for k in ("x_train", "y_train", "x_test", "y_test")}
+        np.savez(Path(folder) / "data.npz", **arrays)
+        config = build(
+            {
+                "data": {"dataset": f"{folder}/data.npz"},
+                "partition": {"clients": CLIENTS, "min_samples": 20, "max_samples": 30},
+                "cohort": {"fraction": 1.0},
+                "run": {"rounds": ROUNDS, "workers": 1},
+            }
+        )
+        here = world.load(config, 0)
+        compiled = _Stopwatch(here.engine._train)
+        here.engine._train = compiled
+        evaluation = _Stopwatch(here.engine._evaluate)
+        here.engine._evaluate = evaluation
+        arm = Arm(config, "genetic-cfl", 0)
+        grid = InProcessGrid(client_app.app, to_run_config(arm), clients=CLIENTS, workers=1)
+        player = arms.Federated(arms.build_strategy(arm), grid)
+        initial = models.get_weights(world.initial_model(config, 0))
+        shard = store.Shard(Path(folder), arm)
+        left = []
+        playing = rounds.play(arm, player, here, shard, initial, ROUNDS)
+        for number in range(ROUNDS + 1):
+            before = compiled.seconds + evaluation.seconds
+            started = time.perf_counter()
+            next(playing)
+            spent = time.perf_counter() - started
+            if number > 1:  # the first training round warms up
+                left.append(spent - (compiled.seconds + evaluation.seconds - before))
+    return {"milliseconds_per_client": round(1000 * statistics.median(left) / CLIENTS, 2)}
+
+
+class _Stopwatch:
+    """A function that knows how long it has run in all."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.seconds = 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        started = time.perf_counter()
+        result = self.function(*arguments)
+        self.seconds += time.perf_counter() - started
+        return result
+
+
+if __name__ == "__main__":
+    runtime.restart_with_huge_pages()
+    benchmarks.main(measure, __doc__)

@@ -1,0 +1,73 @@
+"""Flower's Ray runtime computes the same bytes as the in-process grid."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+
+from fedgen import arms, client_app, models, world
+from fedgen.config import build
+from fedgen.grid import InProcessGrid
+from fedgen.runconfig import Arm, to_run_config
+from fedgen.training import Weights
+
+pytest.importorskip("ray", reason="needs the extra `simulation`, which installs Ray")
+
+CLIENTS, ROUNDS = 2, 2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_two_clients_on_ray_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flwr.simulation import run_simulation
+
+    monkeypatch.setenv("FLWR_HOME", str(tmp_path))
+    arm = Arm(
+        build(
+            {
+                "data": {"dataset": "digits"},
+                "partition": {"clients": CLIENTS},
+                "cohort": {"fraction": 1.0},
+                "training": {"local_epochs": 1},
+            }
+        ),
+        "genetic-cfl",
+        0,
+    )
+    run_config = to_run_config(arm)
+    initial = models.get_weights(world.initial_model(arm.config, 0))
+    on_ray: list[Weights] = []
+    server, client = ServerApp(), ClientApp()
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        on_ray.append(play(arm, grid, initial))
+
+    def handle(message: Message, context: Context) -> Message:
+        context.run_config = run_config
+        return client_app.app(message, context)
+
+    client.query()(handle)
+    client.train()(handle)
+    resources = {"num_cpus": 1, "num_gpus": 0.0}
+    run_simulation(server, client, CLIENTS, backend_config={"client_resources": resources})
+
+    grid = InProcessGrid(client_app.app, run_config, clients=CLIENTS, workers=2)
+    here = play(arm, grid, initial)
+    grid.close()
+    assert len(on_ray) == 1
+    assert any(not np.array_equal(a, b) for a, b in zip(here, initial, strict=True))
+    assert [a.tobytes() for a in here] == [b.tobytes() for b in on_ray[0]]
+
+
+def play(arm: Arm, grid: Grid, weights: Weights) -> Weights:
+    strategy = arms.build_strategy(arm)
+    arrays = ArrayRecord(weights)
+    for number in range(1, ROUNDS + 1):
+        messages = strategy.configure_train(number, arrays, ConfigRecord(), grid)
+        arrays, _ = strategy.aggregate_train(number, grid.send_and_receive(messages))
+    return arrays.to_numpy_ndarrays()
