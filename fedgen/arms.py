@@ -133,15 +133,15 @@ class Centralised:
 
 
 def build_strategy(arm: Arm) -> FedAvg:
-    """Build a registered strategy from its section of the config."""
+    """Build a registered strategy; one without a section in the config has its own defaults."""
     config = arm.config
-    section = getattr(config, arm.strategy.replace("-", "_")).model_dump()
+    section = getattr(config, arm.strategy.replace("-", "_"), None)
     strategy: FedAvg = strategies.load(arm.strategy)(
         seed=arm.seed,
         clients=config.partition.clients,
         fraction=config.cohort.fraction,
         resample=config.cohort.resample,
         local_epochs=config.training.local_epochs,
-        **section,
+        **(section.model_dump() if section else {}),
     )
     return strategy

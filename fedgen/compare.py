@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fedgen import datasets, store
-from fedgen.config import Config, Tree, build, dump, merge, read_toml, to_toml
+from fedgen.config import CENTRALISED, Config, Tree, build, dump, merge, read_toml, to_toml
 from fedgen.datasets import Dataset
 from fedgen.errors import InputError, Unavailable
 from fedgen.records import RoundRow, read_csv
@@ -174,9 +174,6 @@ def play(run: Run, progress: Progress) -> dict[str, Any]:
     try:
         for offset in range(run.config.run.seeds):
             _play_seed(run, run.config.run.seed + offset, progress)
-    except BaseException:
-        world.load(run.config, run.config.run.seed).engine.stop()
-        raise
     finally:
         store.merge(run.path, run.arms)
     rows: list[RoundRow] = read_csv(run.path / "rounds.csv", RoundRow)
@@ -202,7 +199,7 @@ def _play_seed(run: Run, seed: int, progress: Progress) -> None:
         shards = [store.Shard(run.path, arm) for arm in seeded]
         for arm, shard in zip(seeded, shards, strict=True):
             player: arms.Player
-            if arm.strategy == "centralised":
+            if arm.strategy == CENTRALISED:
                 player = arms.Centralised(here, config, seed)
             else:
                 grid = InProcessGrid(
@@ -215,11 +212,13 @@ def _play_seed(run: Run, seed: int, progress: Progress) -> None:
                 stack.callback(grid.close)
                 player = arms.Federated(arms.build_strategy(arm), grid)
             iterators.append(rounds.play(arm, player, here, shard, initial, config.run.rounds))
+        # Entered last, so left first: clients stop before the grids wait for them.
+        stack.enter_context(here.engine.interruptible())
         # A killed run may have left one arm a round ahead of another.
         behind = [config.run.rounds - shard.finished_round() for shard in shards]
         for left in range(max(behind), 0, -1):
             rows = [next(i) for i, mine in zip(iterators, behind, strict=True) if mine >= left]
-            progress.trained(sum(row.samples for row in rows if row.strategy == "centralised"))
+            progress.trained(sum(row.samples for row in rows if row.strategy == CENTRALISED))
             progress.finished(rows)
     for arm, shard in zip(seeded, shards, strict=True):
         final = shard.open()
@@ -251,7 +250,7 @@ def _expected_samples(run: Run, seed: int) -> int:
             continue
         done = store.Shard(run.path, arm).finished_round()
         left = config.run.rounds - max(done, 0)
-        if arm.strategy == "centralised":
+        if arm.strategy == CENTRALISED:
             total += left * len(partition.training)
         else:
             total += left * cohort * mean * config.training.local_epochs

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.alias_generators import to_snake
 
 from fedgen.errors import InputError, unknown
+from strategies import REGISTRY
 
-STRATEGIES = ("genetic-cfl", "fedavg", "centralised")
-"""Names that ``run.strategies`` takes: the federated ones, and the pooled baseline."""
+CENTRALISED = "centralised"
+"""Training on pooled data, which ``run.strategies`` takes beside the registered strategies."""
 
 MODELS = (
     "cnn",
@@ -140,9 +141,10 @@ class Run(Section):
     @field_validator("strategies")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = (*REGISTRY, CENTRALISED)
         for name in names:
-            if name not in STRATEGIES:
-                raise ValueError(str(unknown("strategy", name, STRATEGIES)))
+            if name not in known:
+                raise ValueError(str(unknown("strategy", name, known)))
         if not names or len(set(names)) < len(names):
             raise ValueError(f"expected one or more different strategies, received {list(names)}")
         return names

@@ -9,8 +9,9 @@ the result of a client does not depend on how many run beside it.
 """
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,7 +34,7 @@ EVALUATION_BATCH = 500
 
 
 class Stopped(RuntimeError):
-    """Training or evaluation ended early because ``Engine.stop`` was called."""
+    """Training or evaluation ended early because ``Engine.interruptible`` was left."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,19 @@ class Engine:
         details = tf.config.experimental.get_device_details(gpus[0])
         return f"GPU ({details.get('device_name', gpus[0].name)})"
 
-    def stop(self) -> None:
-        """Make every running and later call raise ``Stopped`` within a batch."""
-        self._stop.assign(True)
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Stop all running calls within a batch when the block is left by an exception.
+
+        They raise ``Stopped``, so that whoever waits for their threads waits no
+        longer than that. Entering the block lets calls run again.
+        """
+        self._stop.assign(False)
+        try:
+            yield
+        except BaseException:
+            self._stop.assign(True)
+            raise
 
     def train(self, weights: Sequence[NDArray[Any]], plan: Plan, *, keep: bool = False) -> Trained:
         """Train locally from given weights.
@@ -183,7 +194,7 @@ class Engine:
             keep: Return the optimiser's state as well.
 
         Raises:
-            Stopped: If ``stop`` was called before the end.
+            Stopped: If ``interruptible`` was left by an exception before the end.
         """
         moments = plan.moments
         start = [
@@ -238,7 +249,7 @@ class Engine:
         """Return loss and accuracy over samples of a split, in the calling thread.
 
         Raises:
-            Stopped: If ``stop`` was called before the end.
+            Stopped: If ``interruptible`` was left by an exception before the end.
         """
         loss, correct = self._count(self._constants(weights), indices, split)
         return Evaluation(loss / len(indices), correct / len(indices))

@@ -14,9 +14,19 @@ from fedgen import arms, compare, datasets, world
 from fedgen.compare import Run
 from fedgen.config import Data, build
 from fedgen.errors import RunError
-from strategies.evolution import PROBE_BATCHES, PROBE_RATES
+from strategies import REGISTRY
+from strategies.evolution import PROBE_BATCHES, PROBE_RATES, Assignment, Genome
+from strategies.fedavg import FedAvg
 
 ROUNDS = 3
+RATES = {"big-steps": 0.5, "fedavg": 1e-4}
+
+
+class BigSteps(FedAvg):
+    """A user's own strategy."""
+
+    def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
+        return {client: Assignment(Genome(0.5, 16), "fixed") for client in cohort}
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +221,15 @@ def test_a_cohort_that_cannot_be_used_ends_the_run_with_code_3() -> None:
     with pytest.raises(RunError, match="6 clients are needed") as error:
         arms.Federated(strategy, Empty()).step(1, [np.zeros(3, np.float32)])
     assert error.value.exit_code == 3
+
+
+def test_a_new_strategy_is_one_class_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(REGISTRY, "big-steps", f"{__name__}:BigSteps")
+    run = play(tmp_path / "run", run={"rounds": 1, "strategies": ["big-steps", "fedavg"]})
+    rates = {(r["strategy"], r["applied_learning_rate"]) for r in rows(run.path / "clients.csv")}
+    assert rates == {(name, str(float(np.float32(rate)))) for name, rate in RATES.items()}
 
 
 def test_json_prints_the_summary_and_nothing_else(tmp_path: Path) -> None:

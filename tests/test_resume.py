@@ -76,6 +76,18 @@ def test_ctrl_c_keeps_finished_rounds_and_says_how_to_go_on(tmp_path: Path) -> N
     assert kept.count(3) == 3
 
 
+def test_ctrl_c_does_not_wait_for_a_long_client(tmp_path: Path) -> None:
+    long = ["--dataset=digits", "--clients=4", "--fraction=1", "--set=training.local_epochs=5000"]
+    process = start(["compare", *long, "--rounds=1", "--out=run"], tmp_path)
+    wait_for_line(process, "0 ")
+    time.sleep(1)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert time.monotonic() - asked < 2
+    assert code == 130 and "resume run" in err
+
+
 def test_another_data_set_is_refused(tmp_path: Path) -> None:
     play(tmp_path / "run", run={"rounds": 1, "strategies": ["fedavg"]})
     config = tmp_path / "run" / "config.toml"

@@ -4,9 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedgen.config import DATASETS, MODELS, STRATEGIES, Config, build, dump
+from fedgen.config import CENTRALISED, DATASETS, MODELS, Config, build, dump
 from fedgen.errors import InputError
 from fedgen.runconfig import Arm, from_run_config, to_run_config
+from strategies import REGISTRY
+
+STRATEGIES = (*REGISTRY, CENTRALISED)
 
 EVERYTHING = {
     "data": {"dataset": '/a b/it\'s "x".npz', "data_dir": "/d\\e f", "validation_fraction": 0.25},

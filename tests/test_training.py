@@ -182,7 +182,7 @@ def test_a_diverging_client_ends_with_a_loss_that_is_not_finite(engines: dict) -
     assert not np.isfinite(trained.losses[-1])
 
 
-def test_stop_ends_a_running_training_within_a_batch(digits: Dataset) -> None:
+def test_an_exception_ends_a_running_training_within_a_batch(digits: Dataset) -> None:
     engine = Engine(models.build("mlp", SHAPE, CLASSES, 0), digits)
     ended: list[str] = []
     weights, job = initial("mlp"), plan(batch=1, epochs=300, samples=1400)
@@ -197,6 +197,11 @@ def test_stop_ends_a_running_training_within_a_batch(digits: Dataset) -> None:
     thread.start()
     thread.join(1.0)
     assert thread.is_alive()
-    engine.stop()
+    with pytest.raises(KeyboardInterrupt), engine.interruptible():
+        raise KeyboardInterrupt
     thread.join(2.0)
     assert ended == ["stopped"]
+    with pytest.raises(Stopped):
+        engine.evaluate(weights, job.order[0])
+    with engine.interruptible():
+        assert engine.evaluate(weights, job.order[0]).loss > 0
