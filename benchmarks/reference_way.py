@@ -106,6 +106,7 @@ def fedgen_round(folder: Path) -> tuple[float, int]:
     """Play rounds 0 and 1 of plain FedAvg and take the second one's time and samples."""
     runtime.import_tensorflow()
     from fedgen import compare
+    from fedgen import run as runs
     from fedgen.config import build
     from fedgen.progress import Silent
     from fedgen.records import RoundRow, read_csv
@@ -120,7 +121,7 @@ def fedgen_round(folder: Path) -> tuple[float, int]:
             "run": {"rounds": 1, "strategies": ["fedavg"]},
         }
     )
-    run = compare.create(config, folder / "run")
+    run = runs.create(config, folder / "run")
     compare.play(run, Silent())
     row = read_csv(run.path / "rounds.csv", RoundRow)[-1]
     return row.seconds, row.samples

@@ -9,8 +9,9 @@ from flwr.serverapp import Grid
 import strategies
 from fedgen.config import Config
 from fedgen.errors import RunError
+from fedgen.optimizers import Moments, Weights
 from fedgen.runconfig import Arm
-from fedgen.training import Moments, Plan, Weights
+from fedgen.training import Plan
 from fedgen.world import World, batch_order
 from strategies.evolution import Assignment, Genome
 from strategies.fedavg import FedAvg, StrategyError

@@ -64,7 +64,7 @@ def compare(
 ) -> None:
     """Train all strategies from the same weights on the same clients."""
     runtime.restart_with_huge_pages()
-    from fedgen import compare as comparison
+    from fedgen import run as runs
     from fedgen import store
     from fedgen.config import build, merge, parse_setting, read_toml
 
@@ -88,14 +88,14 @@ def compare(
     checked = build(tree)
     if out is not None:
         store.check_free(out)
-    checked, problem = comparison.choose_dataset(checked, "dataset" in tree.get("data", {}))
+    checked, problem = runs.choose_dataset(checked, "dataset" in tree.get("data", {}))
     if problem is not None:
         _warn(
             f"!!! CIFAR-10 CANNOT BE HAD: {problem}",
             "!!! GOING ON WITH DIGITS. Put cifar10.npz or cifar-10-binary.tar.gz into --data-dir, "
             "or name a data set with --dataset.",
         )
-    _play(comparison.create(checked, out), as_json, quiet)
+    _play(runs.create(checked, out), as_json, quiet)
 
 
 @app.command()
@@ -108,26 +108,22 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped, or add rounds to one that is finished."""
     runtime.restart_with_huge_pages()
-    from fedgen import compare as comparison
+    from fedgen import run as runs
 
-    run = comparison.open_run(path)
-    if (
-        not (as_json or quiet)
-        and comparison.is_finished(run)
-        and (rounds or 0) <= run.config.run.rounds
-    ):
+    run = runs.open_run(path)
+    if not (as_json or quiet) and runs.is_finished(run) and (rounds or 0) <= run.config.run.rounds:
         print(f"{path}: already finished; --rounds adds rounds. Its last files are written anew.")
-    _play(comparison.extend(run, rounds, workers), as_json, quiet)
+    _play(runs.extend(run, rounds, workers), as_json, quiet)
 
 
 @app.command()
 def report(path: RunPath) -> None:
     """Draw the report of a run again, from its CSV files."""
-    from fedgen import compare as comparison
     from fedgen import report as drawing
+    from fedgen import run as runs
     from fedgen import store
 
-    run = comparison.open_run(path)
+    run = runs.open_run(path)
     store.merge(run.path, run.arms)
     print(drawing.write(run))
 

@@ -12,8 +12,9 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedgen import world
+from fedgen.optimizers import Weights
 from fedgen.runconfig import from_run_config
-from fedgen.training import Plan, Trained, Weights
+from fedgen.training import Plan, Trained
 from fedgen.world import World, batch_order
 from strategies.streams import rng
 

@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from fedgen import store
-from fedgen.compare import Run, summarise_run
 from fedgen.config import to_toml
 from fedgen.records import ClientRow, RoundRow, read_csv
+from fedgen.run import Run, summarise_run
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 """Okabe and Ito's palette: told apart with colour blindness, too."""

@@ -23,33 +23,15 @@ from numpy.typing import NDArray
 from fedgen import runtime
 from fedgen.convolution import with_fast_gradients
 from fedgen.datasets import Dataset
+from fedgen.optimizers import Kind, Moments, Optimizer, Weights
 
-Weights = list[NDArray[np.generic]]
 Split = Literal["train", "test"]
-
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
-"""Keras' defaults of Adam."""
 
 EVALUATION_BATCH = 500
 
 
 class Stopped(RuntimeError):
     """Training or evaluation ended early because ``Engine.interruptible`` was left."""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """State of an optimiser between two calls of ``Engine.train``.
-
-    Attributes:
-        first: Adam's first moments, or SGD's velocities, per trainable weight.
-        second: Adam's second moments; zeros for SGD.
-        steps: Steps taken so far.
-    """
-
-    first: Weights
-    second: Weights
-    steps: int
 
 
 @dataclass(frozen=True)
@@ -127,15 +109,14 @@ class Engine:
         model: keras.Sequential,
         dataset: Dataset,
         *,
-        optimizer: Literal["adam", "sgd"] = "adam",
+        optimizer: Kind = "adam",
         momentum: float = 0.0,
         workers: int = 1,
     ) -> None:
         runtime.require()
         self.workers = workers
         self._model = model = with_fast_gradients(model)
-        self._optimizer = optimizer
-        self._momentum = momentum
+        self._optimizer = Optimizer(optimizer, momentum)
         self._scale = dataset.scale
         self._data = {
             "train": (tf.constant(dataset.x_train), tf.constant(dataset.y_train)),
@@ -361,7 +342,7 @@ class Engine:
                 )
             gradients = tape.gradient(loss, weights)
             number = tf.cast(steps_before + step + 1, tf.float32)
-            self._apply(trainable, first, second, gradients, rate, number)
+            self._optimizer.apply(trainable, first, second, gradients, rate, number)
             for variable, value in zip(state, after, strict=True):
                 variable.assign(value)
             count = tf.cast(tf.size(targets), tf.float32)
@@ -383,40 +364,6 @@ class Engine:
             batch,
             last < epochs * per_epoch,
         )
-
-    def _apply(
-        self,
-        trainable: list[tf.Variable],
-        first: list[tf.Variable],
-        second: list[tf.Variable],
-        gradients: list[Any],
-        rate: Any,
-        number: Any,
-    ) -> None:
-        # The fused kernels: a chain of small ops costs up to a tenth of a step.
-        power_1, power_2 = tf.pow(BETA_1, number), tf.pow(BETA_2, number)
-        for weight, m, v, gradient in zip(trainable, first, second, gradients, strict=True):
-            if self._optimizer == "adam":
-                tf.raw_ops.ResourceApplyAdam(
-                    var=weight.handle,
-                    m=m.handle,
-                    v=v.handle,
-                    beta1_power=power_1,
-                    beta2_power=power_2,
-                    lr=rate,
-                    beta1=BETA_1,
-                    beta2=BETA_2,
-                    epsilon=EPSILON,
-                    grad=gradient,
-                )
-            else:
-                tf.raw_ops.ResourceApplyKerasMomentum(
-                    var=weight.handle,
-                    accum=m.handle,
-                    lr=rate,
-                    grad=gradient,
-                    momentum=self._momentum,
-                )
 
     def _evaluate_graph(
         self, trainable: list[Any], state: list[Any], images: Any, labels: Any, indices: Any

@@ -15,8 +15,9 @@ from fedgen import datasets, models, partition, runtime
 from fedgen.config import Config, Data, Model, Training
 from fedgen.config import Partition as PartitionSettings
 from fedgen.datasets import Dataset
+from fedgen.optimizers import Weights
 from fedgen.partition import Partition
-from fedgen.training import Engine, Evaluation, Weights
+from fedgen.training import Engine, Evaluation
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from fedgen import compare
-from fedgen.compare import Run
+from fedgen import run as runs
 from fedgen.config import build
 from fedgen.progress import Silent
+from fedgen.run import Run
 
 SMALL = {
     "data": {"dataset": "digits"},
@@ -29,7 +30,7 @@ FLAGS = (
 def play(out: Path, **sections: dict) -> Run:
     """Play a small comparison in this process; sections are laid over ``SMALL``."""
     tree = {name: SMALL.get(name, {}) | sections.get(name, {}) for name in {*SMALL, *sections}}
-    run = compare.create(build(tree), out)
+    run = runs.create(build(tree), out)
     compare.play(run, Silent())
     return run
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from runs import SMALL, comparable, finish, play, rows, start
 
-from fedgen import arms, compare, datasets, world
-from fedgen.compare import Run
+from fedgen import arms, datasets, world
 from fedgen.config import Data, build
 from fedgen.errors import RunError
+from fedgen.run import Run
+from fedgen.runconfig import Arm
 from strategies import REGISTRY
 from strategies.evolution import PROBE_BATCHES, PROBE_RATES, Assignment, Genome
 from strategies.fedavg import FedAvg
@@ -210,7 +211,7 @@ def test_a_model_with_normalisation_and_dropout_trains_federated(tmp_path: Path)
 
 def test_a_cohort_that_cannot_be_used_ends_the_run_with_code_3() -> None:
     config = build(SMALL | {"run": {"rounds": 1}})
-    arm = compare.Arm(config, "fedavg", 0)
+    arm = Arm(config, "fedavg", 0)
 
     class Empty:
         def get_node_ids(self) -> list[int]:

@@ -11,8 +11,8 @@ from flwr.serverapp import Grid, ServerApp
 from fedgen import arms, client_app, models, world
 from fedgen.config import build
 from fedgen.grid import InProcessGrid
+from fedgen.optimizers import Weights
 from fedgen.runconfig import Arm, to_run_config
-from fedgen.training import Weights
 
 pytest.importorskip("ray", reason="needs the extra `simulation`, which installs Ray")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from runs import FLAGS, comparable, finish, play, rows, start, wait_for_file, wait_for_line
 
-from fedgen.compare import Run
+from fedgen.run import Run
 
 ROUNDS = 4
 

@@ -10,7 +10,8 @@ import pytest
 from fedgen import datasets, models
 from fedgen.config import Data
 from fedgen.datasets import Dataset
-from fedgen.training import Engine, Plan, Stopped, Trained, Weights
+from fedgen.optimizers import Weights
+from fedgen.training import Engine, Plan, Stopped, Trained
 
 SHAPE, CLASSES = (8, 8, 1), 10
 
