@@ -8,7 +8,7 @@ import time
 from typing import cast
 
 import numpy as np
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedgen import world
@@ -22,7 +22,7 @@ app = ClientApp()
 
 
 class _Client:
-    """One client as a message addresses it."""
+    """One client as a training message addresses it."""
 
     def __init__(self, message: Message, context: Context) -> None:
         arm = from_run_config(context.run_config)
@@ -30,11 +30,10 @@ class _Client:
         self.world: World = world.load(arm.config, arm.seed)
         self.shard = self.world.partition.shards[self.id]
         self.started = time.perf_counter()
-        if message.content.config_records:
-            self.config = message.content["config"]
-            self.seed = cast(int, self.config["seed"])
-            self.server_round = cast(int, self.config["server-round"])
-            self.weights: Weights = cast(ArrayRecord, message.content["arrays"]).to_numpy_ndarrays()
+        self.config = cast(ConfigRecord, message.content["config"])
+        self.seed = cast(int, self.config["seed"])
+        self.server_round = cast(int, self.config["server-round"])
+        self.weights: Weights = cast(ArrayRecord, message.content["arrays"]).to_numpy_ndarrays()
 
     def train(self, learning_rate: float, batch_size: int, epochs: int) -> Trained:
         """Train from the received weights; equal seeds visit samples in equal order."""
@@ -85,8 +84,10 @@ class _Client:
 @app.query()
 def query(message: Message, context: Context) -> Message:
     """Answer who this node is and how many samples it trains on."""
-    client = _Client(message, context)
-    metrics = MetricRecord({"partition-id": client.id, "num-examples": len(client.shard.train)})
+    arm = from_run_config(context.run_config)
+    client = int(context.node_config["partition-id"])
+    shard = world.load_partition(arm.config, arm.seed).shards[client]
+    metrics = MetricRecord({"partition-id": client, "num-examples": len(shard.train)})
     return Message(RecordDict({"metrics": metrics}), reply_to=message)
 
 

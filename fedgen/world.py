@@ -42,9 +42,14 @@ def load(config: Config, seed: int) -> World:
     dataset = datasets.load(config.data)
     return World(
         dataset=dataset,
-        partition=_partition(config.data, config.partition, seed),
+        partition=load_partition(config, seed),
         engine=_engine(config.data, config.model, config.training, workers(config)),
     )
+
+
+def load_partition(config: Config, seed: int) -> Partition:
+    """Return who holds what for a seed, without building an engine."""
+    return _partition(config.data, config.partition, seed)
 
 
 def workers(config: Config) -> int:

@@ -101,6 +101,7 @@ class FedAvg(Strategy):
         self._initialised = False
         self._peers: dict[int, Peer] = {}
         self._asked: set[int] = set()
+        self._refusal = ""
         self._sent: dict[int, Message] = {}
         self._assigned: dict[int, Assignment] = {}
         self._reference = ArrayRecord()
@@ -328,8 +329,9 @@ class FedAvg(Strategy):
                 return
             if time.monotonic() >= deadline:
                 raise StrategyError(
-                    f"{len(needed)} clients are needed, {len(missing)} of them are not online "
-                    f"(partition ids {sorted(missing)[:5]}...). Received: {len(online)} nodes"
+                    f"{len(needed)} clients are needed, {len(missing)} of them did not answer "
+                    f"within {self.query_timeout:g} s (partition ids {sorted(missing)[:5]}...). "
+                    f"Received: {len(online)} nodes online{self._refusal}"
                 )
             time.sleep(0.2)
 
@@ -338,7 +340,11 @@ class FedAvg(Strategy):
         replies = list(grid.send_and_receive(messages, timeout=timeout))
         # By node, so that of two nodes that claim one partition always the same is used.
         for reply in sorted(replies, key=lambda reply: reply.metadata.src_node_id):
-            metrics = reply.content.get("metrics") if reply.has_content() else None
+            if reply.has_error():
+                lines = (reply.error.reason or "").strip().splitlines()
+                self._refusal = f", the last error was: {lines[-1]}" if lines else ""
+                continue
+            metrics = reply.content.get("metrics")
             if not isinstance(metrics, MetricRecord):
                 continue
             node = reply.metadata.src_node_id

@@ -48,8 +48,9 @@ def test_two_clients_on_ray_give_the_same_bytes(
         on_ray.append(play(arm, grid, initial))
 
     def handle(message: Message, context: Context) -> Message:
-        context.run_config = run_config
-        return client_app.app(message, context)
+        # `flwr run` would have put the run config there.
+        parts = (context.run_id, context.node_id, context.node_config, context.state)
+        return client_app.app(message, Context(*parts, run_config))
 
     client.query()(handle)
     client.train()(handle)
