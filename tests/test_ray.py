@@ -26,6 +26,8 @@ def test_two_clients_on_ray_give_the_same_bytes(
     from flwr.simulation import run_simulation
 
     monkeypatch.setenv("FLWR_HOME", str(tmp_path))
+    # Ray starts its workers at the lowest priority: on a busy machine they never come up.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     arm = Arm(
         build(
             {
@@ -67,6 +69,7 @@ def test_two_clients_on_ray_give_the_same_bytes(
 
 def play(arm: Arm, grid: Grid, weights: Weights) -> Weights:
     strategy = arms.build_strategy(arm)
+    strategy.query_timeout = 300.0
     arrays = ArrayRecord(weights)
     for number in range(1, ROUNDS + 1):
         messages = strategy.configure_train(number, arrays, ConfigRecord(), grid)
