@@ -95,6 +95,11 @@ def compare(
             "!!! GOING ON WITH DIGITS. Put cifar10.npz or cifar-10-binary.tar.gz into --data-dir, "
             "or name a data set with --dataset.",
         )
+    # A model that does not fit the images shows before anything is written.
+    runtime.import_tensorflow()
+    from fedgen import world
+
+    world.initial_model(checked, checked.run.seed)
     _play(runs.create(checked, out), as_json, quiet)
 
 

@@ -225,7 +225,8 @@ def read_npz(path: Path, name: str) -> Dataset:
             the wrong kind; object arrays are refused.
     """
     try:
-        with np.load(path, allow_pickle=False) as bundle:
+        # NumPy would leave a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as bundle:
             missing = [key for key in NPZ_KEYS if key not in bundle.files]
             if missing:
                 raise InputError(

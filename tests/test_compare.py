@@ -233,6 +233,15 @@ def test_a_new_strategy_is_one_class_and_one_line(
     assert rates == {(name, str(float(np.float32(rate)))) for name, rate in RATES.items()}
 
 
+def test_a_model_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:
+    images, labels = np.zeros((4, 4, 4), np.uint8), np.array([0, 1, 0, 1])
+    np.savez(tmp_path / "own.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    code, out, err = finish(start(["compare", "--dataset=own.npz"], tmp_path))
+    assert (code, out) == (2, "")
+    assert err == "fedgen: model cnn: cannot be built for images of shape (4, 4, 1)\n"
+    assert not (tmp_path / "runs").exists()
+
+
 def test_json_prints_the_summary_and_nothing_else(tmp_path: Path) -> None:
     arguments = ["compare", "--dataset=digits", "--model=mlp", "--rounds=1", "--json", "--out=o"]
     code, out, err = finish(start(arguments, tmp_path))
