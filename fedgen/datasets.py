@@ -236,6 +236,8 @@ def read_npz(path: Path, name: str) -> Dataset:
             arrays = [bundle[key] for key in NPZ_KEYS]
             if not all(isinstance(array, np.ndarray) for array in arrays):
                 raise ValueError("a member is no array")
+    except FileNotFoundError as error:
+        raise InputError(f"data file {path}: does not exist") from error
     except DAMAGE as error:
         raise InputError(
             f"data file {path}: not a readable .npz of plain arrays ({error})"

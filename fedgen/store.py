@@ -86,7 +86,8 @@ class Shard:
                 write_atomically(self.folder / name, to_csv([], kind, header=True).encode())
             return None
         try:
-            with np.load(self._checkpoint, allow_pickle=False) as bundle:
+            file = self._checkpoint
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as bundle:
                 meta = json.loads(bytes(bundle["meta"]))
                 if meta["format"] != FORMAT:
                     raise ValueError(f"format {meta['format']}, expected {FORMAT}")

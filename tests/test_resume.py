@@ -29,8 +29,8 @@ def test_a_run_killed_between_checkpoints_resumes_to_the_same_bytes(
 ) -> None:
     process = start(compare_arguments(ROUNDS), tmp_path)
     wait_for_line(process, "2 ")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.communicate()
     assert not (tmp_path / "run" / "rounds.csv").exists()
     code, _, err = finish(start(["resume", "run", "--quiet"], tmp_path))
     assert (code, err) == (0, "")
@@ -40,8 +40,8 @@ def test_a_run_killed_between_checkpoints_resumes_to_the_same_bytes(
 def test_a_run_killed_before_its_first_checkpoint_resumes(whole: Run, tmp_path: Path) -> None:
     process = start(compare_arguments(ROUNDS), tmp_path)
     wait_for_file(tmp_path / "run" / "config.toml", process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.communicate()
     assert not list((tmp_path / "run").glob("shards/*/checkpoint.npz"))
     code, _, _ = finish(start(["resume", "run", "--quiet", "--workers=1"], tmp_path))
     assert code == 0
