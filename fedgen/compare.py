@@ -13,6 +13,9 @@ from fedgen.records import RoundRow, read_csv
 from fedgen.run import Run, summarise_run
 from fedgen.runconfig import to_run_config
 
+PROBE_PAIRS = 6
+"""Epochs that a client trains for a probe: three rates times two batch sizes."""
+
 
 class Progress(Protocol):
     """What a comparison tells while it runs."""
@@ -105,23 +108,21 @@ def _save_model(path: Path, model: Any) -> None:
 
 
 def _expected_samples(run: Run, seed: int) -> int:
-    """Estimate the samples that are still to be trained for a seed."""
-    from fedgen import world
+    """Return the samples still to be trained for a seed; with resampling, an estimate."""
+    from fedgen import arms, world
 
     config = run.config
     partition = world.load(config, seed).partition
-    mean = sum(len(shard.train) for shard in partition.shards) / len(partition.shards)
-    cohort = config.cohort.fraction * config.partition.clients
-    total = 0.0
-    for arm in run.arms:
-        if arm.seed != seed:
-            continue
+    total = 0
+    for arm in (arm for arm in run.arms if arm.seed == seed):
         done = store.Shard(run.path, arm).finished_round()
         left = config.run.rounds - max(done, 0)
         if arm.strategy == CENTRALISED:
             total += left * len(partition.training)
-        else:
-            total += left * cohort * mean * config.training.local_epochs
+            continue
+        cohort = arms.build_strategy(arm).cohort(1)
+        epoch = sum(len(partition.shards[client].train) for client in cohort)
+        total += left * config.training.local_epochs * epoch
         if arm.strategy == "genetic-cfl" and config.genetic_cfl.init != "random" and done < 0:
-            total += cohort * mean * 6
-    return round(total)
+            total += PROBE_PAIRS * epoch
+    return total
