@@ -87,7 +87,7 @@ def reference_round(folder: Path) -> tuple[float, int]:
     for shard in shards:
         clone = keras.models.clone_model(model)
         clone.set_weights(model.get_weights())
-        clone.compile(keras.optimizers.Adam(RATE), "categorical_crossentropy", ["accuracy"])
+        clone.compile(keras.optimizers.Adam(RATE), "categorical_crossentropy", metrics=["accuracy"])
         clone.fit(
             x_train[shard.train],
             y_train[shard.train],
