@@ -1,6 +1,7 @@
 """The comparison: every arm from the same weights on the same clients, side by side."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -12,9 +13,7 @@ from fedgen.config import CENTRALISED
 from fedgen.records import RoundRow, read_csv
 from fedgen.run import Run, summarise_run
 from fedgen.runconfig import to_run_config
-
-PROBE_PAIRS = 6
-"""Epochs that a client trains for a probe: three rates times two batch sizes."""
+from strategies.evolution import PROBE_TRIES
 
 
 class Progress(Protocol):
@@ -124,5 +123,5 @@ def _expected_samples(run: Run, seed: int) -> int:
         epoch = sum(len(partition.shards[client].train) for client in cohort)
         total += left * config.training.local_epochs * epoch
         if arm.strategy == "genetic-cfl" and config.genetic_cfl.init != "random" and done < 0:
-            total += PROBE_PAIRS * epoch
+            total += math.prod(PROBE_TRIES) * epoch
     return total

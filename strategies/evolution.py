@@ -19,6 +19,8 @@ Origin = Literal["random", "probe", "elite", "mutant", "fixed"]
 
 PROBE_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 PROBE_BATCHES = (16, 32, 64, 128)
+PROBE_TRIES = (3, 2)
+"""How many of these rates and batch sizes a client tries, in all pairs, one epoch each."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def random_genome(generator: np.random.Generator) -> Genome:
 
 def probe_grid(generator: np.random.Generator) -> tuple[list[float], list[int]]:
     """Draw the 3 learning rates and 2 batch sizes that a client probes, without replacement."""
-    rates = generator.choice(PROBE_RATES, size=3, replace=False)
-    batches = generator.choice(PROBE_BATCHES, size=2, replace=False)
+    rates = generator.choice(PROBE_RATES, size=PROBE_TRIES[0], replace=False)
+    batches = generator.choice(PROBE_BATCHES, size=PROBE_TRIES[1], replace=False)
     return rates.tolist(), batches.tolist()
 
 
