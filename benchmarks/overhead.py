@@ -24,9 +24,9 @@ def measure() -> dict[str, float]:
 
     from benchmarks import synthetic
     from fedgen import arms, client_app, models, rounds, store, world
-    from fedgen.config import build
+    from fedgen.config import Arm, build
     from fedgen.grid import InProcessGrid
-    from fedgen.runconfig import Arm, to_run_config
+    from fedgen.runconfig import to_run_config
 
     with tempfile.TemporaryDirectory() as folder:
         data = synthetic.cifar10(train=2000, test=20)
@@ -46,7 +46,7 @@ def measure() -> dict[str, float]:
         evaluation = _Stopwatch(here.engine._evaluate)
         here.engine._evaluate = evaluation
         arm = Arm(config, "genetic-cfl", 0)
-        grid = InProcessGrid(client_app.app, to_run_config(arm), clients=CLIENTS, workers=1)
+        grid = InProcessGrid(client_app.app, to_run_config(config), clients=CLIENTS, workers=1)
         player = arms.Federated(arms.build_strategy(arm), grid)
         initial = models.get_weights(world.initial_model(config, 0))
         shard = store.Shard(Path(folder), arm)

@@ -7,10 +7,10 @@ from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 
 import strategies
-from fedgen.config import Config
+from fedgen import datasets
+from fedgen.config import Arm, Config
 from fedgen.errors import RunError
 from fedgen.optimizers import Moments, Weights
-from fedgen.runconfig import Arm
 from fedgen.training import Plan
 from fedgen.world import World, batch_order
 from strategies.evolution import Assignment, Genome
@@ -142,6 +142,9 @@ def build_strategy(arm: Arm) -> FedAvg:
         clients=config.partition.clients,
         fraction=config.cohort.fraction,
         resample=config.cohort.resample,
+        query_timeout=config.cohort.deadline,
+        min_available=config.cohort.min_available,
+        fingerprint=datasets.load(config.data).fingerprint,
         local_epochs=config.training.local_epochs,
         **(section.model_dump() if section else {}),
     )

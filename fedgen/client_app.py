@@ -8,30 +8,42 @@ import time
 from typing import cast
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable
+from flwr.common.constant import ErrorCode
 
-from fedgen import world
+from fedgen import datasets, runtime, world
+from fedgen.errors import FedgenError, InputError
 from fedgen.optimizers import Weights
 from fedgen.runconfig import from_run_config
 from fedgen.training import Plan, Trained
 from fedgen.world import World, batch_order
 from strategies.streams import rng
 
-app = ClientApp()
+
+def refuse(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Answer with one line where the user can mend something; Flower would log a traceback."""
+    try:
+        return call_next(message, context)
+    except FedgenError as error:
+        reason = " ".join(str(error).split())
+        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+
+
+app = ClientApp(mods=[refuse])
 
 
 class _Client:
     """One client as a training message addresses it."""
 
     def __init__(self, message: Message, context: Context) -> None:
-        arm = from_run_config(context.run_config)
-        self.id = int(context.node_config["partition-id"])
-        self.world: World = world.load(arm.config, arm.seed)
-        self.shard = self.world.partition.shards[self.id]
-        self.started = time.perf_counter()
         self.config = cast(ConfigRecord, message.content["config"])
         self.seed = cast(int, self.config["seed"])
+        self.id = int(context.node_config["partition-id"])
+        self.world: World = world.load(from_run_config(context.run_config), self.seed)
+        self.shard = self.world.partition.shards[self.id]
+        self.started = time.perf_counter()
         self.server_round = cast(int, self.config["server-round"])
         self.weights: Weights = cast(ArrayRecord, message.content["arrays"]).to_numpy_ndarrays()
 
@@ -83,12 +95,29 @@ class _Client:
 
 @app.query()
 def query(message: Message, context: Context) -> Message:
-    """Answer who this node is and how many samples it trains on."""
-    arm = from_run_config(context.run_config)
+    """Answer who this node is, what data it has, and how many samples it trains on.
+
+    Raises:
+        InputError: If the federation has another number of nodes than the run has
+            clients, or the data set cannot be had here.
+        RunError: If TensorFlow computes with other settings than the server's.
+    """
+    runtime.require()
+    config = from_run_config(context.run_config)
+    nodes, clients = context.node_config.get("num-partitions"), config.partition.clients
+    if nodes != clients:
+        raise InputError(
+            f"the federation has {nodes} nodes, the run has {clients} clients: give "
+            f'--federation-config "num-supernodes={clients}" (SuperNodes: num-partitions={clients} '
+            f'in --node-config), or --run-config "clients={nodes}"'
+        )
     client = int(context.node_config["partition-id"])
-    shard = world.load_partition(arm.config, arm.seed).shards[client]
+    seed = cast(int, cast(ConfigRecord, message.content["config"])["seed"])
+    shard = world.load_partition(config, seed).shards[client]
+    fingerprint = datasets.load(config.data).fingerprint
     metrics = MetricRecord({"partition-id": client, "num-examples": len(shard.train)})
-    return Message(RecordDict({"metrics": metrics}), reply_to=message)
+    content = RecordDict({"metrics": metrics, "data": ConfigRecord({"fingerprint": fingerprint})})
+    return Message(content, reply_to=message)
 
 
 @app.train()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fedgen import report, store
 from fedgen.config import CENTRALISED
@@ -14,6 +14,9 @@ from fedgen.records import RoundRow, read_csv
 from fedgen.run import Run, summarise_run
 from fedgen.runconfig import to_run_config
 from strategies.evolution import PROBE_TRIES
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
 
 
 class Progress(Protocol):
@@ -29,11 +32,17 @@ class Progress(Protocol):
         """A round is finished in every arm; rows in the order of the strategies."""
 
 
-def play(run: Run, progress: Progress) -> dict[str, Any]:
+def play(run: Run, progress: Progress, grid: "Grid | None" = None) -> dict[str, Any]:
     """Play all arms of a run, finish its directory, and return the summary.
 
     Seed by seed, the arms take turns round by round. Whatever ends this early
     leaves every finished round on disk.
+
+    Args:
+        run: What to play, and where it goes.
+        progress: Is told what happens.
+        grid: The grid of a Flower runtime; without one, every arm has a grid in
+            this process.
 
     Raises:
         RunError: If a round fails.
@@ -43,7 +52,7 @@ def play(run: Run, progress: Progress) -> dict[str, Any]:
     parameters = world.initial_model(run.config, run.config.run.seed).count_params()
     try:
         for offset in range(run.config.run.seeds):
-            _play_seed(run, run.config.run.seed + offset, progress)
+            _play_seed(run, run.config.run.seed + offset, progress, grid)
     finally:
         store.merge(run.path, run.arms)
     rows: list[RoundRow] = read_csv(run.path / "rounds.csv", RoundRow)
@@ -53,13 +62,14 @@ def play(run: Run, progress: Progress) -> dict[str, Any]:
     return summary
 
 
-def _play_seed(run: Run, seed: int, progress: Progress) -> None:
+def _play_seed(run: Run, seed: int, progress: Progress, grid: "Grid | None") -> None:
     from fedgen import arms, client_app, models, rounds, world
     from fedgen.grid import InProcessGrid
     from strategies.replies import trained_samples
 
     config = run.config
-    here = world.load(config, seed)
+    slots = world.workers(config)
+    here = world.load(config, seed, slots)
     model = world.initial_model(config, seed)
     initial = models.get_weights(model)
     progress.begin(f"seed {seed} on {here.engine.device}", _expected_samples(run, seed))
@@ -72,15 +82,17 @@ def _play_seed(run: Run, seed: int, progress: Progress) -> None:
             if arm.strategy == CENTRALISED:
                 player = arms.Centralised(here, config, seed)
             else:
-                grid = InProcessGrid(
-                    client_app.app,
-                    to_run_config(arm),
-                    clients=config.partition.clients,
-                    workers=world.workers(config),
-                    on_reply=lambda reply: progress.trained(trained_samples(reply)),
-                )
-                stack.callback(grid.close)
-                player = arms.Federated(arms.build_strategy(arm), grid)
+                nodes = grid
+                if nodes is None:
+                    nodes = InProcessGrid(
+                        client_app.app,
+                        to_run_config(config),
+                        clients=config.partition.clients,
+                        workers=slots,
+                        on_reply=lambda reply: progress.trained(trained_samples(reply)),
+                    )
+                    stack.callback(nodes.close)
+                player = arms.Federated(arms.build_strategy(arm), nodes)
             iterators.append(rounds.play(arm, player, here, shard, initial, config.run.rounds))
         # Entered last, so left first: clients stop before the grids wait for them.
         stack.enter_context(here.engine.interruptible())

@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -90,6 +91,10 @@ class Cohort(Section):
     """Share of the clients in a cohort."""
     resample: bool = False
     """Draw a new cohort each round, instead of one for the whole run."""
+    deadline: Rate = 60.0
+    """Seconds to wait for the cohort's nodes to come online and answer."""
+    min_available: Count = 0
+    """Clients of a cohort that must be online once the run has begun; 0 for half of them."""
 
 
 class Model(Section):
@@ -213,6 +218,20 @@ class Config(Section):
         if self.run.seed + self.run.seeds > 2**63:
             raise ValueError("run.seed + run.seeds must be at most 2^63")
         return self
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One (strategy, seed) of a comparison."""
+
+    config: Config
+    strategy: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.strategy}-seed{self.seed}"
 
 
 Tree = dict[str, Any]

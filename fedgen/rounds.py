@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 
 from fedgen.arms import Player
+from fedgen.config import Arm
 from fedgen.optimizers import Weights
 from fedgen.records import ClientRow, RoundRow
-from fedgen.runconfig import Arm
 from fedgen.store import Checkpoint, Shard
 from fedgen.training import Evaluation
 from fedgen.world import World

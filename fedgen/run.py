@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from fedgen import datasets, store
-from fedgen.config import Config, Tree, build, dump, merge, read_toml, to_toml
+from fedgen.config import Arm, Config, Tree, build, dump, merge, read_toml, to_toml
 from fedgen.datasets import Dataset
 from fedgen.errors import InputError, Unavailable
 from fedgen.records import RoundRow
-from fedgen.runconfig import Arm
 from fedgen.summary import summarise
 
 PACKAGES = ("fedgen", "flwr", "tensorflow", "keras", "numpy", "scikit-learn")
@@ -56,7 +55,7 @@ def choose_dataset(config: Config, named: bool) -> tuple[Config, str | None]:
         InputError: If a data set that somebody named cannot be had, or one that
             is there is damaged.
     """
-    config = _absolute(config)
+    config = absolute_data(config)
     try:
         datasets.load(config.data)
     except Unavailable as error:
@@ -144,7 +143,7 @@ def summarise_run(run: Run, rounds: Sequence[RoundRow], parameters: int) -> dict
     return summarise(run.config, dataset, parameters, rounds)
 
 
-def _absolute(config: Config) -> Config:
+def absolute_data(config: Config) -> Config:
     """Make data paths absolute: a run may be resumed from another directory."""
     data = config.data
     update: Tree = {}

@@ -8,13 +8,14 @@ in-process grid hands clients the same run config that ``flwr run`` does.
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from fedgen.config import Config, Tree, build, dump, merge, parse_setting
+from fedgen.errors import InputError, unknown
 
 FLAT = {
+    "strategy": ("run", "strategies"),
     "rounds": ("run", "rounds"),
     "dataset": ("data", "dataset"),
     "data-dir": ("data", "data_dir"),
@@ -25,24 +26,15 @@ FLAT = {
 }
 """Flat keys of the run config, and the settings that they stand for."""
 
+OUT, SET = "out", "set"
+"""The other keys: the run directory, and all settings that have no key of their own."""
 
-@dataclass(frozen=True)
-class Arm:
-    """One (strategy, seed) of a comparison."""
-
-    config: Config
-    strategy: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """What its files are called."""
-        return f"{self.strategy}-seed{self.seed}"
+RunConfig = dict[str, str | int | float]
 
 
-def to_run_config(arm: Arm) -> dict[str, str | int | float]:
-    """Write an arm as a flat run config."""
-    tree, defaults = dump(arm.config), dump(Config())
+def to_run_config(config: Config) -> RunConfig:
+    """Write a config as a flat run config."""
+    tree, defaults = dump(config), dump(Config())
     flat = {key: tree[section][name] for key, (section, name) in FLAT.items()}
     others = [
         f"{section}.{key}={json.dumps(value)}"
@@ -50,25 +42,30 @@ def to_run_config(arm: Arm) -> dict[str, str | int | float]:
         for key, value in part.items()
         if (section, key) not in FLAT.values() and value != defaults[section][key]
     ]
-    return {**flat, "strategy": arm.strategy, "seed": arm.seed, "set": shlex.join(others)}
+    return {**flat, "strategy": ",".join(flat["strategy"]), SET: shlex.join(others), OUT: ""}
 
 
-def from_run_config(run_config: Mapping[str, Any]) -> Arm:
-    """Read an arm from a flat run config; equal run configs give the same object.
+def from_run_config(run_config: Mapping[str, Any]) -> Config:
+    """Read the config of a flat run config; equal run configs give the same object.
 
     Raises:
-        InputError: If a value is wrong.
+        InputError: If a key is unknown or a value is wrong.
     """
     return _parse(tuple(sorted(run_config.items())))
 
 
 @lru_cache(maxsize=16)
-def _parse(items: tuple[tuple[str, Any], ...]) -> Arm:
+def _parse(items: tuple[tuple[str, Any], ...]) -> Config:
     values = dict(items)
+    for key in values:
+        if key not in (*FLAT, OUT, SET):
+            raise InputError(f"run config: {unknown('key', key, (*FLAT, OUT, SET))}")
     tree: Tree = {}
     for key, (section, name) in FLAT.items():
         if key in values:
             tree.setdefault(section, {})[name] = values[key]
-    settings = [parse_setting(text) for text in shlex.split(str(values.get("set", "")))]
-    config = build(merge(tree, settings), "run config")
-    return Arm(config, str(values.get("strategy", config.run.strategies[0])), config.run.seed)
+    try:
+        words = shlex.split(str(values.get(SET, "")))
+    except ValueError as error:
+        raise InputError(f"run config: set={values[SET]!r}: {error}".lower()) from error
+    return build(merge(tree, map(parse_setting, words)), "run config")

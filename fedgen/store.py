@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from fedgen.config import Arm
 from fedgen.datasets import DAMAGE
 from fedgen.errors import InputError, RunError
 from fedgen.records import ClientRow, RoundRow, Row, read_csv, to_csv
-from fedgen.runconfig import Arm
 from strategies.aggregation import Arrays
 
 FORMAT = 1

@@ -37,13 +37,18 @@ class World:
         )
 
 
-def load(config: Config, seed: int) -> World:
-    """Return the world of a config and seed, loading only what is not there yet."""
+def load(config: Config, seed: int, slots: int = 1) -> World:
+    """Return the world of a config and seed, loading only what is not there yet.
+
+    An engine that is there is used as it is, if it has enough slots: a process
+    that hosts many clients asks for as many as it runs at once, and its clients
+    find them; a worker of Flower's runtimes runs one client at a time.
+    """
     dataset = datasets.load(config.data)
     return World(
         dataset=dataset,
         partition=load_partition(config, seed),
-        engine=_engine(config.data, config.model, config.training, workers(config)),
+        engine=_engine((config.data, config.model, config.training), slots),
     )
 
 
@@ -82,13 +87,20 @@ def _partition(data: Data, settings: PartitionSettings, seed: int) -> Partition:
     )
 
 
-@lru_cache(maxsize=1)
-def _engine(data: Data, model: Model, training: Training, slots: int) -> Engine:
-    dataset = datasets.load(data)
-    return Engine(
-        models.build(model.name, dataset.shape, dataset.classes, 0),
-        dataset,
-        optimizer=training.optimizer,
-        momentum=training.momentum,
-        workers=slots,
-    )
+_engines: dict[tuple[Data, Model, Training], Engine] = {}
+
+
+def _engine(key: tuple[Data, Model, Training], slots: int) -> Engine:
+    resident = _engines.get(key)
+    if resident is None or resident.workers < slots:
+        data, model, training = key
+        dataset = datasets.load(data)
+        _engines.clear()
+        _engines[key] = resident = Engine(
+            models.build(model.name, dataset.shape, dataset.classes, 0),
+            dataset,
+            optimizer=training.optimizer,
+            momentum=training.momentum,
+            workers=slots,
+        )
+    return resident

@@ -64,6 +64,9 @@ class FedAvg(Strategy):
         weighting: Average by training samples, or uniformly.
         fitness: What clients report as fitness.
         query_timeout: Seconds to wait for nodes to come online and answer.
+        min_available: Clients of a cohort that must be online, once all of the first
+            one were; 0 for half of them.
+        fingerprint: Of the data set that every node must have; ``""`` asks for none.
 
     Attributes:
         outcome: What became of the latest round (of the probe, before round 1).
@@ -85,6 +88,8 @@ class FedAvg(Strategy):
         weighting: Weighting = "samples",
         fitness: str = "validation",
         query_timeout: float = 60.0,
+        min_available: int = 0,
+        fingerprint: str = "",
     ) -> None:
         if cohort_size(clients, fraction) < 1:
             raise StrategyError(f"a cohort of {fraction:g} x {clients} clients is empty")
@@ -97,11 +102,15 @@ class FedAvg(Strategy):
         self.weighting = weighting
         self.fitness = fitness
         self.query_timeout = query_timeout
+        self.min_available = min_available
+        self.fingerprint = fingerprint
         self.outcome = RoundOutcome()
         self._initialised = False
         self._peers: dict[int, Peer] = {}
         self._asked: set[int] = set()
+        self._refused: set[int] = set()
         self._refusal = ""
+        self._begun = False
         self._sent: dict[int, Message] = {}
         self._assigned: dict[int, Assignment] = {}
         self._reference = ArrayRecord()
@@ -215,18 +224,19 @@ class FedAvg(Strategy):
     ) -> list[Message]:
         """Build a message per client, largest training set first, and remember them.
 
-        The longest client first keeps parallel workers busy to the end.
+        The longest client first keeps parallel workers busy to the end. A client
+        that has gone offline since the first round gets none and counts as failed.
 
         Raises:
-            StrategyError: If a client of the cohort is not online.
+            StrategyError: If too few clients of the cohort are online.
         """
-        self._connect(grid, set(settings))
+        online = self._connect(grid, set(settings))
         common: dict[str, Any] = {
             "seed": self.seed,
             "server-round": server_round,
             "fitness": self.fitness,
         }
-        order = sorted(settings, key=lambda client: (-self._peers[client].num_examples, client))
+        order = sorted(online, key=lambda client: (-self._peers[client].num_examples, client))
         self._reference = arrays
         self._sent = {
             client: Message(
@@ -254,7 +264,7 @@ class FedAvg(Strategy):
             assigned: What each client asked was told to use, ``None`` for a probe.
             check: Raises ``ReplyError`` for an update that does not fit what was asked.
         """
-        by_client: dict[int, list[Message]] = {client: [] for client in self._sent}
+        by_client: dict[int, list[Message]] = {client: [] for client in assigned}
         up = 0
         for reply in replies:
             up += record_bytes([reply])
@@ -264,6 +274,8 @@ class FedAvg(Strategy):
         outcomes = []
         for client in sorted(by_client):
             status, update = self._judge_client(client, by_client[client], check)
+            if status.startswith("failed"):
+                self._forget(client)
             outcomes.append(ClientOutcome(client, assigned[client], status, update))
         return RoundOutcome(tuple(outcomes), record_bytes(self._sent.values()), up)
 
@@ -291,6 +303,8 @@ class FedAvg(Strategy):
     def _judge_client(
         self, client: int, replies: list[Message], check: Callable[[int, Update], None]
     ) -> tuple[str, Update | None]:
+        if client not in self._sent:
+            return "failed: not online", None
         if not replies:
             return "failed: no reply in time", None
         if len(replies) > 1:
@@ -314,9 +328,22 @@ class FedAvg(Strategy):
                 return client
         return None
 
-    def _connect(self, grid: Grid, needed: set[int]) -> None:
-        """Learn which node holds which partition; ask only nodes not asked before."""
+    def _forget(self, client: int) -> None:
+        """Ask a client's node anew before it is used again; another may have taken its place."""
+        peer = self._peers.pop(client, None)
+        if peer is not None:
+            self._asked.discard(peer.node_id)
+
+    def _connect(self, grid: Grid, needed: set[int]) -> set[int]:
+        """Learn which node holds which partition; ask only nodes not asked before.
+
+        The first time, every client needed must be there. Later ones may be gone
+        for good, so nobody waits for more than ``min_available`` of them.
+        """
         deadline = time.monotonic() + self.query_timeout
+        enough = len(needed)
+        if self._begun:
+            enough = min(self.min_available or (enough + 1) // 2, enough)
         while True:
             online = set(grid.get_node_ids())
             self._asked &= online
@@ -324,36 +351,61 @@ class FedAvg(Strategy):
             fresh = sorted(online - self._asked)
             if fresh:
                 self._query(grid, fresh, max(0.1, deadline - time.monotonic()))
-            missing = needed - set(self._peers)
-            if not missing:
-                return
-            if time.monotonic() >= deadline:
+            here = needed & set(self._peers)
+            if len(here) >= enough:
+                self._begun = True
+                return here
+            # With every node asked and one refusing, there is nothing to wait for.
+            hopeless = self._refusal and online <= self._asked and len(online) >= self.clients
+            if hopeless or self._refusal and not self._peers or time.monotonic() >= deadline:
+                missing = sorted(needed - here)
                 raise StrategyError(
-                    f"{len(needed)} clients are needed, {len(missing)} of them did not answer "
-                    f"within {self.query_timeout:g} s (partition ids {sorted(missing)[:5]}...). "
-                    f"Received: {len(online)} nodes online{self._refusal}"
+                    f"{len(here)} of the cohort's {len(needed)} clients are online, {enough} are "
+                    f"needed within {self.query_timeout:g} s. Received: {len(online)} nodes; "
+                    f"missing partition ids: {', '.join(map(str, missing[:5]))}"
+                    f"{', ...' if len(missing) > 5 else ''}{self._refusal}"
                 )
             time.sleep(0.2)
 
     def _query(self, grid: Grid, nodes: list[int], timeout: float) -> None:
-        messages = [Message(RecordDict(), node, MessageType.QUERY) for node in nodes]
-        replies = list(grid.send_and_receive(messages, timeout=timeout))
+        content = RecordDict({"config": ConfigRecord({"seed": self.seed})})
+        messages = [Message(content, node, MessageType.QUERY) for node in nodes]
+        self._refusal = ""
+        found: dict[int, Peer] = {}
         # By node, so that of two nodes that claim one partition always the same is used.
+        replies = grid.send_and_receive(messages, timeout=timeout)
         for reply in sorted(replies, key=lambda reply: reply.metadata.src_node_id):
-            if reply.has_error():
-                lines = (reply.error.reason or "").strip().splitlines()
-                self._refusal = f", the last error was: {lines[-1]}" if lines else ""
-                continue
-            metrics = reply.content.get("metrics")
-            if not isinstance(metrics, MetricRecord):
-                continue
             node = reply.metadata.src_node_id
+            try:
+                partition, examples = self._read_peer(reply)
+                found.setdefault(partition, Peer(node, examples))
+            except ReplyError as error:
+                self._refusal = f"; a node said: {error}"
+                if node not in self._refused:  # once may be an accident
+                    self._refused.add(node)
+                    continue
             self._asked.add(node)
-            partition, examples = metrics.get("partition-id"), metrics.get("num-examples")
-            if (
-                isinstance(partition, int)
-                and isinstance(examples, int)
-                and 0 <= partition < self.clients
-                and examples >= 1
-            ):
-                self._peers.setdefault(partition, Peer(node, examples))
+        self._peers = found | self._peers
+
+    def _read_peer(self, reply: Message) -> tuple[int, int]:
+        if reply.has_error():
+            lines = (reply.error.reason or "").strip().splitlines() or ["no reason given"]
+            raise ReplyError(lines[-1])
+        metrics, data = reply.content.get("metrics"), reply.content.get("data")
+        if not isinstance(metrics, MetricRecord):
+            raise ReplyError("I do not know my partition (no metrics in the reply)")
+        received = data.get("fingerprint") if isinstance(data, ConfigRecord) else None
+        partition, examples = metrics.get("partition-id"), metrics.get("num-examples")
+        if not (
+            isinstance(partition, int)
+            and isinstance(examples, int)
+            and 0 <= partition < self.clients
+            and examples >= 1
+        ):
+            raise ReplyError(f"I am partition {partition!r} with {examples!r} examples")
+        if self.fingerprint and received != self.fingerprint:
+            raise ReplyError(
+                f"partition {partition} has other data than the server: expected fingerprint "
+                f"{self.fingerprint[:12]}, received {str(received)[:12]}"
+            )
+        return partition, examples

@@ -11,10 +11,9 @@ import pytest
 from runs import SMALL, comparable, finish, play, rows, start
 
 from fedgen import arms, datasets, world
-from fedgen.config import Data, build
+from fedgen.config import Arm, Data, build
 from fedgen.errors import RunError
 from fedgen.run import Run
-from fedgen.runconfig import Arm
 from strategies import REGISTRY
 from strategies.evolution import PROBE_BATCHES, PROBE_RATES, Assignment, Genome
 from strategies.fedavg import FedAvg
@@ -219,7 +218,7 @@ def test_a_cohort_that_cannot_be_used_ends_the_run_with_code_3() -> None:
 
     strategy = arms.build_strategy(arm)
     strategy.query_timeout = 0.0
-    with pytest.raises(RunError, match="6 clients are needed") as error:
+    with pytest.raises(RunError, match="6 are needed") as error:
         arms.Federated(strategy, Empty()).step(1, [np.zeros(3, np.float32)])
     assert error.value.exit_code == 3
 

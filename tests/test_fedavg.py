@@ -270,7 +270,7 @@ def test_missing_nodes_are_an_error_in_time() -> None:
     strategy = everybody()
     begun = time.monotonic()
     with toy.toy_grid(CLIENTS - 2) as grid:
-        with pytest.raises(StrategyError, match=r"8 clients are needed, 2 .*\[6, 7\].* 6 nodes"):
+        with pytest.raises(StrategyError, match=r"6 of the cohort's 8 .* 6 nodes; missing.* 6, 7"):
             ask(strategy, grid)
     assert time.monotonic() - begun < 2
 
@@ -280,7 +280,7 @@ def test_node_that_claims_a_taken_partition_leaves_its_own_missing() -> None:
         metrics["partition-id"] = min(metrics["partition-id"], CLIENTS - 2)
 
     with toy.toy_grid(CLIENTS, query_fault=claim) as grid:
-        with pytest.raises(StrategyError, match=r"\[7\]"):
+        with pytest.raises(StrategyError, match="missing partition ids: 7"):
             ask(everybody(), grid)
 
 
@@ -291,7 +291,7 @@ def test_node_with_an_impossible_answer_is_not_used(key: str, value: int) -> Non
             metrics[key] = value
 
     with toy.toy_grid(CLIENTS, query_fault=lie) as grid:
-        with pytest.raises(StrategyError, match=r"\[3\]"):
+        with pytest.raises(StrategyError, match="missing partition ids: 3; a node said: I am partition"):
             ask(everybody(), grid)
 
 

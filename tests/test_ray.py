@@ -9,10 +9,10 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from fedgen import arms, client_app, models, world
-from fedgen.config import build
+from fedgen.config import Arm, build
 from fedgen.grid import InProcessGrid
 from fedgen.optimizers import Weights
-from fedgen.runconfig import Arm, to_run_config
+from fedgen.runconfig import to_run_config
 
 pytest.importorskip("ray", reason="needs the extra `simulation`, which installs Ray")
 
@@ -40,7 +40,7 @@ def test_two_clients_on_ray_give_the_same_bytes(
         "genetic-cfl",
         0,
     )
-    run_config = to_run_config(arm)
+    run_config = to_run_config(arm.config)
     initial = models.get_weights(world.initial_model(arm.config, 0))
     on_ray: list[Weights] = []
     server, client = ServerApp(), ClientApp()

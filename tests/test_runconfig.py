@@ -1,3 +1,5 @@
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 from fedgen.config import CENTRALISED, DATASETS, MODELS, Config, build, dump
 from fedgen.errors import InputError
-from fedgen.runconfig import Arm, from_run_config, to_run_config
+from fedgen.runconfig import FLAT, from_run_config, to_run_config
 from strategies import REGISTRY
 
 STRATEGIES = (*REGISTRY, CENTRALISED)
@@ -14,7 +16,7 @@ STRATEGIES = (*REGISTRY, CENTRALISED)
 EVERYTHING = {
     "data": {"dataset": '/a b/it\'s "x".npz', "data_dir": "/d\\e f", "validation_fraction": 0.25},
     "partition": {"clients": 11, "min_samples": 3, "max_samples": 9},
-    "cohort": {"fraction": 0.7, "resample": True},
+    "cohort": {"fraction": 0.7, "resample": True, "deadline": 2.5, "min_available": 3},
     "model": {"name": "mlp-324-108-bn-dropout"},
     "training": {"local_epochs": 3, "optimizer": "sgd", "momentum": 0.9},
     "run": {
@@ -88,18 +90,12 @@ trees = st.fixed_dictionaries(
 )
 
 
-def test_defaults_are_short() -> None:
-    assert to_run_config(Arm(Config(), "fedavg", 0)) == {
-        "rounds": 10,
-        "dataset": "cifar10",
-        "data-dir": "",
-        "model": "cnn",
-        "clients": 100,
-        "fraction": 0.3,
-        "seed": 0,
-        "strategy": "fedavg",
-        "set": "",
-    }
+def test_the_app_s_defaults_are_the_config_s() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    app = project["tool"]["flwr"]["app"]
+    assert app["config"] == to_run_config(Config())
+    assert from_run_config(app["config"]) == Config()
+    assert set(app["config"]) == {*FLAT, "set", "out"}
 
 
 def test_the_example_changes_every_setting() -> None:
@@ -110,49 +106,47 @@ def test_the_example_changes_every_setting() -> None:
 
 
 @pytest.mark.parametrize("tree", [{}, EVERYTHING], ids=["defaults", "everything"])
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_round_trip(tree: dict[str, Any], strategy: str) -> None:
+def test_round_trip(tree: dict[str, Any]) -> None:
     config = build(tree)
-    arm = Arm(config, strategy, config.run.seed)
-    assert from_run_config(to_run_config(arm)) == arm
+    assert from_run_config(to_run_config(config)) == config
 
 
 @settings(max_examples=50, deadline=None)
-@given(trees, st.sampled_from(STRATEGIES))
-def test_any_config_comes_back(tree: dict[str, Any], strategy: str) -> None:
+@given(trees)
+def test_any_config_comes_back(tree: dict[str, Any]) -> None:
     config = build(tree)
-    arm = Arm(config, strategy, config.run.seed)
-    flat = to_run_config(arm)
+    flat = to_run_config(config)
     assert all(type(value) in (str, int, float, bool) for value in flat.values())
     assert all(type(key) is str for key in flat)
-    assert from_run_config(flat) == arm
-
-
-def test_the_arm_of_a_later_seed_carries_its_own_seed() -> None:
-    config = build({"run": {"seed": 5, "seeds": 3}})
-    flat = to_run_config(Arm(config, "fedavg", 7))
-    assert flat["seed"] == 7
-    assert from_run_config(flat).seed == 7
-    assert from_run_config(flat).name == "fedavg-seed7"
+    assert from_run_config(flat) == config
 
 
 def test_flags_of_flwr_run_are_read() -> None:
-    arm = from_run_config(
+    config = from_run_config(
         {"strategy": "genetic-cfl", "rounds": 3, "set": "genetic-cfl.init=probe run.workers=2"}
     )
-    assert (arm.strategy, arm.config.run.rounds) == ("genetic-cfl", 3)
-    assert (arm.config.genetic_cfl.init, arm.config.run.workers) == ("probe", 2)
+    assert (config.run.strategies, config.run.rounds) == (("genetic-cfl",), 3)
+    assert (config.genetic_cfl.init, config.run.workers) == ("probe", 2)
 
 
 def test_equal_run_configs_give_the_same_object() -> None:
-    flat = to_run_config(Arm(build(EVERYTHING), "fedavg", 2**62))
+    flat = to_run_config(build(EVERYTHING))
     assert from_run_config(flat) is from_run_config(dict(reversed(flat.items())))
 
 
 @pytest.mark.parametrize(
-    "flat",
-    [{"rounds": 0}, {"model": "cn"}, {"set": "run.rounds"}, {"set": "rum.x=1"}, {"clients": "9"}],
+    ("flat", "says"),
+    [
+        ({"rounds": 0}, "run.rounds"),
+        ({"model": "cn"}, "did you mean 'cnn'"),
+        ({"strategy": "fedavq"}, "did you mean 'fedavg'"),
+        ({"set": "run.rounds"}, "SECTION.KEY=VALUE"),
+        ({"set": "rum.x=1"}, "did you mean 'run'"),
+        ({"set": "'"}, "no closing quotation"),
+        ({"clients": "9"}, "partition.clients"),
+        ({"datset": "digits"}, "did you mean 'dataset'"),
+    ],
 )
-def test_wrong_values_are_input_errors(flat: dict[str, Any]) -> None:
-    with pytest.raises(InputError):
+def test_wrong_values_are_input_errors(flat: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
         from_run_config(flat)

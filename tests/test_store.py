@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedgen import store
-from fedgen.config import Config
+from fedgen.config import Arm, Config
 from fedgen.errors import InputError, RunError
 from fedgen.records import ClientRow, RoundRow, read_csv, to_csv
-from fedgen.runconfig import Arm
 from fedgen.store import Checkpoint, Shard, check_free, create, merge, write_atomically
 
 
@@ -306,7 +305,7 @@ from pathlib import Path
 import numpy as np
 from fedgen.config import Config
 from fedgen.errors import RunError
-from fedgen.runconfig import Arm
+from fedgen.config import Arm
 from fedgen.store import Checkpoint, Shard
 shard = Shard(Path(sys.argv[1]), Arm(Config(), "fedavg", 0))
 shard.open()

@@ -1,0 +1,286 @@
+"""Flower's runtimes on this machine: started, given one run, and stopped, all of it.
+
+    python -m fedgen.launch simulate "dataset='digits' rounds=3 clients=10"
+    python -m fedgen.launch deploy "dataset='digits' rounds=3 clients=10"
+
+``simulate`` runs all clients on Ray under a SuperLink of its own; ``deploy`` starts
+a SuperLink and a SuperNode per client with TLS and node authentication. Everything
+listens on 127.0.0.1 and keeps its state in a private directory.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+import tomli_w
+
+from fedgen import datasets, runtime, store
+from fedgen.config import Config, read_toml
+from fedgen.credentials import write_certificates, write_node_key
+from fedgen.errors import FedgenError, InputError, RunError
+from fedgen.run import absolute_data
+from fedgen.runconfig import OUT, from_run_config, to_run_config
+
+PROJECT = Path(__file__).parent.parent
+CONNECTION = "fedgen"
+"""What the private Flower configuration calls its SuperLink."""
+
+START_SECONDS, STOP_SECONDS = 90.0, 15.0
+
+_ENVIRONMENT = {
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "PYTHONUNBUFFERED": "1",
+    # Ray starts its workers at the lowest priority; on a busy machine they never come up.
+    "RAY_worker_niceness": "0",
+}
+
+
+class Runtime:
+    """A SuperLink and what belongs to it, alive inside a ``with`` block.
+
+    Args:
+        simulation: Start a SuperLink that simulates; otherwise one that SuperNodes
+            connect to.
+
+    Attributes:
+        home: The private directory, removed at the end.
+        nodes: The processes of the SuperNodes, by partition id.
+    """
+
+    def __init__(self, simulation: bool) -> None:
+        self.simulation = simulation
+        self.home = Path(tempfile.mkdtemp(prefix="fedgen-"))
+        self.port = free_port()
+        self.nodes: dict[int, subprocess.Popen[bytes]] = {}
+        self._environment = os.environ | {
+            name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()
+        }
+        # Flower's programs start one another by name.
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        self._environment |= {"FLWR_HOME": str(self.home / "flwr"), "PATH": programs}
+
+    def __enter__(self) -> "Runtime":
+        try:
+            self._start_superlink()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def add_node(self, partition: int, partitions: int) -> None:
+        """Start a SuperNode; one that was started before keeps its identity."""
+        key = self.home / f"node-{partition}"
+        if not key.exists():
+            write_node_key(key)
+            self.flwr("supernode", "register", f"{key}.pub", CONNECTION)
+        self.nodes[partition] = self._start(
+            f"supernode-{partition}",
+            ["flower-supernode", "--superlink", f"127.0.0.1:{self.port}"]
+            + ["--root-certificates", str(self.home / "ca.pem")]
+            + ["--auth-supernode-private-key", str(key)]
+            + ["--host", "127.0.0.1", "--port", str(free_port())]
+            + ["--node-config", f"partition-id={partition} num-partitions={partitions}"],
+        )
+
+    def run(self, run_config: Mapping[str, Any], federation: str = "", app: Path = PROJECT) -> bool:
+        """Play one run, its log on stdout, and return whether it was completed."""
+        overrides = self.home / "run-config.toml"
+        overrides.write_text(tomli_w.dumps(run_config))
+        arguments = ["run", str(app), CONNECTION, "--stream", "--run-config", str(overrides)]
+        if federation:
+            arguments += ["--federation-config", federation]
+        started = subprocess.run(self._command("flwr", *arguments), env=self._environment)
+        # The stream's exit status says nothing of the run's.
+        while started.returncode == 0:
+            status = json.loads(self.flwr("ls", CONNECTION, "--format", "json"))
+            state = status["runs"][0]["status"]
+            if state.startswith("finished"):
+                return bool(state == "finished:completed")
+            time.sleep(0.5)
+        return False
+
+    def flwr(self, *arguments: str) -> str:
+        """Run Flower's command line and return what it prints.
+
+        Raises:
+            RunError: If it fails.
+        """
+        done = subprocess.run(
+            self._command("flwr", *arguments), env=self._environment, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RunError(f"flwr {arguments[0]} failed: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def log(self, name: str) -> str:
+        """Return what a process has written so far."""
+        return (self.home / f"{name}.log").read_text(errors="replace")
+
+    def _start_superlink(self) -> None:
+        command = ["flower-superlink", "--host", "127.0.0.1", "--port", str(self.port)]
+        connection: dict[str, Any] = {"address": f"127.0.0.1:{self.port}"}
+        if self.simulation:  # one process on the loopback device speaks to itself
+            command += ["--simulation", "--insecure"]
+            connection["insecure"] = True
+        else:
+            write_certificates(self.home)
+            command += ["--enable-supernode-auth"]
+            for flag, name in (("ca-certfile", "ca.pem"), ("certfile", "server.pem")):
+                command += [f"--ssl-{flag}", str(self.home / name)]
+            command += ["--ssl-keyfile", str(self.home / "server.key")]
+            connection["root-certificates"] = str(self.home / "ca.pem")
+        flwr_home = self.home / "flwr"
+        flwr_home.mkdir()
+        settings = {"superlink": {"default": CONNECTION, CONNECTION: connection}}
+        (flwr_home / "config.toml").write_text(tomli_w.dumps(settings))
+        superlink = self._start("superlink", command)
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(self.port):
+            if superlink.poll() is not None or time.monotonic() > deadline:
+                last = self.log("superlink").strip().splitlines()[-1:]
+                raise RunError(f"the SuperLink did not start: {' '.join(last)}")
+            time.sleep(0.1)
+
+    def _start(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+        with (self.home / f"{name}.log").open("ab") as log:
+            # A session of its own: Ctrl-C is for us, and we stop the others in order. In
+            # the private directory, because Ray's workers import from there first.
+            return subprocess.Popen(
+                self._command(*command),
+                env=self._environment,
+                cwd=self.home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _stop(self) -> None:
+        """End every process that was started for this runtime, directly or not."""
+        for end, seconds in ((psutil.Process.terminate, STOP_SECONDS), (psutil.Process.kill, 5.0)):
+            for process in (processes := self._processes()):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    end(process)
+            psutil.wait_procs(processes, seconds)
+
+    def _processes(self) -> list[psutil.Process]:
+        # Ray detaches its processes from their parents; the environment stays with them.
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("FLWR_HOME") == self._environment["FLWR_HOME"]:
+                    found.append(process)
+        return found
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        return [str(Path(sys.executable).parent / program), *arguments]
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def federation_config(nodes: int) -> str:
+    """Return the options of a simulation: as many clients at once as there are cores."""
+    cores = runtime.available_cores()
+    options: dict[str, float] = {"num-supernodes": nodes, "client-resources-num-cpus": 1}
+    own = "RAY_ADDRESS" not in os.environ
+    if own:  # an existing cluster knows what it has
+        options["init-args-num-cpus"] = cores
+    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    if gpus:
+        options["client-resources-num-gpus"] = min(1.0, gpus / cores)
+        if own:
+            options["init-args-num-gpus"] = gpus
+    return " ".join(f"{name}={value}" for name, value in options.items())
+
+
+def read_run_config(text: str) -> dict[str, Any]:
+    """Read a text in ``--run-config`` form and check it before anything is started.
+
+    Returns:
+        All keys, with absolute paths.
+
+    Raises:
+        InputError: If a key is unknown, a value is wrong, the data set cannot be
+            had, or the run directory is not free.
+    """
+    from flwr.common.config import parse_config_args
+
+    try:
+        given = parse_config_args([text] if text.strip() else None)
+    except click.ClickException as error:
+        raise InputError(f"run config {text!r}: expected \"key='text' key=1\"") from error
+    defaults = read_toml(PROJECT / "pyproject.toml")["tool"]["flwr"]["app"]["config"]
+    config: Config = absolute_data(from_run_config(defaults | given))
+    dataset = datasets.load(config.data)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    out = Path(given.get(OUT) or Path("runs") / f"{dataset.name}-{stamp}").absolute()
+    store.check_free(out)
+    return {**to_run_config(config), OUT: str(out)}
+
+
+def simulate(text: str) -> bool:
+    """Play a run on Ray, with a node per client."""
+    run_config = read_run_config(text)
+    with Runtime(simulation=True) as flower:
+        return flower.run(run_config, federation_config(run_config["clients"]))
+
+
+def deploy(text: str) -> bool:
+    """Play a run on a SuperLink and a SuperNode per client."""
+    run_config = read_run_config(text)
+    clients = run_config["clients"]
+    with Runtime(simulation=False) as flower:
+        for partition in range(clients):
+            flower.add_node(partition, clients)
+        return flower.run(run_config)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one of the two commands and return the exit code."""
+    commands = {"simulate": simulate, "deploy": deploy}
+    if not 1 <= len(arguments) <= 2 or arguments[0] not in commands:
+        print(
+            f"fedgen: expected simulate or deploy, and one RUN-CONFIG: {arguments}", file=sys.stderr
+        )
+        return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        done = commands[arguments[0]]("".join(arguments[1:]))
+    except FedgenError as error:
+        print(f"fedgen: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; everything that was started is stopped", file=sys.stderr)
+        return 130
+    return 0 if done else RunError.exit_code
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,55 @@
+"""The Flower ``ServerApp``: ``compare`` on the grid of a Flower runtime."""
+
+import logging
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedgen import compare, runtime, store, world
+from fedgen import run as runs
+from fedgen.errors import FedgenError, InputError
+from fedgen.progress import Terminal, results
+from fedgen.runconfig import OUT, from_run_config
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Play the run that the run config describes, and leave the same run directory.
+
+    Raises:
+        FedgenError: Saying in one line what to mend; Flower then reports the run
+            as failed.
+    """
+    for handler in logging.getLogger("flwr").handlers:
+        handler.addFilter(_one_line)
+    runtime.require()
+    config = from_run_config(context.run_config)
+    out = str(context.run_config.get(OUT, ""))
+    for key, path in (("data-dir", config.data.data_dir), (OUT, out)):
+        if path and not Path(path).is_absolute():
+            raise InputError(
+                f"run config: {key}={path!r}: expected an absolute path, as Flower runs its parts "
+                "in directories of their own"
+            )
+    if out:
+        store.check_free(Path(out))
+    config, _ = runs.choose_dataset(config, named=True)
+    world.initial_model(config, config.run.seed)
+    run = runs.create(config, Path(out).absolute() if out else None)
+    print(f"run directory: {run.path.absolute()}", flush=True)
+    with Terminal(config.run.strategies) as terminal:
+        summary = compare.play(run, terminal, grid)
+    results(summary)
+    print(f"report: {run.path.absolute() / 'report.html'}", flush=True)
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    """Let Flower log what a user can mend as one line, without a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, FedgenError):
+        record.msg, record.args = f"fedgen: {' '.join(str(error).split())}", ()
+        record.exc_info = record.exc_text = None
+    return True
