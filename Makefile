@@ -1,16 +1,19 @@
-# make test, make lint and make compare install what they need into .venv first.
+# make test, make test-runtimes, make lint and make compare install what they need into .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: compare test lint bench clean
+.PHONY: compare test test-runtimes lint bench clean
 
 compare: $(VENV)/.run
 	$(BIN)/python -m fedgen compare --rounds 10 $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+test-runtimes: $(VENV)/.dev
+	$(BIN)/python -m pytest -m runtimes $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

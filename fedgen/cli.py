@@ -88,6 +88,7 @@ def compare(
     checked = build(tree)
     if out is not None:
         store.check_free(out)
+    _require_gpu(quiet)
     checked, problem = runs.choose_dataset(checked, "dataset" in tree.get("data", {}))
     if problem is not None:
         _warn(
@@ -116,6 +117,7 @@ def resume(
     from fedgen import run as runs
 
     run = runs.open_run(path)
+    _require_gpu(quiet)
     if not (as_json or quiet) and runs.is_finished(run) and (rounds or 0) <= run.config.run.rounds:
         print(f"{path}: already finished; --rounds adds rounds. Its last files are written anew.")
     _play(runs.extend(run, rounds, workers), as_json, quiet)
@@ -159,6 +161,13 @@ def _play(run: Any, as_json: bool, quiet: bool) -> None:
     elif not quiet:
         results(summary)
         print(f"report: {run.path / 'report.html'}")
+
+
+def _require_gpu(quiet: bool) -> None:
+    # Before anything is downloaded or written.
+    health = runtime.require_gpu()
+    if health is not None and not quiet:
+        _warn(health)
 
 
 def _warn(*lines: str) -> None:

@@ -66,6 +66,7 @@ class Runtime:
         self.home = Path(tempfile.mkdtemp(prefix="fedgen-"))
         self.port = free_port()
         self.nodes: dict[int, subprocess.Popen[bytes]] = {}
+        self._children: list[subprocess.Popen[bytes]] = []
         self._environment = os.environ | {
             name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()
         }
@@ -100,22 +101,25 @@ class Runtime:
             + ["--node-config", f"partition-id={partition} num-partitions={partitions}"],
         )
 
-    def run(self, run_config: Mapping[str, Any], federation: str = "", app: Path = PROJECT) -> bool:
-        """Play one run, its log on stdout, and return whether it was completed."""
+    def run(self, run_config: Mapping[str, Any], federation: str = "", app: Path = PROJECT) -> None:
+        """Play one run, its log on stdout.
+
+        Raises:
+            RunError: If it was not completed, with Flower's reason.
+        """
         overrides = self.home / "run-config.toml"
         overrides.write_text(tomli_w.dumps(run_config))
         arguments = ["run", str(app), CONNECTION, "--stream", "--run-config", str(overrides)]
         if federation:
             arguments += ["--federation-config", federation]
         started = subprocess.run(self._command("flwr", *arguments), env=self._environment)
-        # The stream's exit status says nothing of the run's.
-        while started.returncode == 0:
-            status = json.loads(self.flwr("ls", CONNECTION, "--format", "json"))
-            state = status["runs"][0]["status"]
-            if state.startswith("finished"):
-                return bool(state == "finished:completed")
+        if started.returncode:
+            raise RunError("flwr run did not start the run; its message is above")
+        # The stream's exit status says nothing of the run's, and its last lines may be missing.
+        while not (run := self._latest_run())["status"].startswith("finished"):
             time.sleep(0.5)
-        return False
+        if run["status"] != "finished:completed":
+            raise RunError(f"{run['status']}: {run['status-details']}")
 
     def flwr(self, *arguments: str) -> str:
         """Run Flower's command line and return what it prints.
@@ -129,6 +133,14 @@ class Runtime:
         if done.returncode:
             raise RunError(f"flwr {arguments[0]} failed: {done.stderr or done.stdout}")
         return done.stdout
+
+    def _latest_run(self) -> dict[str, str]:
+        (run_id,) = (r["run-id"] for r in json.loads(self._list())["runs"])
+        (run,) = json.loads(self._list("--run-id", run_id))["runs"]
+        return dict(run)
+
+    def _list(self, *arguments: str) -> str:
+        return self.flwr("ls", CONNECTION, "--format", "json", *arguments)
 
     def log(self, name: str) -> str:
         """Return what a process has written so far."""
@@ -163,7 +175,7 @@ class Runtime:
         with (self.home / f"{name}.log").open("ab") as log:
             # A session of its own: Ctrl-C is for us, and we stop the others in order. In
             # the private directory, because Ray's workers import from there first.
-            return subprocess.Popen(
+            child = subprocess.Popen(
                 self._command(*command),
                 env=self._environment,
                 cwd=self.home,
@@ -171,6 +183,8 @@ class Runtime:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._children.append(child)
+        return child
 
     def _stop(self) -> None:
         """End every process that was started for this runtime, directly or not."""
@@ -179,6 +193,8 @@ class Runtime:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     end(process)
             psutil.wait_procs(processes, seconds)
+        for child in self._children:
+            child.wait()
 
     def _processes(self) -> list[psutil.Process]:
         # Ray detaches its processes from their parents; the environment stays with them.
@@ -240,21 +256,21 @@ def read_run_config(text: str) -> dict[str, Any]:
     return {**to_run_config(config), OUT: str(out)}
 
 
-def simulate(text: str) -> bool:
+def simulate(text: str) -> None:
     """Play a run on Ray, with a node per client."""
     run_config = read_run_config(text)
     with Runtime(simulation=True) as flower:
-        return flower.run(run_config, federation_config(run_config["clients"]))
+        flower.run(run_config, federation_config(run_config["clients"]))
 
 
-def deploy(text: str) -> bool:
+def deploy(text: str) -> None:
     """Play a run on a SuperLink and a SuperNode per client."""
     run_config = read_run_config(text)
     clients = run_config["clients"]
     with Runtime(simulation=False) as flower:
         for partition in range(clients):
             flower.add_node(partition, clients)
-        return flower.run(run_config)
+        flower.run(run_config)
 
 
 def main(arguments: list[str]) -> int:
@@ -267,14 +283,14 @@ def main(arguments: list[str]) -> int:
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        done = commands[arguments[0]]("".join(arguments[1:]))
+        commands[arguments[0]]("".join(arguments[1:]))
     except FedgenError as error:
         print(f"fedgen: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; everything that was started is stopped", file=sys.stderr)
         return 130
-    return 0 if done else RunError.exit_code
+    return 0
 
 
 def _answers(port: int) -> bool:

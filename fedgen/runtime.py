@@ -7,8 +7,9 @@ Nothing here imports either library.
 import os
 import sys
 import tempfile
+from contextlib import suppress
 
-from fedgen.errors import RunError
+from fedgen.errors import InputError, RunError
 
 # One client is one thread: its arithmetic then does not depend on how many
 # clients run beside it, and small convolutions scale better over clients than
@@ -74,6 +75,14 @@ def restart_with_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+def limit_threads(threads: int) -> None:
+    """Let TensorFlow run no more operations at once than that, if it has not started yet."""
+    import tensorflow as tf
+
+    with suppress(RuntimeError):  # once started, it keeps the number it has
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
 def import_tensorflow() -> None:
     """Import TensorFlow without the lines that its C++ part writes to stderr at any log level.
 
@@ -94,3 +103,32 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def require_gpu() -> str | None:
+    """Return which GPU TensorFlow sees, for people; nothing if ``FEDGEN_REQUIRE_GPU`` is not set.
+
+    TensorFlow is imported only if it is set.
+
+    Raises:
+        InputError: If it is 1 and there is no GPU: without a word, training would
+            go on many times slower.
+    """
+    required = os.environ.get("FEDGEN_REQUIRE_GPU", "")
+    if not required:
+        return None
+    if required not in ("0", "1"):
+        raise InputError(f"FEDGEN_REQUIRE_GPU: expected 0 or 1, received {required!r}")
+    import_tensorflow()
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if required == "1" and not gpus:
+        raise InputError(
+            "FEDGEN_REQUIRE_GPU=1: expected a GPU, TensorFlow sees none. Start a container with "
+            "`docker run --gpus all`, or allow the CPU with FEDGEN_REQUIRE_GPU=0; "
+            "TF_CPP_MIN_LOG_LEVEL=0 shows what TensorFlow tried"
+        )
+    details = tf.config.experimental.get_device_details
+    names = [str(details(gpu).get("device_name", gpu.name)) for gpu in gpus]
+    return f"TensorFlow sees {', '.join(names) or 'no GPU'}"

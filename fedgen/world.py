@@ -93,6 +93,7 @@ _engines: dict[tuple[Data, Model, Training], Engine] = {}
 def _engine(key: tuple[Data, Model, Training], slots: int) -> Engine:
     resident = _engines.get(key)
     if resident is None or resident.workers < slots:
+        runtime.limit_threads(slots)
         data, model, training = key
         dataset = datasets.load(data)
         _engines.clear()

@@ -106,7 +106,20 @@ def toy_app(
 
 
 class ToyGrid(InProcessGrid):
-    """The in-process grid, which also remembers what it sent."""
+    """The in-process grid, which also remembers what it sent; its nodes come and go."""
+
+    def leave(self, partition: int) -> None:
+        """Take a partition's node offline; what is on its way to it gets no reply."""
+        for node, context in list(self._contexts.items()):
+            if context.node_config["partition-id"] == partition:
+                del self._contexts[node]
+
+    def join(self, partition: int) -> None:
+        """Bring a partition online on a node with a new id."""
+        node = max(self._contexts) + 1
+        known = next(iter(self._contexts.values()))
+        config = {**known.node_config, "partition-id": partition}
+        self._contexts[node] = Context(known.run_id, node, config, RecordDict(), known.run_config)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         self.sent = list(messages)

@@ -1,0 +1,115 @@
+"""What the launchers decide and check before anything is started."""
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from fedgen import launch
+from fedgen.config import build
+from fedgen.credentials import write_certificates, write_node_key
+from fedgen.errors import InputError
+from fedgen.runconfig import from_run_config
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_run_config_is_completed_and_its_paths_are_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    read = launch.read_run_config("dataset='digits' rounds=3 clients=10 out='a b' data-dir='here'")
+    assert (read["rounds"], read["clients"], read["model"]) == (3, 10, "cnn")
+    assert read["out"] == str(tmp_path / "a b")
+    assert read["data-dir"] == str(tmp_path / "here")
+
+
+def test_without_out_the_run_directory_is_named_as_compare_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = Path(launch.read_run_config("dataset='digits'")["out"])
+    assert out.parent == tmp_path / "runs" and out.name.startswith("digits-")
+
+
+def test_everything_else_goes_through_the_set_key() -> None:
+    text = "dataset='digits' set='run.workers=1 genetic-cfl.init=probe cohort.deadline=5'"
+    config = from_run_config(launch.read_run_config(text))
+    wanted = {
+        "data": {"dataset": "digits"},
+        "run": {"workers": 1},
+        "genetic-cfl": {"init": "probe"},
+        "cohort": {"deadline": 5.0},
+    }
+    assert config == build(wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("round=3", "unknown key 'round': did you mean 'rounds'"),
+        ("rounds=0", "run.rounds"),
+        ("rounds=three", "expected"),
+        ("dataset='digit'", "did you mean 'digits'"),
+        ("dataset='nowhere.npz'", "nowhere.npz"),
+        ("dataset='digits' set='cohort.fractoin=1'", "did you mean 'fraction'"),
+        (f"dataset='digits' out='{ROOT}'", "not an empty directory"),
+    ],
+)
+@pytest.mark.parametrize("command", ["simulate", "deploy_local"])
+def test_bad_input_is_one_line_and_starts_nothing(command: str, text: str, says: str) -> None:
+    if command == "deploy_local" and text != "round=3":
+        with pytest.raises(InputError, match=says):
+            launch.read_run_config(text)
+        return
+    script = ROOT / "experiments" / f"{command}.sh"
+    environment = os.environ | {"PYTHON": sys.executable}
+    done = subprocess.run([script, text], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1 and says in done.stderr
+
+
+def test_a_simulation_runs_as_many_clients_at_once_as_there_are_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    options = dict(option.split("=") for option in launch.federation_config(7).split())
+    assert options["num-supernodes"] == "7"
+    assert options["client-resources-num-cpus"] == "1"
+    assert options["init-args-num-cpus"] == str(len(os.sched_getaffinity(0)))
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert "init-args" not in launch.federation_config(7)
+
+
+def test_free_port_can_be_bound() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", launch.free_port()))
+
+
+def test_the_server_s_certificate_is_signed_by_the_authority(tmp_path: Path) -> None:
+    write_certificates(tmp_path)
+    authority, server = (
+        x509.load_pem_x509_certificate((tmp_path / name).read_bytes())
+        for name in ("ca.pem", "server.pem")
+    )
+    server.verify_directly_issued_by(authority)
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(ip) for ip in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
+    assert server.not_valid_before_utc < datetime.now(UTC) < server.not_valid_after_utc
+    assert not (tmp_path / "ca.key").exists()
+    assert stat.S_IMODE((tmp_path / "server.key").stat().st_mode) == 0o600
+
+
+def test_node_keys_differ_and_are_private(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_node_key(tmp_path / name)
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    publics = [(tmp_path / f"{name}.pub").read_text() for name in ("a", "b")]
+    assert publics[0] != publics[1]
+    assert all(public.startswith("ecdsa-sha2-nistp384 ") for public in publics)

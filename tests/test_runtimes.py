@@ -1,0 +1,297 @@
+"""The launchers and Flower's own runtimes, for real; ``make test-runtimes`` runs these.
+
+Every process here carries a private FLWR_HOME or marker below the test's own
+directory, which is how leftovers are found, and ended even when a test fails.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import runs
+
+from fedgen import launch
+from fedgen.errors import RunError
+from fedgen.launch import Runtime
+
+pytest.importorskip("ray", reason="needs the extra `simulation`, which installs Ray")
+pytestmark = pytest.mark.runtimes
+
+ROOT = Path(__file__).parents[1]
+JOB = "dataset='digits' rounds=3 clients=10 strategy='genetic-cfl'"
+SMALL = "dataset='digits' model='mlp' rounds={rounds} clients=3 fraction=1.0 strategy='fedavg'"
+MARKER = "FEDGEN_TEST"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Mark all processes that a test starts, and end what it leaves behind.
+
+    Returns:
+        Where temporary files go: a short path, as Ray puts sockets there.
+    """
+    home = Path(tempfile.mkdtemp(prefix="fg", dir="/tmp"))
+    monkeypatch.setenv(MARKER, str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(home))
+    monkeypatch.setattr("tempfile.tempdir", str(home))
+    yield home
+    left = processes(tmp_path)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, 10)
+    shutil.rmtree(home)
+
+
+def processes(mark: Path) -> list[psutil.Process]:
+    """Processes that were started under a test's mark, this one aside."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            ours = process.environ().get(MARKER) == str(mark)
+            if ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def script(name: str, text: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [ROOT / "experiments" / f"{name}.sh", text],
+        env=os.environ | {"PYTHON": sys.executable} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=400)
+    return process.returncode, output
+
+
+def comparable(run: Path) -> dict[str, object]:
+    """What must be equal on all runtimes: everything but seconds and bytes on the wire."""
+    found = runs.comparable(run)
+    for row in found["rounds.csv"]:
+        del row["bytes_down"], row["bytes_up"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def in_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    out = tmp_path_factory.mktemp("here") / "run"
+    flags = "--dataset=digits --rounds=3 --clients=10 --strategies=genetic-cfl --quiet".split()
+    subprocess.run([sys.executable, "-m", "fedgen", "compare", *flags, f"--out={out}"], check=True)
+    return comparable(out)
+
+
+def check_run_directory(run: Path) -> None:
+    assert json.loads((run / "summary.json").read_text())["dataset"] == "digits"
+    assert (run / "report.html").stat().st_size > 100_000
+    assert list((run / "models").glob("*.keras"))
+
+
+def test_ray_ends_with_the_same_bytes_and_leaves_no_process(
+    tmp_path: Path, home: Path, in_process: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output = finish(script("simulate", f"{JOB} out='run'"))
+    assert code == 0, output
+    assert comparable(tmp_path / "run") == in_process
+    check_run_directory(tmp_path / "run")
+    assert f"report: {tmp_path / 'run' / 'report.html'}" in output
+    assert processes(tmp_path) == []
+    assert list(home.glob("fedgen-*")) == []
+
+
+def test_a_deployment_ends_with_the_same_bytes_and_leaves_no_process(
+    tmp_path: Path, in_process: dict[str, object]
+) -> None:
+    code, output = finish(script("deploy_local", f"{JOB} out='{tmp_path}/run'"))
+    assert code == 0, output
+    assert comparable(tmp_path / "run") == in_process
+    check_run_directory(tmp_path / "run")
+    assert processes(tmp_path) == []
+
+
+def test_an_existing_ray_cluster_is_used_and_left_alone(tmp_path: Path, home: Path) -> None:
+    port = launch.free_port()
+    ray = Path(sys.executable).parent / "ray"
+    session = f"--temp-dir={home}/ray"
+    common = ["--num-cpus=1", "--disable-usage-stats"]
+    environment = os.environ | {"RAY_worker_niceness": "0"}
+    for role in (
+        ["--head", f"--port={port}", "--include-dashboard=false", session],
+        [f"--address=127.0.0.1:{port}"],
+    ):
+        started = subprocess.run(
+            [ray, "start", "--node-ip-address=127.0.0.1", *role, *common],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert started.returncode == 0, started.stdout + started.stderr
+    before = {p.pid for p in processes(tmp_path) if p.name() == "raylet"}
+    assert len(before) == 2
+    text = SMALL.format(rounds=1) + f" out='{tmp_path}/run'"
+    code, output = finish(script("simulate", text, RAY_ADDRESS=f"127.0.0.1:{port}"))
+    assert code == 0, output
+    assert f"127.0.0.1:{port}" in output, "did not say that it connected to the cluster"
+    assert len(runs.rows(tmp_path / "run" / "clients.csv")) == 3
+    assert {p.pid for p in processes(tmp_path) if p.name() == "raylet"} == before
+
+
+def test_a_failed_run_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
+    text = f"{SMALL.format(rounds=1)} out='{tmp_path}/run' set='cohort.deadline=0.001'"
+    code, output = finish(script("simulate", text))
+    assert code == 3, output
+    last = output.splitlines()[-1]
+    assert last.startswith("fedgen: finished:failed: ")
+    assert "0 of the cohort's 3 clients are online, 3 are needed within 0.001 s" in last
+    assert "Traceback" not in output
+    assert processes(tmp_path) == []
+
+
+def test_too_few_nodes_name_the_flag_that_is_missing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_config = launch.read_run_config(f"{SMALL.format(rounds=1)} out='{tmp_path}/run'")
+    with Runtime(simulation=True) as flower:
+        with pytest.raises(RunError) as error:
+            flower.run(run_config)  # without --federation-config Flower makes two nodes
+    assert '--federation-config "num-supernodes=3"' in str(error.value)
+    assert "the federation has 2 nodes, the run has 3 clients" in str(error.value)
+    assert "Traceback" not in capfd.readouterr().out
+
+
+def test_tensorflow_with_other_settings_is_refused_with_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_config = launch.read_run_config(f"{SMALL.format(rounds=1)} out='{tmp_path}/run'")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    with Runtime(simulation=True) as flower:
+        with pytest.raises(RunError) as error:
+            flower.run(run_config, launch.federation_config(3))
+    assert "TensorFlow was imported before fedgen" in str(error.value)
+    assert "TF_ENABLE_ONEDNN_OPTS=1" in str(error.value)
+    assert "Traceback" not in capfd.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_simulation_leaves_no_process(tmp_path: Path, sign: signal.Signals) -> None:
+    process = script("simulate", f"{SMALL.format(rounds=500)} out='{tmp_path}/run'")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.split()[:1] == ["2"]:
+            break
+    process.send_signal(sign)
+    code, output = finish(process)
+    assert code == 130, output
+    assert processes(tmp_path) == []
+    assert len(runs.rows(tmp_path / "run" / "shards" / "fedavg-seed0" / "rounds.csv")) >= 3
+
+
+def test_a_worker_builds_loads_and_traces_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    project = (ROOT / "pyproject.toml").read_text()
+    (app / "pyproject.toml").write_text(
+        project.replace("fedgen.client_app:app", "counting:app").replace(
+            'readme = "README.md"\n', ""
+        )
+    )
+    (app / "counting.py").write_text(COUNTING)
+    monkeypatch.setenv("COUNTS", str(tmp_path / "counts"))
+    run_config = launch.read_run_config(f"{SMALL.format(rounds=4)} out='{tmp_path}/run'")
+    with Runtime(simulation=True) as flower:
+        flower.run(run_config, launch.federation_config(3), app)
+    counts = [line.split() for line in (tmp_path / "counts").read_text().splitlines()]
+    assert len(counts) == 4 * 3
+    assert len({pid for pid, *_ in counts}) <= len(os.sched_getaffinity(0))
+    # Per message of every worker: engines built, traces, data sets loaded, slots, threads.
+    assert {tuple(rest) for _, *rest in counts} == {("1", "2", "1", "1", "1")}
+
+
+COUNTING = '''
+"""fedgen's ClientApp, and a mod that writes down what its worker has built so far."""
+
+import os
+
+from flwr.clientapp import ClientApp
+
+from fedgen import client_app, datasets, world
+from fedgen.training import Engine
+
+built = []
+build = Engine.__init__
+Engine.__init__ = lambda self, *a, **k: (built.append(self), build(self, *a, **k))[1]
+
+
+def count(message, context, call_next):
+    import tensorflow as tf
+
+    reply = call_next(message, context)
+    if message.metadata.message_type == "train":
+        loaded = datasets.load.cache_info().misses
+        engine = built[-1]
+        threads = tf.config.threading.get_inter_op_parallelism_threads()
+        line = (os.getpid(), len(built), engine.traces, loaded, engine.workers, threads)
+        with open(os.environ["COUNTS"], "a") as stream:
+            stream.write(" ".join(map(str, line)) + "\\n")
+    return reply
+
+
+app = ClientApp(mods=[count, client_app.refuse])
+app.query()(client_app.query)
+app.train()(client_app.train)
+'''
+
+
+def test_a_killed_supernode_costs_one_client_and_is_used_again(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shard = out / "shards" / "fedavg-seed0"
+    run_config = launch.read_run_config(f"{SMALL.format(rounds=6)} out='{out}'")
+    done: list[None] = []
+
+    def wait_for(round_: int) -> None:
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
+            with contextlib.suppress(FileNotFoundError):
+                if len(runs.rows(shard / "rounds.csv")) > round_:
+                    return
+            assert not done, "the run ended early"
+            time.sleep(0.1)
+        raise AssertionError(f"round {round_} was not reached")
+
+    with Runtime(simulation=False) as flower:
+        for partition in range(3):
+            flower.add_node(partition, 3)
+        player = threading.Thread(target=lambda: done.append(flower.run(run_config)))
+        player.start()
+        wait_for(1)
+        time.sleep(2)  # into the next round
+        flower.nodes[1].send_signal(signal.SIGKILL)
+        wait_for(2)
+        flower.add_node(1, 3)
+        player.join(300)
+    assert done == [None], "the run failed"
+    rows = runs.rows(shard / "rounds.csv")
+    failed = [int(row["failed"]) for row in rows]
+    assert failed[:2] == [0, 0] and failed[2] == 1 and failed[-1] == 0, failed
+    assert max(failed) == 1 and {row["rejected"] for row in rows} == {"0"}
+    lost = [row for row in runs.rows(shard / "clients.csv") if row["status"] != "ok"]
+    assert {row["client"] for row in lost} == {"1"} and len(lost) == sum(failed)
