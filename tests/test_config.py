@@ -14,7 +14,7 @@ from fedgen.errors import InputError
 DEFAULTS = {
     "data": {"dataset": "cifar10", "data_dir": "", "validation_fraction": 0.1},
     "partition": {"kind": "contiguous", "clients": 100, "min_samples": 0, "max_samples": 0},
-    "cohort": {"fraction": 0.3, "resample": False},
+    "cohort": {"fraction": 0.3, "resample": False, "deadline": 60.0, "min_available": 0},
     "model": {"name": "cnn"},
     "training": {"local_epochs": 2, "optimizer": "adam", "momentum": 0.0},
     "run": {
