@@ -7,6 +7,7 @@ Nothing here imports either library.
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 
 from fedgen.errors import InputError, RunError
@@ -42,12 +43,26 @@ _too_late = False
 def configure() -> None:
     """Set the environment that TensorFlow, Keras and Flower read when imported."""
     global _too_late
-    ours = all(os.environ.get(name) == value for name, value in _NUMERICS.items())
-    _too_late = "tensorflow" in sys.modules and not ours
+    before = dict(os.environ)
     os.environ.update(_NUMERICS)
+    _too_late = not _can_still_be_set(before)
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(available_cores()))
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def _can_still_be_set(before: Mapping[str, str]) -> bool:
+    """Whether what was imported earlier, in another environment, computes as ours will."""
+    if "keras" in sys.modules and sys.modules["keras"].config.backend() != "tensorflow":
+        return False
+    if "tensorflow" not in sys.modules:
+        return True
+    fixed = ["TF_ENABLE_ONEDNN_OPTS"]  # when imported; the threads, when TensorFlow starts
+    try:
+        sys.modules["tensorflow"].config.threading.set_intra_op_parallelism_threads(1)
+    except RuntimeError:
+        fixed.append("TF_NUM_INTRAOP_THREADS")
+    return all(before.get(name) == _NUMERICS[name] for name in fixed)
 
 
 def require() -> None:
@@ -59,7 +74,8 @@ def require() -> None:
     if _too_late:
         settings = " ".join(f"{name}={value}" for name, value in _NUMERICS.items())
         raise RunError(
-            f"TensorFlow was imported before fedgen: import fedgen first, or set {settings}"
+            "TensorFlow was imported before fedgen, with other settings: import fedgen first, or "
+            f"export {settings} before Python (or the SuperLink, or Ray) starts"
         )
 
 
