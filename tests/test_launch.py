@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 def test_a_run_config_is_completed_and_its_paths_are_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path)
     read = launch.read_run_config("dataset='digits' rounds=3 clients=10 out='a b' data-dir='here'")
     assert (read["rounds"], read["clients"], read["model"]) == (3, 10, "cnn")
