@@ -142,7 +142,7 @@ def refused(grid: InProcessGrid) -> str:
 def test_a_federation_of_another_size_names_the_flag_that_is_missing() -> None:
     said = refused(real_grid(DIGITS, clients=2))
     assert '--federation-config "num-supernodes=4"' in said
-    assert "the federation has 2 nodes, the run has 4 clients" in said
+    assert "a node said: the federation has 2 nodes, the run has 4 clients" in said
 
 
 def test_other_data_than_the_server_s_is_refused(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_other_data_than_the_server_s_is_refused(tmp_path: Path) -> None:
 def test_data_that_a_worker_cannot_see_is_named(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone.npz")
     said = refused(real_grid({**DIGITS, "data": {"dataset": gone}}, CLIENTS))
-    assert gone in said
+    assert f"a node said: data file {gone}" in said
 
 
 def test_strategies_under_stock_start_need_no_fingerprint() -> None:
