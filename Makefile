@@ -25,6 +25,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.reference_way
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.command
+	$(BIN)/python -m benchmarks.runtimes
 
 clean:
 	rm -rf $(VENV)

@@ -38,6 +38,8 @@ PROJECT = Path(__file__).parent.parent
 CONNECTION = "fedgen"
 """What the private Flower configuration calls its SuperLink."""
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 START_SECONDS, STOP_SECONDS = 90.0, 15.0
 
 _ENVIRONMENT = {
@@ -47,6 +49,9 @@ _ENVIRONMENT = {
     # Ray starts its workers at the lowest priority; on a busy machine they never come up.
     "RAY_worker_niceness": "0",
 }
+
+
+_given_ports: set[int] = set()
 
 
 class Runtime:
@@ -210,10 +215,14 @@ class Runtime:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of 127.0.0.1 that nothing listens on, another one each time."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given_ports:
+            _given_ports.add(port)
+            return port
 
 
 def federation_config(nodes: int) -> str:
@@ -281,7 +290,8 @@ def main(arguments: list[str]) -> int:
             f"fedgen: expected simulate or deploy, and one RUN-CONFIG: {arguments}", file=sys.stderr
         )
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for sign in _INTERRUPTS:
+        signal.signal(sign, _interrupt)
     try:
         commands[arguments[0]]("".join(arguments[1:]))
     except FedgenError as error:
@@ -291,6 +301,12 @@ def main(arguments: list[str]) -> int:
         print("interrupted; everything that was started is stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _interrupt(*_: object) -> None:
+    for sign in _INTERRUPTS:  # a second one must not end the stopping
+        signal.signal(sign, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _answers(port: int) -> bool:
