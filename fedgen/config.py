@@ -92,7 +92,7 @@ class Cohort(Section):
     resample: bool = False
     """Draw a new cohort each round, instead of one for the whole run."""
     deadline: Rate = 60.0
-    """Seconds to wait for the cohort's nodes to come online and answer."""
+    """Seconds to wait for the next of the cohort's nodes to come online and answer."""
     min_available: Count = 0
     """Clients of a cohort that must be online once the run has begun; 0 for half of them."""
 

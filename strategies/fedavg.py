@@ -63,7 +63,8 @@ class FedAvg(Strategy):
         batch_size: Batch size of every client.
         weighting: Average by training samples, or uniformly.
         fitness: What clients report as fitness.
-        query_timeout: Seconds to wait for nodes to come online and answer.
+        query_timeout: Seconds to wait for nodes to come online and answer, counted
+            anew whenever one did.
         min_available: Clients of a cohort that must be online, once all of the first
             one were; 0 for half of them.
         fingerprint: Of the data set that every node must have; ``""`` asks for none.
@@ -350,14 +351,18 @@ class FedAvg(Strategy):
             self._peers = {c: p for c, p in self._peers.items() if p.node_id in online}
             fresh = sorted(online - self._asked)
             if fresh:
+                known = len(self._peers)
                 self._query(grid, fresh, max(0.1, deadline - time.monotonic()))
+                if len(self._peers) > known:  # a crowd on few cores answers one by one
+                    deadline = time.monotonic() + self.query_timeout
             here = needed & set(self._peers)
             if len(here) >= enough:
                 self._begun = True
                 return here
             # With every node asked and one refusing, there is nothing to wait for.
-            hopeless = self._refusal and online <= self._asked and len(online) >= self.clients
-            if hopeless or self._refusal and not self._peers or time.monotonic() >= deadline:
+            settled = bool(self._refusal) and online <= self._asked
+            hopeless = settled and (len(online) >= self.clients or not self._peers)
+            if hopeless or time.monotonic() >= deadline:
                 missing = sorted(needed - here)
                 raise StrategyError(
                     f"{len(here)} of the cohort's {len(needed)} clients are online, {enough} are "

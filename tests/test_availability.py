@@ -116,6 +116,19 @@ def test_late_node_is_waited_for_until_the_deadline() -> None:
     assert len(list(messages)) == CLIENTS
 
 
+def test_answers_that_keep_coming_are_waited_for() -> None:
+    def slowly(weights: toy.Weights, metrics: toy.Metrics) -> None:
+        time.sleep(0.3)
+
+    strategy = everybody(query_timeout=0.7)
+    with toy.toy_grid(8, query_fault=slowly) as grid:  # two at a time: 1.2 s for all
+        strategy.clients = 8
+        begun = time.monotonic()
+        messages = list(strategy.configure_train(1, toy.start(), ConfigRecord(), grid))
+    assert len(messages) == 8
+    assert time.monotonic() - begun > 0.9
+
+
 def real_grid(config: dict, clients: int) -> InProcessGrid:
     run_config = to_run_config(build(config))
     return InProcessGrid(client_app.app, run_config, clients=clients, workers=1)
