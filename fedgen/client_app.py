@@ -111,7 +111,9 @@ def query(message: Message, context: Context) -> Message:
             f'--federation-config "num-supernodes={clients}" (SuperNodes: num-partitions={clients} '
             f'in --node-config), or --run-config "clients={nodes}"'
         )
-    client = int(context.node_config["partition-id"])
+    client = int(context.node_config.get("partition-id", -1))
+    if not 0 <= client < clients:
+        raise InputError(f"partition-id={client}: expected 0 to {clients - 1} in --node-config")
     seed = cast(int, cast(ConfigRecord, message.content["config"])["seed"])
     shard = world.load_partition(config, seed).shards[client]
     fingerprint = datasets.load(config.data).fingerprint

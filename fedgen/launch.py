@@ -11,15 +11,18 @@ listens on 127.0.0.1 and keeps its state in a private directory.
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,8 @@ class Runtime:
         # Flower's programs start one another by name.
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         self._environment |= {"FLWR_HOME": str(self.home / "flwr"), "PATH": programs}
+        # Without it, Ray joins whatever cluster somebody has started on this machine.
+        self._environment["RAY_ADDRESS"] = os.environ.get("RAY_ADDRESS") or "local"
 
     def __enter__(self) -> "Runtime":
         try:
@@ -88,8 +93,9 @@ class Runtime:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
-        shutil.rmtree(self.home, ignore_errors=True)
+        with _undisturbed():
+            self._stop()
+            shutil.rmtree(self.home, ignore_errors=True)
 
     def add_node(self, partition: int, partitions: int) -> None:
         """Start a SuperNode; one that was started before keeps its identity."""
@@ -193,11 +199,13 @@ class Runtime:
 
     def _stop(self) -> None:
         """End every process that was started for this runtime, directly or not."""
-        for end, seconds in ((psutil.Process.terminate, STOP_SECONDS), (psutil.Process.kill, 5.0)):
-            for process in (processes := self._processes()):
+        end, seconds = psutil.Process.terminate, STOP_SECONDS
+        while processes := self._processes():
+            for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     end(process)
             psutil.wait_procs(processes, seconds)
+            end, seconds = psutil.Process.kill, 1.0
         for child in self._children:
             child.wait()
 
@@ -206,7 +214,8 @@ class Runtime:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("FLWR_HOME") == self._environment["FLWR_HOME"]:
+                ours = process.environ().get("FLWR_HOME") == self._environment["FLWR_HOME"]
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 
@@ -229,13 +238,10 @@ def federation_config(nodes: int) -> str:
     """Return the options of a simulation: as many clients at once as there are cores."""
     cores = runtime.available_cores()
     options: dict[str, float] = {"num-supernodes": nodes, "client-resources-num-cpus": 1}
-    own = "RAY_ADDRESS" not in os.environ
-    if own:  # an existing cluster knows what it has
+    if not os.environ.get("RAY_ADDRESS"):  # an existing cluster knows what it has
         options["init-args-num-cpus"] = cores
-    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    if gpus:
-        options["client-resources-num-gpus"] = min(1.0, gpus / cores)
-        if own:
+        if gpus := _visible_gpus():
+            options["client-resources-num-gpus"] = min(1.0, gpus / cores)
             options["init-args-num-gpus"] = gpus
     return " ".join(f"{name}={value}" for name, value in options.items())
 
@@ -252,13 +258,19 @@ def read_run_config(text: str) -> dict[str, Any]:
     """
     from flwr.common.config import parse_config_args
 
+    # Flower's parser skips what it does not understand.
+    left = re.sub(r"""\S+?=('[^']*'|"[^"]*"|\S+)""", "", text).strip()
     try:
         given = parse_config_args([text] if text.strip() else None)
-    except click.ClickException as error:
-        raise InputError(f"run config {text!r}: expected \"key='text' key=1\"") from error
+    except (click.ClickException, ValueError, OSError) as error:
+        left = left or str(error)
+    if left or not all(isinstance(value, str | int | float) for value in given.values()):
+        raise InputError(f"run config {text!r}: expected \"key='text' key=1 ...\" ({left})")
     defaults = read_toml(PROJECT / "pyproject.toml")["tool"]["flwr"]["app"]["config"]
     config: Config = absolute_data(from_run_config(defaults | given))
     dataset = datasets.load(config.data)
+    if not isinstance(given.get(OUT, ""), str):
+        raise InputError(f"run config: out={given[OUT]!r}: expected a path in quotes")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out = Path(given.get(OUT) or Path("runs") / f"{dataset.name}-{stamp}").absolute()
     store.check_free(out)
@@ -268,6 +280,8 @@ def read_run_config(text: str) -> dict[str, Any]:
 def simulate(text: str) -> None:
     """Play a run on Ray, with a node per client."""
     run_config = read_run_config(text)
+    if find_spec("ray") is None:
+        raise InputError("Ray is not installed: pip install -e '.[simulation]'")
     with Runtime(simulation=True) as flower:
         flower.run(run_config, federation_config(run_config["clients"]))
 
@@ -291,7 +305,8 @@ def main(arguments: list[str]) -> int:
         )
         return 2
     for sign in _INTERRUPTS:
-        signal.signal(sign, _interrupt)
+        if signal.getsignal(sign) is not signal.SIG_IGN or sign != signal.SIGHUP:  # nohup
+            signal.signal(sign, _interrupt)
     try:
         commands[arguments[0]]("".join(arguments[1:]))
     except FedgenError as error:
@@ -307,6 +322,28 @@ def _interrupt(*_: object) -> None:
     for sign in _INTERRUPTS:  # a second one must not end the stopping
         signal.signal(sign, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ignore interrupts, where the main thread is the one to stop things."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {sign: signal.signal(sign, signal.SIG_IGN) for sign in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+def _visible_gpus() -> int:
+    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return gpus
+    return min(gpus, len([name for name in visible.split(",") if name.strip()]))
 
 
 def _answers(port: int) -> bool:

@@ -28,7 +28,8 @@ def main(grid: Grid, context: Context) -> None:
     runtime.require()
     config = from_run_config(context.run_config)
     out = str(context.run_config.get(OUT, ""))
-    for key, path in (("data-dir", config.data.data_dir), (OUT, out)):
+    own = config.data.dataset if config.data.dataset.endswith(".npz") else ""
+    for key, path in (("dataset", own), ("data-dir", config.data.data_dir), (OUT, out)):
         if path and not Path(path).is_absolute():
             raise InputError(
                 f"run config: {key}={path!r}: expected an absolute path, as Flower runs its parts "

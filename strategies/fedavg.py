@@ -276,7 +276,7 @@ class FedAvg(Strategy):
         for client in sorted(by_client):
             status, update = self._judge_client(client, by_client[client], check)
             if status.startswith("failed"):
-                self._forget(client)
+                self._forget({client})
             outcomes.append(ClientOutcome(client, assigned[client], status, update))
         return RoundOutcome(tuple(outcomes), record_bytes(self._sent.values()), up)
 
@@ -329,11 +329,14 @@ class FedAvg(Strategy):
                 return client
         return None
 
-    def _forget(self, client: int) -> None:
-        """Ask a client's node anew before it is used again; another may have taken its place."""
-        peer = self._peers.pop(client, None)
-        if peer is not None:
-            self._asked.discard(peer.node_id)
+    def _forget(self, clients: set[int]) -> None:
+        """Ask anew before clients are used again: other nodes may have taken their place.
+
+        Such a node may have been asked already, while the old one was still listed.
+        """
+        if clients & set(self._peers):
+            self._peers = {c: p for c, p in self._peers.items() if c not in clients}
+            self._asked &= {peer.node_id for peer in self._peers.values()}
 
     def _connect(self, grid: Grid, needed: set[int]) -> set[int]:
         """Learn which node holds which partition; ask only nodes not asked before.
@@ -348,7 +351,7 @@ class FedAvg(Strategy):
         while True:
             online = set(grid.get_node_ids())
             self._asked &= online
-            self._peers = {c: p for c, p in self._peers.items() if p.node_id in online}
+            self._forget({c for c, p in self._peers.items() if p.node_id not in online})
             fresh = sorted(online - self._asked)
             if fresh:
                 known = len(self._peers)
@@ -384,6 +387,7 @@ class FedAvg(Strategy):
             try:
                 partition, examples = self._read_peer(reply)
                 found.setdefault(partition, Peer(node, examples))
+                self._refused.discard(node)
             except ReplyError as error:
                 self._refusal = f"; a node said: {error}"
                 if node not in self._refused:  # once may be an accident

@@ -64,6 +64,18 @@ def test_a_client_that_comes_back_on_another_node_is_used_again() -> None:
     assert statuses(strategy) == [OK] * CLIENTS
 
 
+def test_a_successor_that_was_there_before_the_old_node_left_is_used() -> None:
+    strategy = everybody()
+    with toy.toy_grid(CLIENTS) as grid:
+        arrays, _ = toy.play_round(strategy, grid, 1, toy.start())
+        successor = grid.join(2)
+        arrays, _ = toy.play_round(strategy, grid, 2, arrays)
+        grid.leave_node(toy.FIRST_NODE + 2)
+        toy.play_round(strategy, grid, 3, arrays)
+    assert statuses(strategy) == [OK] * CLIENTS
+    assert strategy._peers[2].node_id == successor
+
+
 def test_a_failed_client_is_asked_who_it_is_before_it_is_used_again() -> None:
     asked: list[int] = []
 

@@ -81,7 +81,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def comparable(run: Path) -> dict[str, object]:
-    """What must be equal on all runtimes: everything but seconds and bytes on the wire."""
+    """What must be equal on all runtimes: everything but seconds and byte counts."""
     found = runs.comparable(run)
     for row in found["rounds.csv"]:
         del row["bytes_down"], row["bytes_up"]

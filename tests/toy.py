@@ -114,12 +114,17 @@ class ToyGrid(InProcessGrid):
             if context.node_config["partition-id"] == partition:
                 del self._contexts[node]
 
-    def join(self, partition: int) -> None:
-        """Bring a partition online on a node with a new id."""
+    def leave_node(self, node: int) -> None:
+        """Take one node offline."""
+        del self._contexts[node]
+
+    def join(self, partition: int) -> int:
+        """Bring a partition online on a node with a new id, and return the id."""
         node = max(self._contexts) + 1
         known = next(iter(self._contexts.values()))
         config = {**known.node_config, "partition-id": partition}
         self._contexts[node] = Context(known.run_id, node, config, RecordDict(), known.run_config)
+        return node
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         self.sent = list(messages)
