@@ -81,8 +81,10 @@ class Runtime:
         # Flower's programs start one another by name.
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         self._environment |= {"FLWR_HOME": str(self.home / "flwr"), "PATH": programs}
-        # Without it, Ray joins whatever cluster somebody has started on this machine.
-        self._environment["RAY_ADDRESS"] = os.environ.get("RAY_ADDRESS") or "local"
+        if not os.environ.get("RAY_ADDRESS"):
+            # Else Ray joins whatever cluster somebody has started on this machine, and
+            # listens on its outer address; the switch keeps it to 127.0.0.1 on Linux, too.
+            self._environment |= {"RAY_ADDRESS": "local", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
     def __enter__(self) -> "Runtime":
         try:

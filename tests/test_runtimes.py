@@ -65,6 +65,17 @@ def processes(mark: Path) -> list[psutil.Process]:
     return found
 
 
+def listeners(mark: Path) -> list:
+    """Addresses that the processes under a test's mark listen on."""
+    found = []
+    for process in processes(mark):
+        with contextlib.suppress(psutil.Error):
+            connections = process.net_connections(kind="tcp")
+            found += [c.laddr for c in connections if c.status == psutil.CONN_LISTEN]
+    assert found
+    return found
+
+
 def script(name: str, text: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [ROOT / "experiments" / f"{name}.sh", text],
@@ -196,6 +207,8 @@ def test_an_interrupted_simulation_leaves_no_process(tmp_path: Path, sign: signa
     for line in process.stdout:
         if line.split()[:1] == ["2"]:
             break
+    addresses = {address.ip.removeprefix("::ffff:") for address in listeners(tmp_path)}
+    assert addresses <= {"127.0.0.1", "::1"}
     process.send_signal(sign)
     code, output = finish(process)
     assert code == 130, output
