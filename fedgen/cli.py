@@ -193,7 +193,7 @@ def main() -> None:
         _warn(f"fedgen: {error.format_message()}")
         _leave(2)
     except FedgenError as error:
-        _warn(f"fedgen: {' '.join(str(error).split())}")
+        _warn(f"fedgen: {error.line}")
         _leave(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _warn("interrupted")

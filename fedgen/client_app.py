@@ -27,8 +27,7 @@ def refuse(message: Message, context: Context, call_next: ClientAppCallable) -> 
     try:
         return call_next(message, context)
     except FedgenError as error:
-        reason = " ".join(str(error).split())
-        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, error.line), reply_to=message)
 
 
 app = ClientApp(mods=[refuse])

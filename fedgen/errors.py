@@ -9,6 +9,11 @@ class FedgenError(Exception):
 
     exit_code = 1
 
+    @property
+    def line(self) -> str:
+        """The text on one line, whatever was quoted in it."""
+        return " ".join(str(self).split())
+
 
 class InputError(FedgenError):
     """Something given to fedgen is wrong: a setting, a file, a data set."""

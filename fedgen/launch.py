@@ -21,7 +21,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from fedgen import datasets, runtime, store
 from fedgen.config import Config, read_toml
 from fedgen.credentials import write_certificates, write_node_key
 from fedgen.errors import FedgenError, InputError, RunError
-from fedgen.run import absolute_data
+from fedgen.run import absolute_data, default_path
 from fedgen.runconfig import OUT, from_run_config, to_run_config
 
 PROJECT = Path(__file__).parent.parent
@@ -155,10 +154,6 @@ class Runtime:
     def _list(self, *arguments: str) -> str:
         return self.flwr("ls", CONNECTION, "--format", "json", *arguments)
 
-    def log(self, name: str) -> str:
-        """Return what a process has written so far."""
-        return (self.home / f"{name}.log").read_text(errors="replace")
-
     def _start_superlink(self) -> None:
         command = ["flower-superlink", "--host", "127.0.0.1", "--port", str(self.port)]
         connection: dict[str, Any] = {"address": f"127.0.0.1:{self.port}"}
@@ -180,7 +175,8 @@ class Runtime:
         deadline = time.monotonic() + START_SECONDS
         while not _answers(self.port):
             if superlink.poll() is not None or time.monotonic() > deadline:
-                last = self.log("superlink").strip().splitlines()[-1:]
+                written = (self.home / "superlink.log").read_text(errors="replace")
+                last = written.strip().splitlines()[-1:]
                 raise RunError(f"the SuperLink did not start: {' '.join(last)}")
             time.sleep(0.1)
 
@@ -273,8 +269,7 @@ def read_run_config(text: str) -> dict[str, Any]:
     dataset = datasets.load(config.data)
     if not isinstance(given.get(OUT, ""), str):
         raise InputError(f"run config: out={given[OUT]!r}: expected a path in quotes")
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    out = Path(given.get(OUT) or Path("runs") / f"{dataset.name}-{stamp}").absolute()
+    out = Path(given.get(OUT) or default_path(dataset)).absolute()
     store.check_free(out)
     return {**to_run_config(config), OUT: str(out)}
 
@@ -312,7 +307,7 @@ def main(arguments: list[str]) -> int:
     try:
         commands[arguments[0]]("".join(arguments[1:]))
     except FedgenError as error:
-        print(f"fedgen: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"fedgen: {error.line}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; everything that was started is stopped", file=sys.stderr)

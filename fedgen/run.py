@@ -75,12 +75,14 @@ def create(config: Config, out: Path | None) -> Run:
         InputError: If the directory is not free, or cannot be written.
     """
     dataset = datasets.load(config.data)
-    if out is None:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        out = Path("runs") / f"{dataset.name}-{stamp}"
-    run = Run(out, config, provenance(dataset))
-    store.create(out, to_toml(run.tree()))
+    run = Run(out or default_path(dataset), config, provenance(dataset))
+    store.create(run.path, to_toml(run.tree()))
     return run
+
+
+def default_path(dataset: Dataset) -> Path:
+    """Return the run directory of a run that named none."""
+    return Path("runs") / f"{dataset.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def provenance(dataset: Dataset) -> Tree:

@@ -51,6 +51,6 @@ def _one_line(record: logging.LogRecord) -> bool:
     """Let Flower log what a user can mend as one line, without a traceback."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, FedgenError):
-        record.msg, record.args = f"fedgen: {' '.join(str(error).split())}", ()
+        record.msg, record.args = f"fedgen: {error.line}", ()
         record.exc_info = record.exc_text = None
     return True

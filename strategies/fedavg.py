@@ -27,7 +27,14 @@ from flwr.serverapp.strategy import Strategy
 from strategies.aggregation import weighted_mean
 from strategies.evolution import Assignment, Genome
 from strategies.outcomes import OK, ClientOutcome, RoundOutcome, record_bytes
-from strategies.replies import ReplyError, Update, check_applied, read_update
+from strategies.replies import (
+    ReplyError,
+    Update,
+    check_applied,
+    error_reason,
+    read_peer,
+    read_update,
+)
 from strategies.streams import rng
 
 Weighting = Literal["samples", "uniform"]
@@ -312,8 +319,7 @@ class FedAvg(Strategy):
             return f"rejected: {len(replies)} replies, expected one", None
         (reply,) = replies
         if reply.has_error():
-            lines = (reply.error.reason or "").strip().splitlines() or ["no reason given"]
-            return f"failed: {lines[-1]}", None
+            return f"failed: {error_reason(reply)}", None
         try:
             update = read_update(reply, self._reference, self._peers[client].num_examples)
             check(client, update)
@@ -385,7 +391,7 @@ class FedAvg(Strategy):
         for reply in sorted(replies, key=lambda reply: reply.metadata.src_node_id):
             node = reply.metadata.src_node_id
             try:
-                partition, examples = self._read_peer(reply)
+                partition, examples = read_peer(reply, self.clients, self.fingerprint)
                 found.setdefault(partition, Peer(node, examples))
                 self._refused.discard(node)
             except ReplyError as error:
@@ -395,26 +401,3 @@ class FedAvg(Strategy):
                     continue
             self._asked.add(node)
         self._peers = found | self._peers
-
-    def _read_peer(self, reply: Message) -> tuple[int, int]:
-        if reply.has_error():
-            lines = (reply.error.reason or "").strip().splitlines() or ["no reason given"]
-            raise ReplyError(lines[-1])
-        metrics, data = reply.content.get("metrics"), reply.content.get("data")
-        if not isinstance(metrics, MetricRecord):
-            raise ReplyError("I do not know my partition (no metrics in the reply)")
-        received = data.get("fingerprint") if isinstance(data, ConfigRecord) else None
-        partition, examples = metrics.get("partition-id"), metrics.get("num-examples")
-        if not (
-            isinstance(partition, int)
-            and isinstance(examples, int)
-            and 0 <= partition < self.clients
-            and examples >= 1
-        ):
-            raise ReplyError(f"I am partition {partition!r} with {examples!r} examples")
-        if self.fingerprint and received != self.fingerprint:
-            raise ReplyError(
-                f"partition {partition} has other data than the server: expected fingerprint "
-                f"{self.fingerprint[:12]}, received {str(received)[:12]}"
-            )
-        return partition, examples

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from numpy.typing import NDArray
 
 from strategies.aggregation import Arrays
@@ -111,6 +111,48 @@ def check_probe(rates: list[float], batches: list[int], kept: Genome) -> None:
             f"kept rate {kept.learning_rate:g} and batch {kept.batch_size}, "
             f"offered {rates} and {batches}"
         )
+
+
+def read_peer(reply: Message, clients: int, fingerprint: str) -> tuple[int, int]:
+    """Read who a node says it is.
+
+    Args:
+        reply: The node's answer to the first query.
+        clients: Number of partitions.
+        fingerprint: Of the data set that it must have; ``""`` asks for none.
+
+    Returns:
+        Its partition id, and how many samples it trains on.
+
+    Raises:
+        ReplyError: If it refuses, cannot be a node of this run, or has other data.
+    """
+    if reply.has_error():
+        raise ReplyError(error_reason(reply))
+    metrics, data = reply.content.get("metrics"), reply.content.get("data")
+    if not isinstance(metrics, MetricRecord):
+        raise ReplyError("I do not know my partition (no metrics in the reply)")
+    received = data.get("fingerprint") if isinstance(data, ConfigRecord) else None
+    partition, examples = metrics.get("partition-id"), metrics.get("num-examples")
+    if not (
+        isinstance(partition, int)
+        and isinstance(examples, int)
+        and 0 <= partition < clients
+        and examples >= 1
+    ):
+        raise ReplyError(f"I am partition {partition!r} with {examples!r} examples")
+    if fingerprint and received != fingerprint:
+        raise ReplyError(
+            f"partition {partition} has other data than the server: expected fingerprint "
+            f"{fingerprint[:12]}, received {str(received)[:12]}"
+        )
+    return partition, examples
+
+
+def error_reason(reply: Message) -> str:
+    """Return the last line of an error reply: Flower puts a traceback before it."""
+    lines = (reply.error.reason or "").strip().splitlines() or ["no reason given"]
+    return lines[-1]
 
 
 def trained_samples(message: Message) -> int:
