@@ -23,7 +23,7 @@ def measure() -> dict[str, float]:
     import numpy as np
 
     from benchmarks import synthetic
-    from fedgen import arms, client_app, models, rounds, store, world
+    from fedgen import arms, client_app, disk, models, rounds, store, world
     from fedgen.config import Arm, build
     from fedgen.grid import InProcessGrid
     from fedgen.runconfig import to_run_config
@@ -50,8 +50,10 @@ def measure() -> dict[str, float]:
         player = arms.Federated(arms.build_strategy(arm), grid)
         initial = models.get_weights(world.initial_model(config, 0))
         shard = store.Shard(Path(folder), arm)
+        disk.make_folder(shard.folder)
+        shard.open(print)
         left = []
-        playing = rounds.play(arm, player, here, shard, initial, ROUNDS)
+        playing = rounds.play(arm, player, here, shard, initial, ROUNDS, {})
         for number in range(ROUNDS + 1):
             before = compiled.seconds + evaluation.seconds
             started = time.perf_counter()

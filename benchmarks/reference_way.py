@@ -121,8 +121,8 @@ def fedgen_round(folder: Path) -> tuple[float, int]:
             "run": {"rounds": 1, "strategies": ["fedavg"]},
         }
     )
-    run = runs.create(config, folder / "run")
-    compare.play(run, Silent())
+    with runs.created(config, folder / "run") as run:
+        compare.play(run, Silent())
     row = read_csv(run.path / "rounds.csv", RoundRow)[-1]
     return row.seconds, row.samples
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -101,7 +102,8 @@ def compare(
     from fedgen import world
 
     world.initial_model(checked, checked.run.seed)
-    _play(runs.create(checked, out), as_json, quiet)
+    with runs.created(checked, out) as run:
+        _play(run, as_json, quiet)
 
 
 @app.command()
@@ -116,22 +118,23 @@ def resume(
     runtime.restart_with_huge_pages()
     from fedgen import run as runs
 
-    run = runs.open_run(path)
+    runs.open_run(path)
     _require_gpu(quiet)
-    if not (as_json or quiet) and runs.is_finished(run) and (rounds or 0) <= run.config.run.rounds:
-        print(f"{path}: already finished; --rounds adds rounds. Its last files are written anew.")
-    _play(runs.extend(run, rounds, workers), as_json, quiet)
+    with runs.resumed(path, rounds, workers) as run:
+        if runs.is_finished(run) and not (as_json or quiet):
+            print(
+                f"{path}: already finished; --rounds adds rounds. Its last files are written anew."
+            )
+        _play(run, as_json, quiet)
 
 
 @app.command()
 def report(path: RunPath) -> None:
-    """Draw the report of a run again, from its CSV files."""
+    """Draw the report of a run again, from its finished rounds."""
     from fedgen import report as drawing
     from fedgen import run as runs
-    from fedgen import store
 
     run = runs.open_run(path)
-    store.merge(run.path, run.arms)
     print(drawing.write(run))
 
 
@@ -153,7 +156,7 @@ def _play(run: Any, as_json: bool, quiet: bool) -> None:
     except KeyboardInterrupt:
         _warn(f"interrupted; every finished round is kept. Go on with: {command}")
         _leave(INTERRUPTED)
-    except FedgenError:
+    except Exception:
         _warn(f"stopped; every finished round is kept. Go on with: {command}")
         raise
     if as_json:
@@ -184,6 +187,7 @@ def _leave(code: int) -> NoReturn:
 
 def main() -> None:
     """Run the command line; every error a user can cause is one line on stderr."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -2,16 +2,16 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fedgen import report, store
+from fedgen import disk, report, store
 from fedgen.config import CENTRALISED
-from fedgen.records import RoundRow, read_csv
-from fedgen.run import Run, summarise_run
+from fedgen.errors import FedgenError
+from fedgen.records import RoundRow
+from fedgen.run import Run, made_with, summarise_run
 from fedgen.runconfig import to_run_config
 from strategies.evolution import PROBE_TRIES
 
@@ -30,6 +30,9 @@ class Progress(Protocol):
 
     def finished(self, rows: Sequence[RoundRow]) -> None:
         """A round is finished in every arm; rows in the order of the strategies."""
+
+    def warn(self, text: str) -> None:
+        """Something is wrong that does not end the comparison."""
 
 
 def play(run: Run, progress: Progress, grid: "Grid | None" = None) -> dict[str, Any]:
@@ -53,11 +56,13 @@ def play(run: Run, progress: Progress, grid: "Grid | None" = None) -> dict[str, 
     try:
         for offset in range(run.config.run.seeds):
             _play_seed(run, run.config.run.seed + offset, progress, grid)
-    finally:
-        store.merge(run.path, run.arms)
-    rows: list[RoundRow] = read_csv(run.path / "rounds.csv", RoundRow)
-    summary = summarise_run(run, rows, parameters)
-    store.write_atomically(run.path / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
+    except BaseException:
+        with suppress(FedgenError):  # the first error is the one to tell; the shards have the rows
+            store.merge(run.path, run.arms)
+        raise
+    rows = store.merge(run.path, run.arms)
+    summary = summarise_run(run, rows["rounds.csv"], parameters)
+    disk.replace(run.path / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
     report.write(run)
     return summary
 
@@ -72,11 +77,14 @@ def _play_seed(run: Run, seed: int, progress: Progress, grid: "Grid | None") -> 
     here = world.load(config, seed, slots)
     model = world.initial_model(config, seed)
     initial = models.get_weights(model)
-    progress.begin(f"seed {seed} on {here.engine.device}", _expected_samples(run, seed))
     with ExitStack() as stack:
         iterators: list[Iterator[RoundRow]] = []
         seeded = [arm for arm in run.arms if arm.seed == seed]
         shards = [store.Shard(run.path, arm) for arm in seeded]
+        for shard in shards:
+            stack.enter_context(shard.owned())
+            shard.open(progress.warn)
+        progress.begin(f"seed {seed} on {here.engine.device}", _expected_samples(run, shards, seed))
         for arm, shard in zip(seeded, shards, strict=True):
             player: arms.Player
             if arm.strategy == CENTRALISED:
@@ -93,40 +101,39 @@ def _play_seed(run: Run, seed: int, progress: Progress, grid: "Grid | None") -> 
                     )
                     stack.callback(nodes.close)
                 player = arms.Federated(arms.build_strategy(arm), nodes)
-            iterators.append(rounds.play(arm, player, here, shard, initial, config.run.rounds))
+            iterators.append(
+                rounds.play(arm, player, here, shard, initial, config.run.rounds, made_with(run))
+            )
         # Entered last, so left first: clients stop before the grids wait for them.
         stack.enter_context(here.engine.interruptible())
         # A killed run may have left one arm a round ahead of another.
-        behind = [config.run.rounds - shard.finished_round() for shard in shards]
+        behind = [config.run.rounds - shard.opened_round for shard in shards]
         for left in range(max(behind), 0, -1):
             rows = [next(i) for i, mine in zip(iterators, behind, strict=True) if mine >= left]
             progress.trained(sum(row.samples for row in rows if row.strategy == CENTRALISED))
             progress.finished(rows)
-    for arm, shard in zip(seeded, shards, strict=True):
-        final = shard.open()
-        if final is not None:
-            model.set_weights(final.weights)
-            _save_model(run.path / "models" / f"{arm.name}.keras", model)
+        for arm, shard in zip(seeded, shards, strict=True):
+            if shard.latest is not None:
+                model.set_weights(shard.latest.weights)
+                _save_model(run.path / "models" / f"{arm.name}.keras", model)
 
 
 def _save_model(path: Path, model: Any) -> None:
     from fedgen import models
 
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.tmp.keras")
-    models.with_softmax(model).save(temporary)
-    os.replace(temporary, path)
+    disk.make_folder(path.parent)
+    disk.replace(path, models.to_keras_file(models.with_softmax(model)))
 
 
-def _expected_samples(run: Run, seed: int) -> int:
+def _expected_samples(run: Run, shards: Sequence[store.Shard], seed: int) -> int:
     """Return the samples still to be trained for a seed; with resampling, an estimate."""
     from fedgen import arms, world
 
     config = run.config
     partition = world.load(config, seed).partition
     total = 0
-    for arm in (arm for arm in run.arms if arm.seed == seed):
-        done = store.Shard(run.path, arm).finished_round()
+    for shard in shards:
+        arm, done = shard.arm, shard.opened_round
         left = config.run.rounds - max(done, 0)
         if arm.strategy == CENTRALISED:
             total += left * len(partition.training)

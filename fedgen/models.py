@@ -1,6 +1,8 @@
 """The model zoo: ``keras.Sequential`` models by name, all ending in logits."""
 
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -40,6 +42,14 @@ def build(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ke
 def with_softmax(model: keras.Sequential) -> keras.Sequential:
     """Return the same layers with a softmax on top, to save and to predict with."""
     return keras.Sequential([keras.Input(model.input_shape[1:]), *model.layers, layers.Softmax()])
+
+
+def to_keras_file(model: keras.Sequential) -> bytes:
+    """Return what ``keras.models.load_model`` reads, a ``.keras`` file, as bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return path.read_bytes()
 
 
 def _hidden(name: str) -> Callable[[Seeds], list[Any]]:

@@ -32,6 +32,10 @@ class Silent:
     def finished(self, rows: Sequence[RoundRow]) -> None:
         """Ignore a round."""
 
+    def warn(self, text: str) -> None:
+        """Say it all the same: what was damaged must be seen."""
+        warn(text)
+
 
 class Terminal:
     """Prints a line per round and, where stderr is a terminal, a bar with the time left."""
@@ -71,6 +75,10 @@ class Terminal:
         """Move the bar."""
         self._bar.advance(self._task, samples)
 
+    def warn(self, text: str) -> None:
+        """Print a loud line on stderr."""
+        warn(text)
+
     def finished(self, rows: Sequence[RoundRow]) -> None:
         """Print a round's line; an arm that was already there has an empty cell."""
         by_name = {row.strategy: row for row in rows}
@@ -82,6 +90,11 @@ class Terminal:
         line += f"{sum(row.seconds for row in rows):>12.1f}"
         unused = sum(row.rejected + row.failed for row in rows)
         print(line + (f"  {unused} replies not used" if unused else ""), flush=True)
+
+
+def warn(text: str) -> None:
+    """Print a loud line on stderr."""
+    print(f"!!! {text}", file=sys.stderr, flush=True)
 
 
 def results(summary: dict[str, Any]) -> None:

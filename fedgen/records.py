@@ -84,9 +84,26 @@ def read_csv(path: Path, kind: type[Row]) -> list[Any]:
         InputError: If the file is missing, or a row does not fit the columns.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            table = list(csv.reader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return parse_csv(content, path, kind)
+
+
+def parse_csv(content: bytes, path: Path, kind: type[Row]) -> list[Any]:
+    """Parse the content of a CSV file with a header.
+
+    Args:
+        content: What is parsed.
+        path: Where it is from, for errors.
+        kind: Kind of the rows.
+
+    Raises:
+        InputError: If the text is no CSV, or a row does not fit the columns.
+    """
+    try:
+        table = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     if not table or table[0] != columns(kind):
         raise InputError(f"{path}: expected the columns {','.join(columns(kind))}")

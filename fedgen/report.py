@@ -8,9 +8,10 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from fedgen import store
+from fedgen import disk, store
 from fedgen.config import to_toml
-from fedgen.records import ClientRow, RoundRow, read_csv
+from fedgen.errors import InputError
+from fedgen.records import ClientRow, RoundRow
 from fedgen.run import Run, summarise_run
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
@@ -32,16 +33,17 @@ pre { background: #f6f8fa; padding: 1rem; overflow-x: auto; font-size: .85rem }
 
 
 def write(run: Run) -> Path:
-    """Draw a run's report again from what is on disk and return its path.
+    """Draw a run's report again from its finished rounds and return its path.
 
     Raises:
         InputError: If the run has no finished round, or its files do not read.
         RunError: If the page cannot be written.
     """
-    rounds: list[RoundRow] = read_csv(run.path / "rounds.csv", RoundRow)
-    clients: list[ClientRow] = read_csv(run.path / "clients.csv", ClientRow)
+    rows = store.read_rows(run.path, run.arms)
+    if not rows["rounds.csv"]:
+        raise InputError(f"{run.path}: no round is finished yet, there is nothing to draw")
     target = run.path / "report.html"
-    store.write_atomically(target, page(run, rounds, clients).encode())
+    disk.replace(target, page(run, rows["rounds.csv"], rows["clients.csv"]).encode())
     return target
 
 

@@ -1,22 +1,31 @@
 """The one round loop: every launcher plays its arms through it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from fedgen.arms import Player
+from fedgen.checkpoints import Checkpoint
 from fedgen.config import Arm
+from fedgen.errors import InputError
 from fedgen.optimizers import Weights
 from fedgen.records import ClientRow, RoundRow
-from fedgen.store import Checkpoint, Shard
+from fedgen.store import Shard
 from fedgen.training import Evaluation
 from fedgen.world import World
 from strategies.outcomes import POOLED, RoundOutcome
 
 
 def play(
-    arm: Arm, player: Player, world: World, shard: Shard, initial: Weights, rounds: int
+    arm: Arm,
+    player: Player,
+    world: World,
+    shard: Shard,
+    initial: Weights,
+    rounds: int,
+    made_with: Mapping[str, Any],
 ) -> Iterator[RoundRow]:
-    """Play an arm to its last round, from its latest checkpoint if there is one.
+    """Play an arm to its last round, from the checkpoint that its shard was opened at.
 
     Every round is committed before its row is yielded: whoever stops asking, or
     is killed, loses at most the round in progress.
@@ -25,18 +34,21 @@ def play(
         arm: The strategy and seed.
         player: What plays the rounds.
         world: What evaluates the weights.
-        shard: Where rows and checkpoints go.
+        shard: Where rows and checkpoints go; opened.
         initial: Weights before the first round.
         rounds: Number of the last round.
+        made_with: What decides the results, for the checkpoints.
 
     Yields:
         The row of every round played now, from round 0 on.
 
     Raises:
+        InputError: If the checkpoint is one of another model.
         RunError: If a round fails or cannot be written.
     """
-    checkpoint = shard.open()
+    checkpoint = shard.latest
     if checkpoint is not None:
+        _check_fit(checkpoint.weights, initial, shard)
         player.restore(checkpoint.state, checkpoint.arrays)
         weights, first = checkpoint.weights, checkpoint.round + 1
     else:
@@ -52,9 +64,21 @@ def play(
         row = round_row(arm, number, outcome, validation, test, seconds)
         state, arrays = player.state()
         shard.commit(
-            Checkpoint(number, weights, state, arrays), [row], client_rows(arm, number, outcome)
+            Checkpoint(number, weights, state, arrays),
+            [row],
+            client_rows(arm, number, outcome),
+            made_with,
         )
         yield row
+
+
+def _check_fit(weights: Weights, initial: Weights, shard: Shard) -> None:
+    received = [(array.shape, array.dtype) for array in weights]
+    if received != [(array.shape, array.dtype) for array in initial]:
+        raise InputError(
+            f"shard {shard.folder}: its checkpoint holds other weights than the model's "
+            f"{len(initial)} arrays; remove the folder to start this arm anew"
+        )
 
 
 def round_row(

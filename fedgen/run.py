@@ -2,14 +2,16 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fedgen import datasets, store
+from fedgen import datasets, disk, store
+from fedgen.checkpoints import latest_manifest
 from fedgen.config import Arm, Config, Tree, build, dump, merge, read_toml, to_toml
 from fedgen.datasets import Dataset
 from fedgen.errors import InputError, Unavailable
@@ -19,6 +21,16 @@ from fedgen.summary import summarise
 PACKAGES = ("fedgen", "flwr", "tensorflow", "keras", "numpy", "scikit-learn")
 PROVENANCE = "provenance"
 FALLBACK = "digits"
+
+FREE = {
+    "run.rounds",
+    "run.workers",
+    "data.data_dir",
+    "data.dataset",
+    "provenance.python",
+}
+"""What may change between two parts of a run: it does not change results, adds to them, or (where
+data lies) is held against the data set's fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +80,50 @@ def choose_dataset(config: Config, named: bool) -> tuple[Config, str | None]:
     return config, None
 
 
-def create(config: Config, out: Path | None) -> Run:
-    """Make the run directory of a checked config.
+@contextmanager
+def created(config: Config, out: Path | None) -> Iterator[Run]:
+    """Make the run directory of a checked config, and be its parent inside a ``with`` block.
 
     Raises:
         InputError: If the directory is not free, or cannot be written.
+        RunError: If the config cannot be written.
     """
     dataset = datasets.load(config.data)
     run = Run(out or default_path(dataset), config, provenance(dataset))
-    store.create(run.path, to_toml(run.tree()))
-    return run
+    with store.claim(run.path, new=True):
+        store.create(run.path, to_toml(run.tree()))
+        yield run
+
+
+@contextmanager
+def resumed(path: Path, rounds: int | None = None, workers: int | None = None) -> Iterator[Run]:
+    """Open a run to go on with it, and be its parent inside a ``with`` block.
+
+    Args:
+        path: The run directory.
+        rounds: The last round, ``None`` to leave it.
+        workers: Clients at once, ``None`` to leave it.
+
+    Raises:
+        InputError: If it is no run directory, another process works on it, rounds
+            would be lost, or going on would not give the results of one run: with
+            the list of differences.
+        RunError: If the config cannot be written.
+    """
+    with store.claim(path, new=False):
+        run = open_run(path)
+        settings = (("run", "rounds", rounds), ("run", "workers", workers))
+        given = [setting for setting in settings if setting[2] is not None]
+        config = build(merge(dump(run.config), given))
+        if config.run.rounds < run.config.run.rounds:
+            raise InputError(
+                f"--rounds {rounds}: the run has {run.config.run.rounds}, expected at least that"
+            )
+        check_resumable(run, provenance(datasets.load(config.data)))
+        extended = Run(path, config, run.provenance)
+        if given:
+            disk.replace(path / "config.toml", to_toml(extended.tree()).encode())
+        yield extended
 
 
 def default_path(dataset: Dataset) -> Path:
@@ -105,38 +151,57 @@ def open_run(path: Path) -> Run:
         raise InputError(f"{path}: not a run directory, it has no config.toml")
     tree = read_toml(path / "config.toml")
     origin = tree.pop(PROVENANCE, {})
+    if not isinstance(origin, dict):
+        raise InputError(f"{path / 'config.toml'}: expected a table [{PROVENANCE}]")
     return Run(path, build(tree, str(path / "config.toml")), origin)
 
 
 def is_finished(run: Run) -> bool:
     """Whether every arm has played its last round."""
     shards = [store.Shard(run.path, arm) for arm in run.arms]
-    return all(shard.finished_round() >= run.config.run.rounds for shard in shards)
+    return all(shard.finished_round >= run.config.run.rounds for shard in shards)
 
 
-def extend(run: Run, rounds: int | None, workers: int | None) -> Run:
-    """Return a run with more rounds or other workers, after checking its data set.
+def made_with(run: Run) -> dict[str, Any]:
+    """Return the settings and versions that decide a run's results, by dotted name."""
+    return {
+        f"{section}.{key}": value
+        for section, part in run.tree().items()
+        for key, value in part.items()
+        if f"{section}.{key}" not in FREE
+    }
+
+
+def check_resumable(run: Run, here: Tree) -> None:
+    """Check that what goes on is what began.
+
+    Args:
+        run: What ``config.toml`` says now.
+        here: The provenance that a run made now would have.
 
     Raises:
-        InputError: If the data set is another one, or rounds would be lost.
+        InputError: With every difference between the settings and versions in the
+            checkpoints, those in ``config.toml``, and those of this machine.
     """
-    settings = (("run", "rounds", rounds), ("run", "workers", workers))
-    given = [setting for setting in settings if setting[2] is not None]
-    config = build(merge(dump(run.config), given))
-    if config.run.rounds < run.config.run.rounds:
+    now = made_with(Run(run.path, run.config, here))
+    manifests = map(latest_manifest, sorted((run.path / store.SHARDS).glob("*")))
+    began = [made_with(run), *(manifest.made_with for manifest in manifests if manifest)]
+    found = [text for then in began for text in differences(then, now)]
+    if found:
         raise InputError(
-            f"--rounds {rounds}: the run has {run.config.run.rounds}, expected at least that"
+            f"{run.path}: cannot go on, as its results would be of two runs: "
+            f"{'; '.join(dict.fromkeys(found))}. Undo the difference, or start a new run"
         )
-    dataset = datasets.load(config.data)
-    if dataset.fingerprint != run.provenance.get("fingerprint"):
-        raise InputError(
-            f"{run.path}: made with data of fingerprint {run.provenance.get('fingerprint')}, "
-            f"{dataset.source} has {dataset.fingerprint}"
-        )
-    extended = Run(run.path, config, run.provenance)
-    if given:
-        store.write_atomically(run.path / "config.toml", to_toml(extended.tree()).encode())
-    return extended
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List what differs between two flat trees, a line each."""
+    names = sorted({*then, *now})
+    return [
+        f"{name} was {then.get(name, 'not there')!r} and is {now.get(name, 'not there')!r}"
+        for name in names
+        if then.get(name) != now.get(name)
+    ]
 
 
 def summarise_run(run: Run, rounds: Sequence[RoundRow], parameters: int) -> dict[str, Any]:

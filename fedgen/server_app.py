@@ -39,10 +39,10 @@ def main(grid: Grid, context: Context) -> None:
         store.check_free(Path(out))
     config, _ = runs.choose_dataset(config, named=True)
     world.initial_model(config, config.run.seed)
-    run = runs.create(config, Path(out).absolute() if out else None)
-    print(f"run directory: {run.path.absolute()}", flush=True)
-    with Terminal(config.run.strategies) as terminal:
-        summary = compare.play(run, terminal, grid)
+    with runs.created(config, Path(out).absolute() if out else None) as run:
+        print(f"run directory: {run.path.absolute()}", flush=True)
+        with Terminal(config.run.strategies) as terminal:
+            summary = compare.play(run, terminal, grid)
     results(summary)
     print(f"report: {run.path.absolute() / 'report.html'}", flush=True)
 

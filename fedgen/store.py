@@ -1,173 +1,215 @@
 """The run directory: one shard per arm, merged into CSV files by the parent.
 
-A shard is written by one owner and committed after every round: rows first,
-then one checkpoint that replaces the last by rename and knows how long the row
-files were. What a killed process wrote after its last commit is cut off when
-the shard is opened again.
+A shard is written by one owner and committed after every round: rows first, then
+the checkpoint that vouches for them. What a killed process wrote after its last
+commit is cut off when the shard is opened again; a checkpoint that was damaged
+since makes room for the one before it.
 """
 
-import io
-import json
+import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from fedgen import checkpoints, disk, locks
+from fedgen.checkpoints import Checkpoint, Damaged, Extent
 from fedgen.config import Arm
-from fedgen.datasets import DAMAGE
-from fedgen.errors import InputError, RunError
-from fedgen.records import ClientRow, RoundRow, Row, read_csv, to_csv
-from strategies.aggregation import Arrays
+from fedgen.errors import InputError
+from fedgen.records import ClientRow, RoundRow, Row, parse_csv, read_csv, to_csv
 
-FORMAT = 1
+SHARDS = "shards"
 ROWS: dict[str, type[Row]] = {"rounds.csv": RoundRow, "clients.csv": ClientRow}
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What an arm needs to go on after a round.
+class Shard:
+    """Rows and latest checkpoints of one arm.
+
+    Reading needs no lock; ``open`` and ``commit`` belong to whoever holds ``owned``.
+
+    Args:
+        run: The run directory.
+        arm: The strategy and seed.
 
     Attributes:
-        round: The last round that is finished.
-        weights: Global weights after it.
-        state: The player's state, JSON values.
-        arrays: The player's state, arrays.
+        folder: Where the shard is.
+        latest: The checkpoint that was opened or committed last.
     """
-
-    round: int
-    weights: Arrays
-    state: dict[str, Any]
-    arrays: Arrays
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file as a whole, or leave it as it was; on disk when this returns.
-
-    Raises:
-        RunError: If it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise RunError(
-            f"{path}: cannot be written ({error.strerror}, {len(content)} bytes)"
-        ) from error
-
-
-class Shard:
-    """Rows and latest checkpoint of one arm."""
 
     def __init__(self, run: Path, arm: Arm) -> None:
-        self.folder = run / "shards" / arm.name
-        self._checkpoint = self.folder / "checkpoint.npz"
+        self.arm = arm
+        self.folder = run / SHARDS / arm.name
+        self.latest: Checkpoint | None = None
+        self._sums: dict[str, Any] = {}
+        self._sizes: dict[str, int] = {}
 
-    def open(self) -> Checkpoint | None:
-        """Return the latest checkpoint and cut off rows that it does not know.
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Own the shard inside a ``with`` block.
 
         Raises:
-            InputError: If the checkpoint is damaged.
+            InputError: If another process does, with that process's id.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not self._checkpoint.exists():
-            for name, kind in ROWS.items():
-                write_atomically(self.folder / name, to_csv([], kind, header=True).encode())
-            return None
-        try:
-            file = self._checkpoint
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as bundle:
-                meta = json.loads(bytes(bundle["meta"]))
-                if meta["format"] != FORMAT:
-                    raise ValueError(f"format {meta['format']}, expected {FORMAT}")
-                weights = [bundle[f"weights_{i}"] for i in range(meta["weights"])]
-                arrays = [bundle[f"arrays_{i}"] for i in range(meta["arrays"])]
-            for name, length in meta["rows"].items():
-                found = (self.folder / name).stat().st_size
-                if found < length:
-                    raise ValueError(f"{name} has {found} bytes, expected {length}")
-                os.truncate(self.folder / name, length)
-            return Checkpoint(meta["round"], weights, meta["state"], arrays)
-        except (*DAMAGE, KeyError) as error:
-            raise InputError(f"checkpoint {self._checkpoint}: damaged ({error})") from error
+        disk.make_folder(self.folder)
+        with locks.hold(self.folder):
+            yield
 
+    @property
+    def opened_round(self) -> int:
+        """The round that ``latest`` is of, -1 without one."""
+        return -1 if self.latest is None else self.latest.round
+
+    @property
     def finished_round(self) -> int:
-        """Return the last round that is committed, -1 before the first."""
-        checkpoint = self.open() if self._checkpoint.exists() else None
-        return -1 if checkpoint is None else checkpoint.round
+        """The last round that is committed on disk, -1 before the first."""
+        manifest = checkpoints.latest_manifest(self.folder)
+        return -1 if manifest is None else manifest.round
+
+    def rows(self, name: str) -> list[Any]:
+        """Return the committed rows of ``rounds.csv`` or ``clients.csv``.
+
+        Raises:
+            InputError: If they are damaged.
+        """
+        manifest = checkpoints.latest_manifest(self.folder)
+        if manifest is None:
+            return []
+        path = self.folder / name
+        try:
+            content = checkpoints.check(path, manifest.rows[name], whole=False)
+        except (Damaged, KeyError) as error:
+            raise InputError(
+                f"{error}; `fedgen resume` goes back to the last round that is whole"
+            ) from error
+        return parse_csv(content, path, ROWS[name])
+
+    def open(self, warn: Callable[[str], None]) -> Checkpoint | None:
+        """Return the latest whole checkpoint and cut off rows that it does not know.
+
+        Args:
+            warn: Is told of every checkpoint that is damaged.
+
+        Raises:
+            InputError: If there are checkpoints, or rows of finished rounds, but
+                no checkpoint is whole.
+            RunError: If what is beyond the checkpoint cannot be cut off.
+        """
+        damage = []
+        for number in checkpoints.numbers(self.folder):
+            try:
+                manifest = checkpoints.read_manifest(self.folder, number)
+                checkpoint = checkpoints.read(self.folder, manifest)
+                rows = {
+                    name: checkpoints.check(self.folder / name, manifest.rows[name], whole=False)
+                    for name in ROWS
+                }
+            except (Damaged, KeyError) as error:
+                damage.append(str(error))
+                continue
+            for text in damage:
+                warn(f"DAMAGED: {text}. Going on from round {number}, the one before.")
+            self._take_up(rows)
+            checkpoints.prune(self.folder, checkpoints.numbers(self.folder)[len(damage) :])
+            self.latest = checkpoint
+            return checkpoint
+        if damage or self._has_finished_rounds():
+            raise InputError(
+                f"shard {self.folder}: no checkpoint is whole "
+                f"({'; '.join(damage) or 'none is there, but rows of finished rounds are'}). "
+                "Put a copy of the folder back, or remove it to start this arm anew"
+            )
+        checkpoints.prune(self.folder, [])
+        headers = {name: to_csv([], kind, header=True).encode() for name, kind in ROWS.items()}
+        for name, content in headers.items():
+            disk.replace(self.folder / name, content)
+        self._take_up(headers)
+        return None
 
     def commit(
-        self, checkpoint: Checkpoint, rounds: Sequence[RoundRow], clients: Sequence[ClientRow]
+        self,
+        checkpoint: Checkpoint,
+        rounds: Sequence[RoundRow],
+        clients: Sequence[ClientRow],
+        made_with: Mapping[str, Any],
     ) -> None:
-        """Append a round's rows, then replace the checkpoint.
+        """Append a round's rows, then commit the checkpoint.
 
         Raises:
             RunError: If the disk does not take it; the last checkpoint stays.
         """
-        lengths = {
-            "rounds.csv": self._append("rounds.csv", rounds),
-            "clients.csv": self._append("clients.csv", clients),
-        }
-        meta = {
-            "format": FORMAT,
-            "round": checkpoint.round,
-            "rows": lengths,
-            "weights": len(checkpoint.weights),
-            "arrays": len(checkpoint.arrays),
-            "state": checkpoint.state,
-        }
-        named = {f"weights_{i}": array for i, array in enumerate(checkpoint.weights)}
-        named |= {f"arrays_{i}": array for i, array in enumerate(checkpoint.arrays)}
-        content = io.BytesIO()
-        named["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-        np.savez(content, allow_pickle=False, **named)
-        write_atomically(self._checkpoint, content.getvalue())
+        for name, rows in (("rounds.csv", rounds), ("clients.csv", clients)):
+            content = to_csv(rows, ROWS[name], header=False).encode()
+            disk.append(self.folder / name, content)
+            self._sums[name].update(content)
+            self._sizes[name] += len(content)
+        extents = {name: Extent(self._sizes[name], self._sums[name].hexdigest()) for name in ROWS}
+        checkpoints.write(self.folder, checkpoint, extents, made_with)
+        self.latest = checkpoint
 
-    def _append(self, name: str, rows: Sequence[Row]) -> int:
-        path = self.folder / name
+    def _take_up(self, rows: Mapping[str, bytes]) -> None:
+        for name, content in rows.items():
+            disk.cut(self.folder / name, len(content))
+            self._sums[name] = hashlib.sha256(content)
+            self._sizes[name] = len(content)
+
+    def _has_finished_rounds(self) -> bool:
+        # A kill in the very first commit leaves rows of round 0, and no other.
         try:
-            with path.open("ab") as stream:
-                stream.write(to_csv(rows, ROWS[name], header=False).encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-                return stream.tell()
-        except OSError as error:
-            raise RunError(f"{path}: cannot be written ({error.strerror})") from error
+            lines = (self.folder / "rounds.csv").read_bytes().splitlines()
+        except OSError:
+            return False
+        return len(lines) > 2
 
 
 def create(path: Path, config: str) -> None:
-    """Make a run directory with its ``config.toml``.
+    """Write ``config.toml`` into a directory that ``claim`` holds.
 
     Raises:
-        InputError: If it exists and is not empty, or cannot be made.
+        InputError: If the directory is not empty.
+        RunError: If it cannot be written.
     """
     check_free(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        write_atomically(path / "config.toml", config.encode())
-    except (OSError, RunError) as error:
-        raise InputError(f"--out {path}: cannot be written ({error})") from error
+    disk.replace(path / "config.toml", config.encode())
+
+
+@contextmanager
+def claim(path: Path, *, new: bool) -> Iterator[None]:
+    """Be the one parent of a run directory inside a ``with`` block.
+
+    Args:
+        path: The run directory.
+        new: Whether it is to be made.
+
+    Raises:
+        InputError: If another process is its parent, with that process's id; if a
+            new one is not free, or an old one does not exist.
+    """
+    if new:
+        check_free(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
+    elif not path.is_dir():
+        raise InputError(f"{path}: not a run directory, it does not exist")
+    with locks.hold(path):
+        yield
 
 
 def check_free(path: Path) -> None:
     """Check that a run directory does not exist yet, or is empty and writable.
 
+    What a run leaves that was killed before its ``config.toml`` was there does not count.
+
     Raises:
         InputError: If that is not so.
     """
+    leftovers = {locks.LOCK, ".config.toml.tmp"}
     try:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (
+            not path.is_dir() or any(found.name not in leftovers for found in path.iterdir())
+        ):
             raise InputError(
                 f"--out {path}: exists and is not an empty directory; name another one"
             )
@@ -178,9 +220,28 @@ def check_free(path: Path) -> None:
         raise InputError(f"--out {path}: cannot be written ({nearest} is not a writable directory)")
 
 
-def merge(run: Path, arms: Sequence[Arm]) -> None:
-    """Join the shards' rows, in the order of the arms, into the run's CSV files."""
+def read_rows(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
+    """Return all rows by file name, in the order of the arms.
+
+    They are the committed rows of the shards; where a run directory was passed on
+    without its shards, those of its CSV files.
+
+    Raises:
+        InputError: If they are missing or damaged.
+    """
+    if not (run / SHARDS).is_dir():
+        return {name: read_csv(run / name, kind) for name, kind in ROWS.items()}
+    return {name: [row for arm in arms for row in Shard(run, arm).rows(name)] for name in ROWS}
+
+
+def merge(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
+    """Join the shards' committed rows into the run's CSV files, and return them.
+
+    Raises:
+        InputError: If they are damaged.
+        RunError: If the files cannot be written.
+    """
+    rows = read_rows(run, arms)
     for name, kind in ROWS.items():
-        parts = [run / "shards" / arm.name / name for arm in arms]
-        rows = [row for part in parts if part.exists() for row in read_csv(part, kind)]
-        write_atomically(run / name, to_csv(rows, kind, header=True).encode())
+        disk.replace(run / name, to_csv(rows[name], kind, header=True).encode())
+    return rows

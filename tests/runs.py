@@ -1,6 +1,7 @@
 """Small real comparisons on digits, in this process or in one that can be killed."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -31,8 +32,8 @@ FLAGS = (
 def play(out: Path, **sections: dict) -> Run:
     """Play a small comparison in this process; sections are laid over ``SMALL``."""
     tree = {name: SMALL.get(name, {}) | sections.get(name, {}) for name in {*SMALL, *sections}}
-    run = runs.create(build(tree), out)
-    compare.play(run, Silent())
+    with runs.created(build(tree), out) as run:
+        compare.play(run, Silent())
     return run
 
 
@@ -43,7 +44,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def comparable(run: Path) -> dict[str, object]:
-    """Return what must be equal between runs: CSV rows but for seconds, and final weights."""
+    """Return what must be equal between runs: CSV rows but for seconds, weights, and genes."""
     found: dict[str, object] = {}
     for name in ("rounds.csv", "clients.csv"):
         found[name] = [
@@ -51,9 +52,11 @@ def comparable(run: Path) -> dict[str, object]:
             for row in rows(run / name)
         ]
     for shard in sorted((run / "shards").iterdir()):
-        with np.load(shard / "checkpoint.npz", allow_pickle=False) as bundle:
-            arrays = [key for key in bundle.files if key != "meta"]
-            found[shard.name] = {key: bundle[key].tobytes() for key in arrays}
+        for file in sorted(shard.glob("checkpoint-*.npz")):
+            with np.load(file, allow_pickle=False) as bundle:
+                arrays = {key: bundle[key].tobytes() for key in bundle.files}
+            state = json.loads(file.with_suffix(".json").read_text())["state"]
+            found[f"{shard.name}/{file.name}"] = arrays, state
     return found
 
 

@@ -1,0 +1,112 @@
+"""The one place that writes run files: whole files by replacement, rows by appending.
+
+What a call has written is on disk when it returns. A process killed inside one
+leaves the old file, or the new one, or a file of rows with a torn end.
+"""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from fedgen.errors import RunError
+
+# A run directory may come from somebody else: never write through a link in it.
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_END = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Replace a file as a whole, or leave it as it was.
+
+    Raises:
+        RunError: If it cannot be written, with what was needed and what is free.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        _write(temporary, _NEW, content)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):  # it may be what fills the disk; the first error is the one to tell
+            os.unlink(temporary)
+        raise _refusal(path, len(content), error) from error
+
+
+def append(path: Path, content: bytes) -> None:
+    """Add to the end of a file that is there.
+
+    Raises:
+        RunError: If it cannot be written; the file's end may then be torn.
+    """
+    try:
+        _write(path, _END, content)
+    except OSError as error:
+        raise _refusal(path, len(content), error) from error
+
+
+def cut(path: Path, size: int) -> None:
+    """Cut off what a file has beyond ``size`` bytes.
+
+    Raises:
+        RunError: If it cannot be written.
+    """
+    try:
+        if os.stat(path).st_size > size:
+            os.truncate(path, size)
+    except OSError as error:
+        raise _refusal(path, size, error) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        RunError: If it cannot be removed.
+    """
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunError(f"{path}: cannot be removed ({error.strerror})") from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a directory and those above it, unless they are there.
+
+    Raises:
+        RunError: If it cannot be made.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be made ({error.strerror})") from error
+
+
+def _write(path: Path, flags: int, content: bytes) -> None:
+    file = os.open(path, flags, 0o644)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(file, left) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _refusal(path: Path, needed: int, error: OSError) -> RunError:
+    free = ""
+    with suppress(OSError):  # a folder that is gone has no free space to name
+        free = f", {shutil.disk_usage(path.parent).free:,} are free there"
+    return RunError(
+        f"{path}: cannot be written ({error.strerror}): {needed:,} bytes were needed{free}"
+    )
