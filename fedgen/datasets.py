@@ -5,25 +5,18 @@ Nothing here is ever unpickled.
 
 import hashlib
 import os
-import tarfile
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pooch
+import psutil
 from numpy.typing import NDArray
 
+from fedgen import cifar, npz
 from fedgen.config import Data
 from fedgen.errors import InputError, Unavailable
-
-CIFAR10_RECORD = 1 + 3 * 32 * 32
-CIFAR10_TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
-CIFAR10_TEST = ("test_batch.bin",)
-DAMAGE = (OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""What ``np.load`` raises for files that are not what they should be."""
 
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -174,71 +167,38 @@ def fetch(archive: Archive, cache: Path) -> Path:
 
 
 def read_cifar10(path: Path) -> Dataset:
-    """Read the binary CIFAR-10 archive (a ``.tar.gz`` of records of 1 + 3072 bytes).
+    """Read the binary CIFAR-10 archive.
 
     Raises:
-        InputError: If a member is missing, truncated, or no such archive.
+        InputError: If it is not what it should be; see ``fedgen.cifar``.
     """
-    wanted = (*CIFAR10_TRAIN, *CIFAR10_TEST)
-    records: dict[str, NDArray[np.uint8]] = {}
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                name = member.name.rsplit("/", 1)[-1]
-                if name in wanted and member.isfile():
-                    stream = archive.extractfile(member)
-                    content = stream.read() if stream is not None else b""
-                    records[name] = _cifar10_records(path, name, content)
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise InputError(f"archive {path}: truncated or not a .tar.gz ({error})") from error
-    missing = [name for name in wanted if name not in records]
-    if missing:
-        raise InputError(
-            f"archive {path}: expected {', '.join(wanted)}, missing {', '.join(missing)}"
-        )
-    train = np.concatenate([records[name] for name in CIFAR10_TRAIN])
-    test = np.concatenate([records[name] for name in CIFAR10_TEST])
-    return from_arrays(
-        "cifar10", _planes(train), train[:, 0], _planes(test), test[:, 0], source=str(path)
-    )
-
-
-def _cifar10_records(path: Path, name: str, content: bytes) -> NDArray[np.uint8]:
-    if not content or len(content) % CIFAR10_RECORD:
-        raise InputError(
-            f"archive {path}: {name} has {len(content)} bytes, "
-            f"expected a multiple of {CIFAR10_RECORD}"
-        )
-    return np.frombuffer(content, np.uint8).reshape(-1, CIFAR10_RECORD)
-
-
-def _planes(records: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    planes = records[:, 1:].reshape(-1, 3, 32, 32)
-    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+    train, test = cifar.read(path)
+    return from_arrays("cifar10", *train, *test, source=str(path))
 
 
 def read_npz(path: Path, name: str) -> Dataset:
     """Read ``x_train, y_train, x_test, y_test`` from an ``.npz`` file.
 
+    Keys, dtypes and sizes are checked before the first array is read.
+
     Raises:
-        InputError: If the file or an array in it is missing, unreadable or of
-            the wrong kind; object arrays are refused.
+        InputError: If the file or an array in it is missing, unreadable, of the
+            wrong kind (object arrays are refused), or more than fits into the
+            memory that is free.
     """
     try:
-        # NumPy would leave a damaged file open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as bundle:
-            missing = [key for key in NPZ_KEYS if key not in bundle.files]
+        with path.open("rb") as stream:
+            found = npz.names(stream)
+            missing = [key for key in NPZ_KEYS if key not in found]
             if missing:
                 raise InputError(
                     f"data file {path}: expected arrays {', '.join(NPZ_KEYS)}, "
                     f"missing {', '.join(missing)}"
                 )
-            arrays = [bundle[key] for key in NPZ_KEYS]
-            if not all(isinstance(array, np.ndarray) for array in arrays):
-                raise ValueError("a member is no array")
+            arrays = npz.read(stream, NPZ_KEYS, psutil.virtual_memory().available)
     except FileNotFoundError as error:
         raise InputError(f"data file {path}: does not exist") from error
-    except DAMAGE as error:
+    except npz.DAMAGE as error:
         raise InputError(
             f"data file {path}: not a readable .npz of plain arrays ({error})"
         ) from error

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from fedgen import datasets
+from fedgen import cifar, datasets
 from fedgen.config import Data
 from fedgen.datasets import Archive, check_hash, fetch, from_arrays, read_cifar10, read_npz
 from fedgen.errors import InputError
@@ -70,10 +70,10 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def cifar_files() -> dict[str, bytes]:
     draw = np.random.default_rng(0)
-    names = (*datasets.CIFAR10_TRAIN, *datasets.CIFAR10_TEST)
+    names = (*cifar.TRAIN, *cifar.TEST)
     files = {}
     for number, name in enumerate(names):
-        records = draw.integers(0, 256, (RECORDS, datasets.CIFAR10_RECORD)).astype(np.uint8)
+        records = draw.integers(0, 256, (RECORDS, cifar.RECORD)).astype(np.uint8)
         records[:, 0] = (number, 9 - number)
         files[name] = records.tobytes()
     return files
