@@ -27,7 +27,8 @@ def measure() -> dict[str, float]:
     runtime.import_tensorflow()
     from benchmarks import synthetic
     from fedgen import models
-    from fedgen.training import Engine, Plan
+    from fedgen.plan import Plan
+    from fedgen.training import Engine
 
     data = synthetic.cifar10(train=10_000, test=100)
     model = models.build("cnn", data.shape, data.classes, 0)

@@ -37,10 +37,10 @@ from numpy.typing import NDArray
 import benchmarks
 from benchmarks import synthetic
 from fedgen import datasets, launch
-from fedgen.config import Data
 from fedgen.datasets import Dataset
 from fedgen.partition import partition
 from fedgen.records import RoundRow, read_csv
+from fedgen.sections import Data
 
 CLIENTS, RATE, BATCH, EPOCHS, SEED = 10, 1e-3, 32, 2, 0
 SLICE = {"min_samples": 555, "max_samples": 560}

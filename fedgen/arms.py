@@ -7,15 +7,20 @@ from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 
 import strategies
-from fedgen import datasets
+from fedgen import datasets, world
 from fedgen.config import Arm, Config
 from fedgen.errors import RunError
+from fedgen.grid import GRACE_SECONDS
 from fedgen.optimizers import Moments, Weights
-from fedgen.training import Plan
+from fedgen.plan import Plan
 from fedgen.world import World, batch_order
+from strategies.aggregation import Aggregation
+from strategies.arrays import read_arrays
+from strategies.cohort import cohort_size
 from strategies.evolution import Assignment, Genome
 from strategies.fedavg import FedAvg, StrategyError
 from strategies.outcomes import OK, POOLED, ClientOutcome, RoundOutcome
+from strategies.privacy import Privacy
 from strategies.replies import Update
 from strategies.streams import rng
 
@@ -49,7 +54,7 @@ class Federated:
             arrays = self.strategy.initialise(self.grid, ArrayRecord(weights))
         except StrategyError as error:
             raise RunError(str(error)) from error
-        return arrays.to_numpy_ndarrays(), self.strategy.outcome
+        return read_arrays(arrays), self.strategy.outcome
 
     def step(self, server_round: int, weights: Weights) -> tuple[Weights, RoundOutcome]:
         """Play one round, in the same calls as Flower's own ``Strategy.start``."""
@@ -57,13 +62,13 @@ class Federated:
             messages = self.strategy.configure_train(
                 server_round, ArrayRecord(weights), ConfigRecord(), self.grid
             )
-            replies = self.grid.send_and_receive(messages)
+            replies = self.grid.send_and_receive(messages, timeout=self.strategy.reply_timeout)
             arrays, _ = self.strategy.aggregate_train(server_round, replies)
         except StrategyError as error:
             raise RunError(str(error)) from error
         if arrays is None:
             raise RunError(f"round {server_round}: the strategy returned no weights")
-        return arrays.to_numpy_ndarrays(), self.strategy.outcome
+        return read_arrays(arrays), self.strategy.outcome
 
     def state(self) -> tuple[dict[str, Any], Weights]:
         """Return the strategy's state."""
@@ -133,6 +138,16 @@ class Centralised:
             self.moments = Moments(arrays[:half], arrays[half:], int(state["steps"]))
 
 
+def reply_timeout(config: Config) -> float | None:
+    """Return how long a round waits for its replies: as if clients ran one after another.
+
+    A client that hangs on a runtime of Flower's then ends a round late, not never.
+    """
+    deadline = config.training.deadline
+    cohort = cohort_size(config.partition.clients, config.cohort.fraction)
+    return cohort * (deadline + GRACE_SECONDS) if deadline else None
+
+
 def build_strategy(arm: Arm) -> FedAvg:
     """Build a registered strategy; one without a section in the config has its own defaults."""
     config = arm.config
@@ -144,6 +159,10 @@ def build_strategy(arm: Arm) -> FedAvg:
         resample=config.cohort.resample,
         query_timeout=config.cohort.deadline,
         min_available=config.cohort.min_available,
+        reply_timeout=reply_timeout(config),
+        aggregation=Aggregation(**config.aggregation.model_dump()),
+        privacy=Privacy(**config.privacy.model_dump(exclude={"delta"})),
+        statistics=world.statistics(config),
         fingerprint=datasets.load(config.data).fingerprint,
         local_epochs=config.training.local_epochs,
         **(section.model_dump() if section else {}),

@@ -15,10 +15,13 @@ from flwr.common.constant import ErrorCode
 
 from fedgen import datasets, runtime, world
 from fedgen.errors import FedgenError, InputError
+from fedgen.faults import misbehave
 from fedgen.optimizers import Weights
+from fedgen.plan import Plan, Stopped, Trained
 from fedgen.runconfig import from_run_config
-from fedgen.training import Plan, Trained
 from fedgen.world import World, batch_order
+from strategies.arrays import read_arrays
+from strategies.privacy import Privacy, privatise
 from strategies.streams import rng
 
 
@@ -27,10 +30,14 @@ def refuse(message: Message, context: Context, call_next: ClientAppCallable) -> 
     try:
         return call_next(message, context)
     except FedgenError as error:
-        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, error.line), reply_to=message)
+        text = error.line
+    except Stopped:
+        deadline = from_run_config(context.run_config).training.deadline
+        text = f"stopped at its deadline of {deadline:g} s" if deadline else "interrupted"
+    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, text), reply_to=message)
 
 
-app = ClientApp(mods=[refuse])
+app = ClientApp(mods=[refuse, misbehave])
 
 
 class _Client:
@@ -40,11 +47,14 @@ class _Client:
         self.config = cast(ConfigRecord, message.content["config"])
         self.seed = cast(int, self.config["seed"])
         self.id = int(context.node_config["partition-id"])
-        self.world: World = world.load(from_run_config(context.run_config), self.seed)
+        self.settings = from_run_config(context.run_config)
+        self.world: World = world.load(self.settings, self.seed)
         self.shard = self.world.partition.shards[self.id]
         self.started = time.perf_counter()
+        deadline = self.settings.training.deadline
+        self.until = time.time() + deadline if deadline else math.inf
         self.server_round = cast(int, self.config["server-round"])
-        self.weights: Weights = cast(ArrayRecord, message.content["arrays"]).to_numpy_ndarrays()
+        self.weights: Weights = read_arrays(cast(ArrayRecord, message.content["arrays"]))
 
     def train(self, learning_rate: float, batch_size: int, epochs: int) -> Trained:
         """Train from the received weights; equal seeds visit samples in equal order."""
@@ -56,14 +66,14 @@ class _Client:
             order=batch_order(self.shard.train, draw, epochs),
             dropout_seed=int(dropout.integers(2**31)),
         )
-        return self.world.engine.train(self.weights, plan)
+        return self.world.engine.train(self.weights, plan, until=self.until)
 
     def fitness(self, weights: Weights, validation_loss: float | None = None) -> float:
         """Return what the strategy asked for as fitness; lower is better."""
         kind, engine = self.config["fitness"], self.world.engine
         if kind == "test":
             test = np.arange(len(self.world.dataset.y_test), dtype=np.int32)
-            return engine.evaluate(weights, test, "test").loss
+            return engine.evaluate(weights, test, "test", self.until).loss
         if validation_loss is None:
             validation_loss = self.validate(weights)
         if kind == "improvement":
@@ -72,7 +82,16 @@ class _Client:
 
     def validate(self, weights: Weights) -> float:
         """Return the loss on the client's own held-out samples."""
-        return self.world.engine.evaluate(weights, self.shard.validation).loss
+        return self.world.engine.evaluate(weights, self.shard.validation, until=self.until).loss
+
+    def privatise(self, weights: Weights) -> Weights:
+        """Clip and noise what leaves the client, where privacy is local."""
+        privacy = Privacy(**self.settings.privacy.model_dump(exclude={"delta"}))
+        if privacy.kind != "local":
+            return weights
+        draw = rng(self.seed, "local-privacy", self.server_round, self.id)
+        statistics = world.statistics(self.settings)
+        return privatise(weights, self.weights, privacy, statistics, draw)
 
     def reply(self, message: Message, trained: Trained, fitness: float, epochs: int) -> Message:
         """Pack a result; ``epochs`` counts all that were trained for it."""
@@ -88,7 +107,8 @@ class _Client:
                 "seconds": time.perf_counter() - self.started,
             }
         )
-        content = RecordDict({"arrays": ArrayRecord(trained.weights), "metrics": metrics})
+        weights = self.privatise(trained.weights)
+        content = RecordDict({"arrays": ArrayRecord(weights), "metrics": metrics})
         return Message(content, reply_to=message)
 
 

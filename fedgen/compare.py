@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedgen import disk, report, store
-from fedgen.config import CENTRALISED
 from fedgen.errors import FedgenError
 from fedgen.records import RoundRow
 from fedgen.run import Run, made_with, summarise_run
 from fedgen.runconfig import to_run_config
+from fedgen.sections import CENTRALISED
 from strategies.evolution import PROBE_TRIES
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def play(run: Run, progress: Progress, grid: "Grid | None" = None) -> dict[str, 
 
 def _play_seed(run: Run, seed: int, progress: Progress, grid: "Grid | None") -> None:
     from fedgen import arms, client_app, models, rounds, world
+    from fedgen.faults import FaultyGrid
     from fedgen.grid import InProcessGrid
     from strategies.replies import trained_samples
 
@@ -90,7 +91,7 @@ def _play_seed(run: Run, seed: int, progress: Progress, grid: "Grid | None") -> 
             if arm.strategy == CENTRALISED:
                 player = arms.Centralised(here, config, seed)
             else:
-                nodes = grid
+                nodes: Grid | None = grid
                 if nodes is None:
                     nodes = InProcessGrid(
                         client_app.app,
@@ -98,8 +99,11 @@ def _play_seed(run: Run, seed: int, progress: Progress, grid: "Grid | None") -> 
                         clients=config.partition.clients,
                         workers=slots,
                         on_reply=lambda reply: progress.trained(trained_samples(reply)),
+                        deadline=config.training.deadline,
                     )
                     stack.callback(nodes.close)
+                if config.faults.counts():
+                    nodes = FaultyGrid(nodes, config.faults, seed)
                 player = arms.Federated(arms.build_strategy(arm), nodes)
             iterators.append(
                 rounds.play(arm, player, here, shard, initial, config.run.rounds, made_with(run))

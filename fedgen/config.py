@@ -5,186 +5,29 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_snake
 
 from fedgen.errors import InputError, unknown
-from strategies import REGISTRY
-
-CENTRALISED = "centralised"
-"""Training on pooled data, which ``run.strategies`` takes beside the registered strategies."""
-
-MODELS = (
-    "cnn",
-    "cnn-mnist",
-    "mlp",
-    *(
-        f"mlp-{stack}{variant}"
-        for stack in ("324-108", "356-105-51", "507-312-212-126-84")
-        for variant in ("", "-bn", "-bn-dropout")
-    ),
+from fedgen.sections import (
+    AggregationSettings,
+    Cohort,
+    Data,
+    Faults,
+    FixedRate,
+    GeneticCFL,
+    Model,
+    Partition,
+    PrivacySettings,
+    Run,
+    Section,
+    Training,
 )
-"""Names that ``model.name`` takes."""
-
-DATASETS = ("cifar10", "mnist", "digits")
-"""Names that ``data.dataset`` takes, beside the path of an ``.npz`` file."""
-
-Positive = Annotated[int, Field(ge=1, lt=2**31)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-
-
-class Section(BaseModel):
-    """A section of the config: frozen, strict, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
-
-
-class Data(Section):
-    """What is learned from."""
-
-    dataset: str = "cifar10"
-    """cifar10, mnist, digits, or the path of an .npz file."""
-    data_dir: str = ""
-    """Where to look first for data files; "" for FEDGEN_DATA_DIR or the download cache."""
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the training set that trains nobody and validates everybody."""
-
-    @field_validator("dataset")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in DATASETS and not name.endswith(".npz"):
-            raise ValueError(str(unknown("data set", name, (*DATASETS, "FILE.npz"))))
-        return name
-
-
-class Partition(Section):
-    """Who holds what."""
-
-    kind: Literal["contiguous"] = "contiguous"
-    """One random contiguous slice a client; slices may overlap."""
-    clients: Positive = 100
-    """How many clients there are."""
-    min_samples: Count = 0
-    """Shortest slice; 0 for 2 % of the training set (10 % under 10,000 samples)."""
-    max_samples: Count = 0
-    """Slices are shorter than this; 0 for 8 % of the training set (40 % under 10,000)."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Partition":
-        if self.max_samples and max(self.min_samples, 1) >= self.max_samples:
-            raise ValueError(
-                f"min_samples must be less than max_samples, "
-                f"received {self.min_samples} and {self.max_samples}"
-            )
-        return self
-
-
-class Cohort(Section):
-    """Who takes part."""
-
-    fraction: Share = 0.3
-    """Share of the clients in a cohort."""
-    resample: bool = False
-    """Draw a new cohort each round, instead of one for the whole run."""
-    deadline: Rate = 60.0
-    """Seconds to wait for the next of the cohort's nodes to come online and answer."""
-    min_available: Count = 0
-    """Clients of a cohort that must be online once the run has begun; 0 for half of them."""
-
-
-class Model(Section):
-    """What is trained."""
-
-    name: str = "cnn"
-    """One of the models that `fedgen.models` builds."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in MODELS:
-            raise ValueError(str(unknown("model", name, MODELS)))
-        return name
-
-
-class Training(Section):
-    """How a client trains."""
-
-    local_epochs: Positive = 2
-    """Epochs that a client trains per round."""
-    optimizer: Literal["adam", "sgd"] = "adam"
-    """Adam with fresh moments each round, or SGD."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Momentum of SGD; Adam has none."""
-
-
-class Run(Section):
-    """How much is run."""
-
-    rounds: Positive = 10
-    """Training rounds."""
-    seed: Count = 0
-    """First seed."""
-    seeds: Positive = 1
-    """How many seeds, counted up from the first."""
-    strategies: tuple[str, ...] = ("genetic-cfl", "fedavg")
-    """What is compared, in this order."""
-    workers: Count = 0
-    """Clients trained at once; 0 for one per core. Does not change results."""
-
-    @field_validator("strategies", mode="before")
-    @classmethod
-    def _from_text(cls, names: object) -> object:
-        if isinstance(names, str):
-            names = [name.strip() for name in names.split(",") if name.strip()]
-        return tuple(names) if isinstance(names, list) else names
-
-    @field_validator("strategies")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        known = (*REGISTRY, CENTRALISED)
-        for name in names:
-            if name not in known:
-                raise ValueError(str(unknown("strategy", name, known)))
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"expected one or more different strategies, received {list(names)}")
-        return names
-
-
-class FixedRate(Section):
-    """Settings of a strategy in which everybody trains alike."""
-
-    learning_rate: Rate = 1e-4
-    """Learning rate of everybody."""
-    batch_size: Positive = 32
-    """Batch size of everybody."""
-
-
-class GeneticCFL(Section):
-    """Settings of the evolution."""
-
-    init: Literal["random", "probe", "reference"] = "random"
-    """How genes start: drawn, probed on a small grid, or as in the published code."""
-    fitness: Literal["validation", "improvement", "test"] = "validation"
-    """What clients minimise; "test" leaks the test set and only replays the reference."""
-    eps: Rate = 0.15
-    """Radius of DBSCAN."""
-    min_samples: Positive = 2
-    """Neighbourhood that makes a core point of DBSCAN."""
-    elites: Count = 2
-    """Members of a cluster that keep their genes."""
-    mutation: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Step of the learning rate's mutation: times 1 - m, 1 or 1 + m."""
-    recluster_every: Count = 0
-    """Cluster again every so many rounds; 0 for once, after the start."""
-    deal: Literal["owner", "index"] = "owner"
-    """Elites keep genes on their own client, or genes are dealt in index order."""
-    weighting: Literal["samples", "uniform"] = "samples"
-    """Weights of the average."""
+from strategies.aggregation import Aggregation
+from strategies.cohort import cohort_size
 
 
 class Config(Section):
@@ -202,6 +45,9 @@ class Config(Section):
     cohort: Cohort = Cohort()
     model: Model = Model()
     training: Training = Training()
+    aggregation: AggregationSettings = AggregationSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    faults: Faults = Faults()
     run: Run = Run()
     genetic_cfl: GeneticCFL = GeneticCFL()
     fedavg: FixedRate = FixedRate()
@@ -217,7 +63,27 @@ class Config(Section):
             )
         if self.run.seed + self.run.seeds > 2**63:
             raise ValueError("run.seed + run.seeds must be at most 2^63")
+        self._check_replies(cohort_size(clients, fraction))
         return self
+
+    def _check_replies(self, cohort: int) -> None:
+        rule, faults = Aggregation(**self.aggregation.model_dump()), self.faults
+        rule.check(cohort)
+        if self.privacy.kind != "none" and rule.kind != "mean":
+            raise ValueError(
+                f"privacy.kind {self.privacy.kind!r} needs aggregation.kind 'mean', "
+                f"received {rule.kind!r}"
+            )
+        if sum(faults.counts().values()) > cohort:
+            raise ValueError(
+                f"faults: expected at most {cohort} clients, the size of a cohort, "
+                f"received {sum(faults.counts().values())}"
+            )
+        if faults.hang and not self.training.deadline:
+            raise ValueError(
+                f"faults.hang = {faults.hang} would stop the run for ever: "
+                "set training.deadline, received 0"
+            )
 
 
 @dataclass(frozen=True)

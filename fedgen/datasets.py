@@ -15,8 +15,8 @@ import psutil
 from numpy.typing import NDArray
 
 from fedgen import cifar, npz
-from fedgen.config import Data
 from fedgen.errors import InputError, Unavailable
+from fedgen.sections import Data
 
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 

@@ -1,12 +1,15 @@
 """A Flower ``Grid`` that runs a ``ClientApp`` in this process, several clients at once."""
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from concurrent.futures import TimeoutError as FuturesTimeout
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.serverapp import Grid
@@ -16,6 +19,12 @@ from flwr.supercore.task_identity import TaskIdentity
 RUN_ID = 1
 FIRST_NODE = 1_000
 """Node id of partition 0; ids differ from partition ids, as they do in Flower."""
+
+GRACE_SECONDS = 2.0
+"""How long after its deadline a client may stop by itself before it is abandoned."""
+
+CLOSE_SECONDS = 5.0
+"""How long ``close`` waits for clients that are running."""
 
 
 def identify_task() -> None:
@@ -29,8 +38,20 @@ def identify_task() -> None:
     TaskIdentity.task_id = 1
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A client at work, since when (monotonic seconds), and on which thread."""
+
+    message: Message
+    since: float
+    thread: threading.Thread
+
+
 class InProcessGrid(Grid):
     """Runs every message's client in a thread of this process.
+
+    Threads are daemons: one that is stuck holds neither the round nor the end of the
+    process up. It is left behind, and a fresh thread takes its place.
 
     Args:
         app: The client app, mods included.
@@ -38,6 +59,8 @@ class InProcessGrid(Grid):
         clients: Number of nodes, one per partition.
         workers: Clients that run at once.
         on_reply: Called in the calling thread for each reply as it comes.
+        deadline: Seconds after which a client that trains should have stopped by
+            itself; ``GRACE_SECONDS`` later it is abandoned. 0 for none.
     """
 
     def __init__(
@@ -48,10 +71,12 @@ class InProcessGrid(Grid):
         clients: int,
         workers: int,
         on_reply: Callable[[Message], None] | None = None,
+        deadline: float = 0.0,
     ) -> None:
         identify_task()
         self._app = app
         self._on_reply = on_reply
+        self._deadline = deadline
         self._run = Run.create_empty(run_id=RUN_ID)
         self._contexts = {
             FIRST_NODE + partition: Context(
@@ -64,8 +89,14 @@ class InProcessGrid(Grid):
             for partition in range(clients)
         }
         self._numbers = count(1)
-        self._pool = ThreadPoolExecutor(workers, "client")
-        self._pending: dict[str, Future[Message]] = {}
+        self._change = threading.Condition()  # guards all below
+        self._waiting: deque[tuple[str, Message]] = deque()
+        self._running: dict[str, _Running] = {}
+        self._ready: dict[str, Message] = {}
+        self._threads: set[threading.Thread] = set()
+        self._closed = False
+        for _ in range(workers):
+            self._start_thread()
 
     def set_run(self, run: Run) -> None:
         """Set the run; only its description, clients keep their run config."""
@@ -93,49 +124,134 @@ class InProcessGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Start the clients; those beyond the number of workers wait, in order."""
-        return [self._submit(message) for message in messages]
+        new = [(f"m{next(self._numbers)}", message) for message in messages]
+        for identity, message in new:
+            message.metadata.__dict__["_message_id"] = identity
+        with self._change:
+            self._waiting.extend(new)
+            self._change.notify_all()
+        return [identity for identity, _ in new]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that are there, each once."""
-        ready = [i for i in message_ids if i in self._pending and self._pending[i].done()]
-        return [self._pending.pop(i).result() for i in ready]
+        with self._change:
+            self._abandon()
+            return [self._ready.pop(i) for i in message_ids if i in self._ready]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Run clients and return their replies in the order in which they finish."""
-        ids = list(self.push_messages(messages))
-        futures = [self._pending.pop(i) for i in ids]
+        """Run clients and return their replies in the order in which they finish.
+
+        As in Flower, replies that are late are simply missing.
+        """
+        left = dict.fromkeys(self.push_messages(messages))
         replies = []
         try:
-            for future in as_completed(futures, timeout):
-                replies.append(future.result())
+            for identity, reply in self._receive(left, timeout):
+                del left[identity]
+                replies.append(reply)
                 if self._on_reply is not None:
-                    self._on_reply(replies[-1])
-        except FuturesTimeout:
-            # As in Flower, late replies are simply missing.
-            return replies
+                    self._on_reply(reply)
         finally:
-            for future in futures:
-                future.cancel()
+            self._forget(left)
         return replies
 
     def close(self) -> None:
-        """Let waiting clients go and wait for running ones."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Let waiting clients go, and wait a while for running ones."""
+        with self._change:
+            self._closed = True
+            self._waiting.clear()
+            self._change.notify_all()
+            threads = list(self._threads)
+        until = time.monotonic() + CLOSE_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
-    def _submit(self, message: Message) -> str:
-        identity = f"m{next(self._numbers)}"
-        message.metadata.__dict__["_message_id"] = identity
-        self._pending[identity] = self._pool.submit(self._handle, message)
-        return identity
+    def _receive(
+        self, left: Mapping[str, None], timeout: float | None
+    ) -> Iterator[tuple[str, Message]]:
+        until = None if timeout is None else time.monotonic() + timeout
+        while left:
+            with self._change:
+                self._abandon()
+                ready = [identity for identity in self._ready if identity in left]
+                if not ready:
+                    now = time.monotonic()
+                    if until is not None and now >= until:
+                        return
+                    ends = [self._limit(client) for client in self._running.values()]
+                    seconds = min([until or math.inf, *ends]) - now
+                    self._change.wait(None if seconds == math.inf else max(0.0, seconds))
+                received = [(identity, self._ready.pop(identity)) for identity in ready]
+            yield from received
+
+    def _limit(self, client: _Running) -> float:
+        trains = client.message.metadata.message_type.startswith(MessageType.TRAIN)
+        if not self._deadline or not trains:
+            return math.inf
+        return client.since + self._deadline + GRACE_SECONDS
+
+    def _abandon(self) -> None:
+        """Give clients up that are stuck; holds the lock."""
+        now = time.monotonic()
+        stuck = {i: client for i, client in self._running.items() if now >= self._limit(client)}
+        for identity, client in stuck.items():
+            text = (
+                f"stuck, abandoned {GRACE_SECONDS:g} s after the deadline of {self._deadline:g} s"
+            )
+            error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, text)
+            self._ready[identity] = self._identified(Message(error, reply_to=client.message))
+            self._replace(identity)
+
+    def _forget(self, identities: Iterable[str]) -> None:
+        """Drop what nobody waits for any longer."""
+        gone = set(identities)
+        with self._change:
+            self._waiting = deque(item for item in self._waiting if item[0] not in gone)
+            for identity in gone:
+                self._ready.pop(identity, None)
+                if identity in self._running:
+                    self._replace(identity)
+
+    def _replace(self, identity: str) -> None:
+        """Leave a client's thread behind, and start another one; holds the lock."""
+        self._threads.discard(self._running.pop(identity).thread)
+        self._start_thread()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name="client", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                identity, message = self._waiting.popleft()
+                me = threading.current_thread()
+                self._running[identity] = _Running(message, time.monotonic(), me)
+                self._change.notify_all()  # whoever waits must know this client's deadline
+            reply = self._handle(message)
+            with self._change:
+                if self._running.pop(identity, None) is None:
+                    return  # left behind: the reply is late, another thread works
+                self._ready[identity] = reply
+                self._change.notify_all()
 
     def _handle(self, message: Message) -> Message:
-        context = self._contexts[message.metadata.dst_node_id]
+        context = self._contexts.get(message.metadata.dst_node_id)
         try:
+            if context is None:
+                raise LookupError(f"no node {message.metadata.dst_node_id}")
             reply = self._app(message, context)
         except Exception as error:  # a client's crash is a reply, as in Flower
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+        return self._identified(reply)
+
+    def _identified(self, reply: Message) -> Message:
         reply.metadata.__dict__["_message_id"] = f"m{next(self._numbers)}"
         return reply

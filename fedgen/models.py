@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from fedgen.errors import InputError
+from strategies.aggregation import Statistic
 from strategies.streams import rng
 
 Seeds = Iterator[int]
@@ -119,6 +120,13 @@ def _conv(
 def _dense(units: int, seeds: Seeds, activation: str | None = None) -> Any:
     weights = keras.initializers.GlorotUniform(seed=next(seeds))
     return layers.Dense(units, activation=activation, kernel_initializer=weights)
+
+
+def statistics(model: keras.Sequential) -> dict[int, Statistic]:
+    """Return the positions of weights that are moving statistics of batch normalisation."""
+    kinds: dict[str, Statistic] = {"moving_mean": "mean", "moving_variance": "variance"}
+    names = [weight.path.rsplit("/", 1)[-1] for weight in model.weights]
+    return {i: kinds[name] for i, name in enumerate(names) if name in kinds}
 
 
 def get_weights(model: keras.Sequential) -> list[np.ndarray]:

@@ -71,6 +71,7 @@ def page(run: Run, rounds: Sequence[RoundRow], clients: Sequence[ClientRow]) -> 
     sections += [
         _section("Every round", _round_table(rounds)),
         _section("Replies that were not used", _unused(clients)),
+        *([_section("Privacy", _privacy(run, rounds))] if _private(run) else []),
         _section("Settings and versions", f"<pre>{escape(to_toml(run.tree()))}</pre>"),
     ]
     note = (
@@ -277,6 +278,24 @@ def _round_table(rounds: Sequence[RoundRow]) -> str:
         "replies not used",
         "seconds",
     ]
+    return _table(head, body)
+
+
+def _private(run: Run) -> bool:
+    return run.config.privacy.kind != "none"
+
+
+def _privacy(run: Run, rounds: Sequence[RoundRow]) -> str:
+    kind, norm = run.config.privacy.kind, run.config.privacy.clip_norm
+    body = []
+    for name, values in summarise_run(run, rounds, parameters=0)["strategies"].items():
+        spending = values.get("privacy")
+        if spending:
+            epsilon = spending["epsilon"]
+            claim = "none" if epsilon is None else f"{epsilon:.3g}"
+            noise, delta = f"{spending['noise_multiplier']:g}", f"{spending['delta']:g}"
+            body.append([name, kind, f"{norm:g}", noise, claim, delta, spending["note"]])
+    head = ["strategy", "kind", "clip norm", "noise multiplier", "epsilon", "delta", "what it says"]
     return _table(head, body)
 
 

@@ -9,9 +9,9 @@ from fedgen.checkpoints import Checkpoint
 from fedgen.config import Arm
 from fedgen.errors import InputError
 from fedgen.optimizers import Weights
+from fedgen.plan import Evaluation
 from fedgen.records import ClientRow, RoundRow
 from fedgen.store import Shard
-from fedgen.training import Evaluation
 from fedgen.world import World
 from strategies.outcomes import POOLED, RoundOutcome
 

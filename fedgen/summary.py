@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from fedgen import accounting
 from fedgen.config import Config
 from fedgen.records import RoundRow
 
@@ -42,6 +44,9 @@ def summarise(
             "bytes": _over_seeds([sum(r.bytes_down + r.bytes_up for r in arm) for arm in arms]),
             "seconds": _over_seeds([round(sum(row.seconds for row in arm), 3) for arm in arms]),
         }
+        if config.privacy.kind != "none" and arms:
+            spending = accounting.worst([accounting.spent(config, name, arm) for arm in arms])
+            strategies[name]["privacy"] = asdict(spending)
     return {
         "dataset": dataset,
         "model": config.model.name,

@@ -8,6 +8,7 @@ client to the next. Operations run single-threaded (see ``fedgen.runtime``), so
 the result of a client does not depend on how many run beside it.
 """
 
+import math
 import queue
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,61 +25,11 @@ from fedgen import runtime
 from fedgen.convolution import with_fast_gradients
 from fedgen.datasets import Dataset
 from fedgen.optimizers import Kind, Moments, Optimizer, Weights
+from fedgen.plan import Evaluation, Plan, Stopped, Trained
 
 Split = Literal["train", "test"]
 
 EVALUATION_BATCH = 500
-
-
-class Stopped(RuntimeError):
-    """Training or evaluation ended early because ``Engine.interruptible`` was left."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One local training.
-
-    Attributes:
-        learning_rate: Step size, greater than 0.
-        batch_size: Samples in a full batch; the last one of an epoch may be short.
-        order: Array of shape (epochs, n): per epoch, the training-set indices in
-            the order in which they are visited.
-        dropout_seed: Seed of dropout, at least 0.
-        moments: Optimiser state to go on from, ``None`` for a fresh one.
-    """
-
-    learning_rate: float
-    batch_size: int
-    order: NDArray[np.int32]
-    dropout_seed: int = 0
-    moments: Moments | None = None
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Result of one local training.
-
-    Attributes:
-        weights: All weights in the model's order.
-        losses: Mean training loss of every epoch.
-        learning_rate: The rate that the update operations received, a float32.
-        batch_size: The batch size that the loop cut the epochs into.
-        moments: Optimiser state at the end, if it was asked for.
-    """
-
-    weights: Weights
-    losses: list[float]
-    learning_rate: float
-    batch_size: int
-    moments: Moments | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean loss and accuracy over some samples."""
-
-    loss: float
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -164,16 +115,26 @@ class Engine:
             self._stop.assign(True)
             raise
 
-    def train(self, weights: Sequence[NDArray[Any]], plan: Plan, *, keep: bool = False) -> Trained:
+    def train(
+        self,
+        weights: Sequence[NDArray[Any]],
+        plan: Plan,
+        *,
+        until: float = math.inf,
+        keep: bool = False,
+    ) -> Trained:
         """Train locally from given weights.
 
         Args:
             weights: All weights in the model's order; not changed.
             plan: What to train.
+            until: When to stop at the latest, in seconds since the epoch; looked at
+                inside the compiled loop, before each batch.
             keep: Return the optimiser's state as well.
 
         Raises:
-            Stopped: If ``interruptible`` was left by an exception before the end.
+            Stopped: If that moment came, or ``interruptible`` was left by an
+                exception, before the end.
         """
         moments = plan.moments
         start = [
@@ -196,6 +157,7 @@ class Engine:
                 tf.constant(plan.learning_rate, tf.float32),
                 tf.constant(plan.batch_size, tf.int32),
                 tf.constant(steps, tf.int32),
+                tf.constant(until, tf.float64),
             )
             if stopped:
                 raise Stopped
@@ -223,14 +185,18 @@ class Engine:
         )
 
     def evaluate(
-        self, weights: Sequence[NDArray[Any]], indices: NDArray[np.int32], split: Split = "train"
+        self,
+        weights: Sequence[NDArray[Any]],
+        indices: NDArray[np.int32],
+        split: Split = "train",
+        until: float = math.inf,
     ) -> Evaluation:
         """Return loss and accuracy over samples of a split, in the calling thread.
 
         Raises:
-            Stopped: If ``interruptible`` was left by an exception before the end.
+            Stopped: As ``train`` does.
         """
-        loss, correct = self._count(self._constants(weights), indices, split)
+        loss, correct = self._count(self._constants(weights), indices, split, until)
         return Evaluation(loss / len(indices), correct / len(indices))
 
     def evaluate_all(
@@ -243,7 +209,9 @@ class Engine:
         """
         constants = self._constants(weights)
         pieces = np.split(indices, range(EVALUATION_BATCH, len(indices), EVALUATION_BATCH))
-        counts = self._pool.map(lambda piece: self._count(constants, piece, split), pieces)
+        counts = self._pool.map(
+            lambda piece: self._count(constants, piece, split, math.inf), pieces
+        )
         total = np.sum(list(counts), axis=0)
         return Evaluation(float(total[0]) / len(indices), float(total[1]) / len(indices))
 
@@ -251,10 +219,17 @@ class Engine:
         return [tf.constant(weights[i]) for i in self._trainable], self._state_values(weights, 0)
 
     def _count(
-        self, constants: tuple[list[Any], list[Any]], indices: NDArray[np.int32], split: Split
+        self,
+        constants: tuple[list[Any], list[Any]],
+        indices: NDArray[np.int32],
+        split: Split,
+        until: float,
     ) -> tuple[float, float]:
         loss, correct, stopped = self._evaluate(
-            *constants, *self._data[split], tf.constant(indices, tf.int32)
+            *constants,
+            *self._data[split],
+            tf.constant(indices, tf.int32),
+            tf.constant(until, tf.float64),
         )
         if stopped:
             raise Stopped
@@ -286,6 +261,7 @@ class Engine:
         images, labels = self._data["train"]
         pixels = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
         targets = tf.TensorSpec([None], labels.dtype)
+        moment = tf.TensorSpec([], tf.float64)
         groups = (slot.trainable, slot.state, slot.first, slot.second)
         train, evaluate = self._functions
         trained = train.get_concrete_function(
@@ -297,9 +273,15 @@ class Engine:
             tf.TensorSpec([], tf.float32),
             tf.TensorSpec([], tf.int32),
             tf.TensorSpec([], tf.int32),
+            moment,
         )
         evaluated = evaluate.get_concrete_function(
-            like(slot.trainable), like(slot.state), pixels, targets, tf.TensorSpec([None], tf.int32)
+            like(slot.trainable),
+            like(slot.state),
+            pixels,
+            targets,
+            tf.TensorSpec([None], tf.int32),
+            moment,
         )
         return trained, evaluated
 
@@ -320,6 +302,7 @@ class Engine:
         rate: Any,
         batch: Any,
         steps_before: Any,
+        until: Any,
     ) -> tuple[Any, ...]:
         for variables, values in zip((trainable, state, first, second), start, strict=True):
             for variable, value in zip(variables, values, strict=True):
@@ -328,7 +311,7 @@ class Engine:
         per_epoch = (samples + batch - 1) // batch
 
         def unfinished(step: Any, losses: Any) -> Any:
-            return tf.logical_and(step < epochs * per_epoch, ~self._stop.read_value())
+            return tf.logical_and(step < epochs * per_epoch, self._may_run(until))
 
         def train_batch(step: Any, losses: Any) -> tuple[Any, Any]:
             epoch, begin = step // per_epoch, (step % per_epoch) * batch
@@ -367,13 +350,22 @@ class Engine:
             last < epochs * per_epoch,
         )
 
+    def _may_run(self, until: Any) -> Any:
+        return tf.logical_and(tf.timestamp() < until, ~self._stop.read_value())
+
     def _evaluate_graph(
-        self, trainable: list[Any], state: list[Any], images: Any, labels: Any, indices: Any
+        self,
+        trainable: list[Any],
+        state: list[Any],
+        images: Any,
+        labels: Any,
+        indices: Any,
+        until: Any,
     ) -> tuple[Any, Any, Any]:
         samples = tf.size(indices)
 
         def unfinished(begin: Any, *_: Any) -> Any:
-            return tf.logical_and(begin < samples, ~self._stop.read_value())
+            return tf.logical_and(begin < samples, self._may_run(until))
 
         def count_batch(begin: Any, loss: Any, correct: Any) -> tuple[Any, Any, Any]:
             end = begin + EVALUATION_BATCH

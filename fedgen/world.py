@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgen import datasets, models, partition, runtime
-from fedgen.config import Config, Data, Model, Training
-from fedgen.config import Partition as PartitionSettings
+from fedgen.config import Config
 from fedgen.datasets import Dataset
-from fedgen.optimizers import Weights
+from fedgen.optimizers import Kind, Weights
 from fedgen.partition import Partition
-from fedgen.training import Engine, Evaluation
+from fedgen.plan import Evaluation
+from fedgen.sections import Data, Model
+from fedgen.sections import Partition as PartitionSettings
+from fedgen.training import Engine
+from strategies.aggregation import Statistic
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +47,11 @@ def load(config: Config, seed: int, slots: int = 1) -> World:
     that hosts many clients asks for as many as it runs at once, and its clients
     find them; a worker of Flower's runtimes runs one client at a time.
     """
-    dataset = datasets.load(config.data)
+    dataset, training = datasets.load(config.data), config.training
     return World(
         dataset=dataset,
         partition=load_partition(config, seed),
-        engine=_engine((config.data, config.model, config.training), slots),
+        engine=_engine((config.data, config.model, training.optimizer, training.momentum), slots),
     )
 
 
@@ -66,6 +69,18 @@ def initial_model(config: Config, seed: int) -> keras.Sequential:
     """Build the model with the initial weights that every arm of a seed starts from."""
     dataset = datasets.load(config.data)
     return models.build(config.model.name, dataset.shape, dataset.classes, seed)
+
+
+def statistics(config: Config) -> dict[int, Statistic]:
+    """Return which of a model's weights are moving statistics of batch normalisation."""
+    return dict(_statistics(config.data, config.model))
+
+
+@lru_cache(maxsize=4)
+def _statistics(data: Data, model: Model) -> tuple[tuple[int, Statistic], ...]:
+    dataset = datasets.load(data)
+    built = models.build(model.name, dataset.shape, dataset.classes, 0)
+    return tuple(models.statistics(built).items())
 
 
 def batch_order(
@@ -87,21 +102,23 @@ def _partition(data: Data, settings: PartitionSettings, seed: int) -> Partition:
     )
 
 
-_engines: dict[tuple[Data, Model, Training], Engine] = {}
+EngineKey = tuple[Data, Model, Kind, float]
+
+_engines: dict[EngineKey, Engine] = {}
 
 
-def _engine(key: tuple[Data, Model, Training], slots: int) -> Engine:
+def _engine(key: EngineKey, slots: int) -> Engine:
     resident = _engines.get(key)
     if resident is None or resident.workers < slots:
         runtime.limit_threads(slots)
-        data, model, training = key
+        data, model, optimizer, momentum = key
         dataset = datasets.load(data)
         _engines.clear()
         _engines[key] = resident = Engine(
             models.build(model.name, dataset.shape, dataset.classes, 0),
             dataset,
-            optimizer=training.optimizer,
-            momentum=training.momentum,
+            optimizer=optimizer,
+            momentum=momentum,
             workers=slots,
         )
     return resident

@@ -6,10 +6,7 @@ client its own hyperparameters, samples partitions from a named stream, and uses
 a reply only after it was checked.
 """
 
-import math
-import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from flwr.app import (
@@ -24,15 +21,19 @@ from flwr.app import (
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from strategies.aggregation import weighted_mean
+from strategies.aggregation import Aggregation, Arrays, Statistics, clip, weighted_mean
+from strategies.arrays import read_arrays
+from strategies.cohort import cohort_size, draw_cohort
 from strategies.evolution import Assignment, Genome
 from strategies.outcomes import OK, ClientOutcome, RoundOutcome, record_bytes
+from strategies.peers import Peers, PeersMissing
+from strategies.privacy import Privacy, add_noise
 from strategies.replies import (
     ReplyError,
     Update,
     check_applied,
+    check_variances,
     error_reason,
-    read_peer,
     read_update,
 )
 from strategies.streams import rng
@@ -42,19 +43,6 @@ Weighting = Literal["samples", "uniform"]
 
 class StrategyError(RuntimeError):
     """A round that cannot go on; the text says what was needed and received."""
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A client as the server knows it: its Flower node and its training set's size."""
-
-    node_id: int
-    num_examples: int
-
-
-def cohort_size(clients: int, fraction: float) -> int:
-    """Return ``floor(fraction * clients)``, forgiving the last bits of the product."""
-    return math.floor(fraction * clients + 1e-9)
 
 
 class FedAvg(Strategy):
@@ -75,13 +63,23 @@ class FedAvg(Strategy):
         min_available: Clients of a cohort that must be online, once all of the first
             one were; 0 for half of them.
         fingerprint: Of the data set that every node must have; ``""`` asks for none.
+        reply_timeout: Seconds to wait for all replies of a round; ``None`` for as long
+            as it takes.
+        aggregation: How updates become one model.
+        privacy: Differential privacy; weights are then uniform.
+        statistics: Which of the model's arrays, by position, are moving statistics
+            of batch normalisation.
 
     Attributes:
+        selects_on_losses: Whether hyperparameters depend on what clients report; no
+            noise covers that.
         outcome: What became of the latest round (of the probe, before round 1).
 
     Raises:
-        StrategyError: If the cohort would be empty.
+        StrategyError: If the cohort would be empty, or is too small for the aggregation.
     """
+
+    selects_on_losses = False
 
     def __init__(
         self,
@@ -98,9 +96,18 @@ class FedAvg(Strategy):
         query_timeout: float = 60.0,
         min_available: int = 0,
         fingerprint: str = "",
+        reply_timeout: float | None = None,
+        aggregation: Aggregation | None = None,
+        privacy: Privacy | None = None,
+        statistics: Statistics | None = None,
     ) -> None:
         if cohort_size(clients, fraction) < 1:
             raise StrategyError(f"a cohort of {fraction:g} x {clients} clients is empty")
+        self.aggregation = aggregation or Aggregation()
+        try:
+            self.aggregation.check(cohort_size(clients, fraction))
+        except ValueError as error:
+            raise StrategyError(str(error)) from error
         self.seed = seed
         self.clients = clients
         self.fraction = fraction
@@ -109,16 +116,12 @@ class FedAvg(Strategy):
         self.genome = Genome(learning_rate, batch_size)
         self.weighting = weighting
         self.fitness = fitness
-        self.query_timeout = query_timeout
-        self.min_available = min_available
-        self.fingerprint = fingerprint
+        self.peers = Peers(seed, clients, query_timeout, min_available, fingerprint)
+        self.reply_timeout = reply_timeout
+        self.privacy = privacy or Privacy()
+        self.statistics = statistics or {}
         self.outcome = RoundOutcome()
         self._initialised = False
-        self._peers: dict[int, Peer] = {}
-        self._asked: set[int] = set()
-        self._refused: set[int] = set()
-        self._refusal = ""
-        self._begun = False
         self._sent: dict[int, Message] = {}
         self._assigned: dict[int, Assignment] = {}
         self._reference = ArrayRecord()
@@ -162,9 +165,8 @@ class FedAvg(Strategy):
 
     def cohort(self, server_round: int) -> list[int]:
         """Return the partition ids of a round's cohort, ascending."""
-        draw = rng(self.seed, "cohort", server_round if self.resample else 0)
         size = cohort_size(self.clients, self.fraction)
-        return sorted(draw.choice(self.clients, size=size, replace=False).tolist())
+        return draw_cohort(self.seed, self.clients, size, server_round if self.resample else 0)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -238,20 +240,23 @@ class FedAvg(Strategy):
         Raises:
             StrategyError: If too few clients of the cohort are online.
         """
-        online = self._connect(grid, set(settings))
+        try:
+            online = self.peers.connect(grid, set(settings))
+        except PeersMissing as error:
+            raise StrategyError(str(error)) from error
         common: dict[str, Any] = {
             "seed": self.seed,
             "server-round": server_round,
             "fitness": self.fitness,
         }
-        order = sorted(online, key=lambda client: (-self._peers[client].num_examples, client))
+        order = sorted(online, key=lambda client: (-online[client].num_examples, client))
         self._reference = arrays
         self._sent = {
             client: Message(
                 RecordDict(
                     {"arrays": arrays, "config": ConfigRecord({**common, **settings[client]})}
                 ),
-                self._peers[client].node_id,
+                online[client].node_id,
                 message_type,
                 group_id=str(server_round),
             )
@@ -283,7 +288,7 @@ class FedAvg(Strategy):
         for client in sorted(by_client):
             status, update = self._judge_client(client, by_client[client], check)
             if status.startswith("failed"):
-                self._forget({client})
+                self.peers.forget({client})
             outcomes.append(ClientOutcome(client, assigned[client], status, update))
         return RoundOutcome(tuple(outcomes), record_bytes(self._sent.values()), up)
 
@@ -291,7 +296,8 @@ class FedAvg(Strategy):
         """Average the usable updates in partition order.
 
         Raises:
-            StrategyError: If fewer than half of the cohort sent a usable reply.
+            StrategyError: If fewer than half of the cohort sent a usable reply, or too
+                few for the aggregation.
         """
         updates = outcome.updates
         if 2 * len(updates) < len(outcome.clients) or not updates:
@@ -300,10 +306,28 @@ class FedAvg(Strategy):
                 f"round {server_round}: {len(updates)} of {len(outcome.clients)} replies are "
                 f"usable, at least half are needed. Reasons: {'; '.join(reasons[:3])}"
             )
-        uniform = self.weighting == "uniform"
+        uniform = self.weighting == "uniform" or self.privacy.kind != "none"
         weights = [1.0 if uniform else float(update.num_examples) for update in updates]
-        means = weighted_mean([update.arrays for update in updates], weights)
-        return ArrayRecord(dict(zip(self._reference, map(Array, means), strict=True)))
+        arrays = [update.arrays for update in updates]
+        if self.privacy.kind == "central":
+            combined = self._noisy_mean(server_round, arrays)
+        else:
+            try:
+                combined = self.aggregation.combine(
+                    arrays, weights, read_arrays(self._reference), self.statistics
+                )
+            except ValueError as error:
+                raise StrategyError(f"round {server_round}: {error}") from error
+        return ArrayRecord(dict(zip(self._reference, map(Array, combined), strict=True)))
+
+    def _noisy_mean(self, server_round: int, updates: list[Arrays]) -> Arrays:
+        reference, statistics = read_arrays(self._reference), self.statistics
+        norm = self.privacy.clip_norm
+        clipped = [clip(update, reference, norm, statistics) for update in updates]
+        mean = weighted_mean(clipped, [1.0] * len(clipped))
+        draw = rng(self.seed, "central-privacy", server_round)
+        noisy = add_noise(mean, self.privacy, len(clipped), statistics, draw)
+        return [array.astype(start.dtype) for array, start in zip(noisy, reference, strict=True)]
 
     def _check_assigned(self, client: int, update: Update) -> None:
         check_applied(self._assigned[client].genome, update.applied)
@@ -321,7 +345,8 @@ class FedAvg(Strategy):
         if reply.has_error():
             return f"failed: {error_reason(reply)}", None
         try:
-            update = read_update(reply, self._reference, self._peers[client].num_examples)
+            update = read_update(reply, self._reference, self.peers[client].num_examples)
+            check_variances(update.arrays, self.statistics)
             check(client, update)
         except ReplyError as error:
             return f"rejected: {error}", None
@@ -334,70 +359,3 @@ class FedAvg(Strategy):
             if reply.metadata.reply_to_message_id == message.metadata.message_id:
                 return client
         return None
-
-    def _forget(self, clients: set[int]) -> None:
-        """Ask anew before clients are used again: other nodes may have taken their place.
-
-        Such a node may have been asked already, while the old one was still listed.
-        """
-        if clients & set(self._peers):
-            self._peers = {c: p for c, p in self._peers.items() if c not in clients}
-            self._asked &= {peer.node_id for peer in self._peers.values()}
-
-    def _connect(self, grid: Grid, needed: set[int]) -> set[int]:
-        """Learn which node holds which partition; ask only nodes not asked before.
-
-        The first time, every client needed must be there. Later ones may be gone
-        for good, so nobody waits for more than ``min_available`` of them.
-        """
-        deadline = time.monotonic() + self.query_timeout
-        enough = len(needed)
-        if self._begun:
-            enough = min(self.min_available or (enough + 1) // 2, enough)
-        while True:
-            online = set(grid.get_node_ids())
-            self._asked &= online
-            self._forget({c for c, p in self._peers.items() if p.node_id not in online})
-            fresh = sorted(online - self._asked)
-            if fresh:
-                known = len(self._peers)
-                self._query(grid, fresh, max(0.1, deadline - time.monotonic()))
-                if len(self._peers) > known:  # a crowd on few cores answers one by one
-                    deadline = time.monotonic() + self.query_timeout
-            here = needed & set(self._peers)
-            if len(here) >= enough:
-                self._begun = True
-                return here
-            # With every node asked and one refusing, there is nothing to wait for.
-            settled = bool(self._refusal) and online <= self._asked
-            hopeless = settled and (len(online) >= self.clients or not self._peers)
-            if hopeless or time.monotonic() >= deadline:
-                missing = sorted(needed - here)
-                raise StrategyError(
-                    f"{len(here)} of the cohort's {len(needed)} clients are online, {enough} are "
-                    f"needed within {self.query_timeout:g} s. Received: {len(online)} nodes; "
-                    f"missing partition ids: {', '.join(map(str, missing[:5]))}"
-                    f"{', ...' if len(missing) > 5 else ''}{self._refusal}"
-                )
-            time.sleep(0.2)
-
-    def _query(self, grid: Grid, nodes: list[int], timeout: float) -> None:
-        content = RecordDict({"config": ConfigRecord({"seed": self.seed})})
-        messages = [Message(content, node, MessageType.QUERY) for node in nodes]
-        self._refusal = ""
-        found: dict[int, Peer] = {}
-        # By node, so that of two nodes that claim one partition always the same is used.
-        replies = grid.send_and_receive(messages, timeout=timeout)
-        for reply in sorted(replies, key=lambda reply: reply.metadata.src_node_id):
-            node = reply.metadata.src_node_id
-            try:
-                partition, examples = read_peer(reply, self.clients, self.fingerprint)
-                found.setdefault(partition, Peer(node, examples))
-                self._refused.discard(node)
-            except ReplyError as error:
-                self._refusal = f"; a node said: {error}"
-                if node not in self._refused:  # once may be an accident
-                    self._refused.add(node)
-                    continue
-            self._asked.add(node)
-        self._peers = found | self._peers

@@ -47,6 +47,8 @@ class GeneticCFL(FedAvg):
             have no effect here.
     """
 
+    selects_on_losses = True
+
     def __init__(
         self,
         *,
@@ -170,7 +172,8 @@ class GeneticCFL(FedAvg):
         def check(client: int, update: Update) -> None:
             check_probe(*grids[client], update.applied)
 
-        judged = self.judge(grid.send_and_receive(messages), dict.fromkeys(cohort), check)
+        replies = grid.send_and_receive(messages, timeout=self.reply_timeout)
+        judged = self.judge(replies, dict.fromkeys(cohort), check)
         # A client reports its rate in float32; what it kept is the grid's own number.
         kept: dict[int, Genome] = {}
         for outcome in judged.clients:

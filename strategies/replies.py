@@ -13,7 +13,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from numpy.typing import NDArray
 
-from strategies.aggregation import Arrays
+from strategies.aggregation import Arrays, Statistics
 from strategies.evolution import Genome
 
 MAX = 1e30
@@ -95,6 +95,17 @@ def check_applied(assigned: Genome, applied: Genome) -> None:
             f"applied rate {applied.learning_rate:g} and batch {applied.batch_size}, "
             f"assigned {assigned.learning_rate:g} and {assigned.batch_size}"
         )
+
+
+def check_variances(arrays: Arrays, statistics: Statistics) -> None:
+    """Check that no moving variance of batch normalisation is negative: its root would be NaN.
+
+    Raises:
+        ReplyError: If one is.
+    """
+    for position, kind in statistics.items():
+        if kind == "variance" and (arrays[position].astype(np.float64) < 0).any():
+            raise ReplyError(f"array {position}: a moving variance is negative")
 
 
 def check_probe(rates: list[float], batches: list[int], kept: Genome) -> None:

@@ -73,7 +73,7 @@ def test_a_successor_that_was_there_before_the_old_node_left_is_used() -> None:
         grid.leave_node(toy.FIRST_NODE + 2)
         toy.play_round(strategy, grid, 3, arrays)
     assert statuses(strategy) == [OK] * CLIENTS
-    assert strategy._peers[2].node_id == successor
+    assert strategy.peers[2].node_id == successor
 
 
 def test_a_failed_client_is_asked_who_it_is_before_it_is_used_again() -> None:
@@ -134,7 +134,7 @@ def test_answers_that_keep_coming_are_waited_for() -> None:
 
     strategy = everybody(query_timeout=0.7)
     with toy.toy_grid(8, query_fault=slowly) as grid:  # two at a time: 1.2 s for all
-        strategy.clients = 8
+        strategy.clients = strategy.peers.clients = 8
         begun = time.monotonic()
         messages = list(strategy.configure_train(1, toy.start(), ConfigRecord(), grid))
     assert len(messages) == 8

@@ -11,9 +11,10 @@ import pytest
 from runs import SMALL, comparable, finish, play, rows, start
 
 from fedgen import arms, datasets, world
-from fedgen.config import Arm, Data, build
+from fedgen.config import Arm, build
 from fedgen.errors import RunError
 from fedgen.run import Run
+from fedgen.sections import Data
 from strategies import REGISTRY
 from strategies.evolution import PROBE_BATCHES, PROBE_RATES, Assignment, Genome
 from strategies.fedavg import FedAvg

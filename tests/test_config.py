@@ -16,7 +16,16 @@ DEFAULTS = {
     "partition": {"kind": "contiguous", "clients": 100, "min_samples": 0, "max_samples": 0},
     "cohort": {"fraction": 0.3, "resample": False, "deadline": 60.0, "min_available": 0},
     "model": {"name": "cnn"},
-    "training": {"local_epochs": 2, "optimizer": "adam", "momentum": 0.0},
+    "training": {"local_epochs": 2, "optimizer": "adam", "momentum": 0.0, "deadline": 0.0},
+    "aggregation": {"kind": "mean", "f": 1, "trim": 0.2, "clip_norm": 0.0},
+    "privacy": {"kind": "none", "clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5},
+    "faults": {
+        **dict.fromkeys(("crash", "hang", "nan", "inf", "wrong_shape", "wrong_dtype"), 0),
+        **dict.fromkeys(("missing_key", "extra_key", "negative_examples", "nan_examples"), 0),
+        **dict.fromkeys(("zero_examples", "absurd_examples", "wrong_rate", "wrong_batch"), 0),
+        **dict.fromkeys(("sign_flip", "scale", "duplicate", "late"), 0),
+        "factor": 10.0,
+    },
     "run": {
         "rounds": 10,
         "seed": 0,

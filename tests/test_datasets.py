@@ -18,9 +18,9 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from fedgen import cifar, datasets
-from fedgen.config import Data
 from fedgen.datasets import Archive, check_hash, fetch, from_arrays, read_cifar10, read_npz
 from fedgen.errors import InputError
+from fedgen.sections import Data
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 RECORDS = 2  # in every file of the miniature archive

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fedgen import models
-from fedgen.config import MODELS
 from fedgen.errors import InputError
+from fedgen.sections import MODELS
 
 CIFAR, MNIST, DIGITS = (32, 32, 3), (28, 28, 1), (8, 8, 1)
 

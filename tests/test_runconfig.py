@@ -6,19 +6,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedgen.config import CENTRALISED, DATASETS, MODELS, Config, build, dump
+from fedgen.config import Config, build, dump
 from fedgen.errors import InputError
 from fedgen.runconfig import FLAT, from_run_config, to_run_config
+from fedgen.sections import CENTRALISED, DATASETS, MODELS, Faults
 from strategies import REGISTRY
 
 STRATEGIES = (*REGISTRY, CENTRALISED)
 
 EVERYTHING = {
     "data": {"dataset": '/a b/it\'s "x".npz', "data_dir": "/d\\e f", "validation_fraction": 0.25},
-    "partition": {"clients": 11, "min_samples": 3, "max_samples": 9},
+    "partition": {"clients": 31, "min_samples": 3, "max_samples": 9},
     "cohort": {"fraction": 0.7, "resample": True, "deadline": 2.5, "min_available": 3},
     "model": {"name": "mlp-324-108-bn-dropout"},
-    "training": {"local_epochs": 3, "optimizer": "sgd", "momentum": 0.9},
+    "training": {"local_epochs": 3, "optimizer": "sgd", "momentum": 0.9, "deadline": 1.5},
+    "aggregation": {"kind": "krum", "f": 2, "trim": 0.3, "clip_norm": 1.5},
+    "privacy": {"clip_norm": 2.5, "noise_multiplier": 0.5, "delta": 1e-6},
+    "faults": {**dict.fromkeys(set(Faults.model_fields) - {"factor"}, 1), "factor": 3.0},
     "run": {
         "rounds": 4,
         "seed": 2**62,
@@ -40,7 +44,9 @@ EVERYTHING = {
     "fedavg": {"learning_rate": 1e-7, "batch_size": 8},
     "centralised": {"learning_rate": 0.1 + 0.2, "batch_size": 128},
 }
-ONLY_CHOICE = ("partition", "kind")
+SAME = (("partition", "kind"), ("privacy", "kind"))
+"""There is one kind of partition, and privacy goes with no aggregation but the mean."""
+PRIVATE = {"privacy": {"kind": "local"}}
 
 paths = st.text(st.characters(codec="utf-8"))
 counts = st.integers(1, 2**31 - 1)
@@ -102,10 +108,12 @@ def test_the_example_changes_every_setting() -> None:
     changed, defaults = dump(build(EVERYTHING)), dump(Config())
     for section, part in defaults.items():
         for key, value in part.items():
-            assert changed[section][key] != value or (section, key) == ONLY_CHOICE, (section, key)
+            assert changed[section][key] != value or (section, key) in SAME, (section, key)
 
 
-@pytest.mark.parametrize("tree", [{}, EVERYTHING], ids=["defaults", "everything"])
+@pytest.mark.parametrize(
+    "tree", [{}, EVERYTHING, PRIVATE], ids=["defaults", "everything", "private"]
+)
 def test_round_trip(tree: dict[str, Any]) -> None:
     config = build(tree)
     assert from_run_config(to_run_config(config)) == config

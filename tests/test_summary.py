@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from fedgen.config import Config, Model, Run
+from fedgen.config import Config
 from fedgen.records import RoundRow
+from fedgen.sections import Model, Run
 from fedgen.summary import best, final, summarise
 
 

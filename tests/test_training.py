@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from fedgen import datasets, models
-from fedgen.config import Data
 from fedgen.datasets import Dataset
 from fedgen.optimizers import Weights
-from fedgen.training import Engine, Plan, Stopped, Trained
+from fedgen.plan import Plan, Stopped, Trained
+from fedgen.sections import Data
+from fedgen.training import Engine
 
 SHAPE, CLASSES = (8, 8, 1), 10
 

@@ -10,7 +10,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 
 import fedgen  # noqa: F401  settings that must stand before Flower is used
+from fedgen.faults import misbehave
 from fedgen.grid import FIRST_NODE, InProcessGrid
+from strategies.arrays import read_arrays
 from strategies.evolution import Genome
 from strategies.fedavg import FedAvg
 
@@ -75,8 +77,8 @@ def _behave(weights: Weights, metrics: Metrics) -> None:
 def toy_app(
     train_faults: Mapping[int, Fault], probe_faults: Mapping[int, Fault], query_fault: Fault
 ) -> ClientApp:
-    """A client app in which chosen clients misbehave."""
-    app = ClientApp()
+    """A client app in which chosen clients misbehave, also those that a grid marks."""
+    app = ClientApp(mods=[misbehave])
 
     @app.query()
     def query(message: Message, context: Context) -> Message:
@@ -90,7 +92,7 @@ def toy_app(
         client = int(context.node_config["partition-id"])
         config = message.content["config"]
         genome = Genome(config["learning-rate"], config["batch-size"])
-        weights = trained(message.content["arrays"].to_numpy_ndarrays(), client, genome)
+        weights = trained(read_arrays(message.content["arrays"]), client, genome)
         fault = train_faults.get(client, _behave)
         return _reply(message, weights, client, genome, config["local-epochs"], fault)
 
@@ -99,7 +101,7 @@ def toy_app(
         client = int(context.node_config["partition-id"])
         config = message.content["config"]
         genome = best_of(client, config["learning-rates"], config["batch-sizes"])
-        weights = trained(message.content["arrays"].to_numpy_ndarrays(), client, genome)
+        weights = trained(read_arrays(message.content["arrays"]), client, genome)
         return _reply(message, weights, client, genome, 6, probe_faults.get(client, _behave))
 
     return app

@@ -1,0 +1,138 @@
+"""What a private run may claim: epsilon, or why there is none."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import strategies
+from fedgen.config import Config
+from fedgen.records import RoundRow
+from fedgen.sections import CENTRALISED
+from strategies.cohort import cohort_size
+
+
+@dataclass(frozen=True)
+class Spending:
+    """The privacy that an arm has spent.
+
+    Attributes:
+        noise_multiplier: Noise in units of the clip norm.
+        delta: Probability that epsilon does not hold.
+        epsilon: The bound, ``None`` where nothing can be claimed.
+        note: What epsilon is of, or why there is none.
+    """
+
+    noise_multiplier: float
+    delta: float
+    epsilon: float | None
+    note: str
+
+
+def spent(config: Config, strategy: str, rows: Sequence[RoundRow]) -> Spending:
+    """Account for one arm of a run whose ``privacy.kind`` is not ``"none"``.
+
+    Renyi accounting of the Gaussian mechanism (Mironov, 2017, arXiv 1702.07476) by Flower's
+    ``RdpAccountant``, that is by ``dp-accounting``.
+
+    Central, one cohort for all rounds: as many releases as rounds, no amplification, adjacent by
+    one client more or less. Central, a cohort drawn anew each round: sampled without
+    replacement (Wang et al., 2019, arXiv 1808.00087), adjacent by replacing one client,
+    which moves a clipped sum by twice the norm, so with half the noise multiplier. Local:
+    what the server can tell of two updates of one client, twice the norm apart again.
+
+    Args:
+        config: The run's settings.
+        strategy: Name of the arm's strategy.
+        rows: The arm's rounds.
+    """
+    why = _obstacle(config, strategy, rows)
+    if why is not None:
+        return _spending(config, None, why)
+    try:
+        import dp_accounting  # noqa: F401
+    except ImportError:
+        return _spending(
+            config, None, "not computed: dp-accounting is missing, pip install 'fedgen[dp]'"
+        )
+    from flwr.serverapp import (
+        GaussianPrivacyEvent,
+        NeighboringRelation,
+        PrivacyConfig,
+        RdpAccountant,
+        SamplingMethod,
+    )
+
+    rounds = sum(row.round > 0 for row in rows)
+    clients = config.partition.clients
+    cohort = cohort_size(clients, config.cohort.fraction)
+    noise = config.privacy.noise_multiplier
+    amplified = config.privacy.kind == "central" and config.cohort.resample
+    if config.privacy.kind == "local":
+        noise, cohort, clients = noise / 2, 1, 1
+        note = f"of one client towards the server, over {rounds} rounds, any two updates adjacent"
+    elif amplified:
+        noise /= 2
+        note = (
+            f"of {rounds} global models, {cohort} of {clients} clients drawn for each without "
+            "replacement, adjacent by replacing one client"
+        )
+    else:
+        note = (
+            f"of {rounds} global models from one cohort, no amplification by sampling, adjacent "
+            "by one client more or less"
+        )
+    method = SamplingMethod.WITHOUT_REPLACEMENT if amplified else SamplingMethod.NO_AMPLIFICATION
+    relation = (
+        NeighboringRelation.REPLACE_ONE if amplified else NeighboringRelation.ADD_OR_REMOVE_ONE
+    )
+    accountant = RdpAccountant(
+        PrivacyConfig(
+            target_delta=config.privacy.delta,
+            population_size=clients,
+            neighboring_relation=relation,
+            sampling_method=method,
+        )
+    )
+    event = GaussianPrivacyEvent(
+        noise_multiplier=noise, sample_size=cohort, population_size=clients
+    )
+    accountant.compose(event, rounds)
+    return _spending(
+        config,
+        accountant.get_epsilon(config.privacy.delta),
+        f"{note}. It does not cover the losses and counts that clients report (clients.csv), and "
+        "noise that is drawn from a known seed hides nothing from whoever knows the seed",
+    )
+
+
+def worst(spendings: Sequence[Spending]) -> Spending:
+    """Return the arm about which least can be claimed."""
+    return max(spendings, key=lambda arm: math.inf if arm.epsilon is None else arm.epsilon)
+
+
+def _obstacle(config: Config, strategy: str, rows: Sequence[RoundRow]) -> str | None:
+    """Return why no epsilon can be claimed, if so."""
+    if strategy == CENTRALISED:
+        return "training on pooled data is not private: nothing is clipped or noised"
+    if strategies.load(strategy).selects_on_losses:  # type: ignore[attr-defined]
+        return (
+            "the strategy selects hyperparameters on losses that clients report without noise, so "
+            "every later model depends on them"
+        )
+    if not config.privacy.noise_multiplier:
+        return "there is no noise"
+    if "bn" in config.model.name.split("-"):
+        return "the moving statistics of batch normalisation are averaged without noise"
+    if not any(row.round > 0 for row in rows):
+        return "nothing was trained"
+    if any(row.rejected or row.failed for row in rows):
+        return (
+            "some replies were not used, so the number of clients behind a model depends on data, "
+            "which the accounting does not cover"
+        )
+    return None
+
+
+def _spending(config: Config, epsilon: float | None, note: str) -> Spending:
+    privacy = config.privacy
+    return Spending(privacy.noise_multiplier, privacy.delta, epsilon, note)

@@ -1,0 +1,59 @@
+"""What the engine is asked for, and what it answers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgen.optimizers import Moments, Weights
+
+
+class Stopped(RuntimeError):
+    """Training or evaluation ended early: time was up, or ``Engine.interruptible`` was left."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One local training.
+
+    Attributes:
+        learning_rate: Step size, greater than 0.
+        batch_size: Samples in a full batch; the last one of an epoch may be short.
+        order: Array of shape (epochs, n): per epoch, the training-set indices in
+            the order in which they are visited.
+        dropout_seed: Seed of dropout, at least 0.
+        moments: Optimiser state to go on from, ``None`` for a fresh one.
+    """
+
+    learning_rate: float
+    batch_size: int
+    order: NDArray[np.int32]
+    dropout_seed: int = 0
+    moments: Moments | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Result of one local training.
+
+    Attributes:
+        weights: All weights in the model's order.
+        losses: Mean training loss of every epoch.
+        learning_rate: The rate that the update operations received, a float32.
+        batch_size: The batch size that the loop cut the epochs into.
+        moments: Optimiser state at the end, if it was asked for.
+    """
+
+    weights: Weights
+    losses: list[float]
+    learning_rate: float
+    batch_size: int
+    moments: Moments | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss and accuracy over some samples."""
+
+    loss: float
+    accuracy: float

@@ -1,0 +1,256 @@
+"""The sections of the config, each setting with its type, range, default and meaning."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from fedgen.errors import unknown
+from strategies import REGISTRY
+
+CENTRALISED = "centralised"
+"""Training on pooled data, which ``run.strategies`` takes beside the registered strategies."""
+
+MODELS = (
+    "cnn",
+    "cnn-mnist",
+    "mlp",
+    *(
+        f"mlp-{stack}{variant}"
+        for stack in ("324-108", "356-105-51", "507-312-212-126-84")
+        for variant in ("", "-bn", "-bn-dropout")
+    ),
+)
+"""Names that ``model.name`` takes."""
+
+DATASETS = ("cifar10", "mnist", "digits")
+"""Names that ``data.dataset`` takes, beside the path of an ``.npz`` file."""
+
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Section(BaseModel):
+    """A section of the config: frozen, strict, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class Data(Section):
+    """What is learned from."""
+
+    dataset: str = "cifar10"
+    """cifar10, mnist, digits, or the path of an .npz file."""
+    data_dir: str = ""
+    """Where to look first for data files; "" for FEDGEN_DATA_DIR or the download cache."""
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the training set that trains nobody and validates everybody."""
+
+    @field_validator("dataset")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in DATASETS and not name.endswith(".npz"):
+            raise ValueError(str(unknown("data set", name, (*DATASETS, "FILE.npz"))))
+        return name
+
+
+class Partition(Section):
+    """Who holds what."""
+
+    kind: Literal["contiguous"] = "contiguous"
+    """One random contiguous slice a client; slices may overlap."""
+    clients: Positive = 100
+    """How many clients there are."""
+    min_samples: Count = 0
+    """Shortest slice; 0 for 2 % of the training set (10 % under 10,000 samples)."""
+    max_samples: Count = 0
+    """Slices are shorter than this; 0 for 8 % of the training set (40 % under 10,000)."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Partition":
+        if self.max_samples and max(self.min_samples, 1) >= self.max_samples:
+            raise ValueError(
+                f"min_samples must be less than max_samples, "
+                f"received {self.min_samples} and {self.max_samples}"
+            )
+        return self
+
+
+class Cohort(Section):
+    """Who takes part."""
+
+    fraction: Share = 0.3
+    """Share of the clients in a cohort."""
+    resample: bool = False
+    """Draw a new cohort each round, instead of one for the whole run."""
+    deadline: Rate = 60.0
+    """Seconds to wait for the next of the cohort's nodes to come online and answer."""
+    min_available: Count = 0
+    """Clients of a cohort that must be online once the run has begun; 0 for half of them."""
+
+
+class Model(Section):
+    """What is trained."""
+
+    name: str = "cnn"
+    """One of the models that `fedgen.models` builds."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in MODELS:
+            raise ValueError(str(unknown("model", name, MODELS)))
+        return name
+
+
+class Training(Section):
+    """How a client trains."""
+
+    local_epochs: Positive = 2
+    """Epochs that a client trains per round."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """Adam with fresh moments each round, or SGD."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Momentum of SGD; Adam has none."""
+    deadline: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Seconds that a client may take for a round or a probe; 0 for as long as it needs."""
+
+
+class AggregationSettings(Section):
+    """How the clients' weights become one model, whatever the strategy."""
+
+    kind: Literal["mean", "median", "trimmed-mean", "krum", "clipped-mean"] = "mean"
+    """By weight, or one of those that bear malicious clients."""
+    f: Positive = 1
+    """Malicious clients that Krum reckons with; it needs 2 f + 3 clients."""
+    trim: Annotated[float, Field(gt=0, lt=0.5)] = 0.2
+    """Share of the clients that the trimmed mean cuts off at each end."""
+    clip_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Norm that the clipped mean cuts updates to; 0 for the median of a round's norms."""
+
+
+class PrivacySettings(Section):
+    """Differential privacy of the clients."""
+
+    kind: Literal["none", "central", "local"] = "none"
+    """Noise on the mean, or by every client on its own update; weights are then uniform."""
+    clip_norm: Rate = 1.0
+    """L2 norm that updates are cut to."""
+    noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Noise, in units of clip_norm."""
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    """For which delta the report states epsilon."""
+
+
+class Faults(Section):
+    """How many clients of every round misbehave, by what they do."""
+
+    crash: Count = 0
+    """Raise an error."""
+    hang: Count = 0
+    """Never answer; needs training.deadline."""
+    nan: Count = 0
+    """Send NaN weights."""
+    inf: Count = 0
+    """Send infinite weights."""
+    wrong_shape: Count = 0
+    """Send an array of another shape."""
+    wrong_dtype: Count = 0
+    """Send an array of another type."""
+    missing_key: Count = 0
+    """Leave an array out."""
+    extra_key: Count = 0
+    """Send one array too many."""
+    negative_examples: Count = 0
+    """Claim -1 training samples."""
+    nan_examples: Count = 0
+    """Claim NaN training samples."""
+    zero_examples: Count = 0
+    """Claim no training samples."""
+    absurd_examples: Count = 0
+    """Claim 10^18 training samples."""
+    wrong_rate: Count = 0
+    """Report another learning rate than the assigned one."""
+    wrong_batch: Count = 0
+    """Report another batch size than the assigned one."""
+    sign_flip: Count = 0
+    """Send the step in the opposite direction: well formed, but malicious."""
+    scale: Count = 0
+    """Send `factor` times the step: well formed, but malicious."""
+    duplicate: Count = 0
+    """Have the reply delivered twice."""
+    late: Count = 0
+    """Have the reply delivered with the next round's."""
+    factor: Rate = 10.0
+    """How much `scale` exaggerates."""
+
+    def counts(self) -> dict[str, int]:
+        """Return how many clients do what, kinds that nobody does left out."""
+        counted: dict[str, int] = self.model_dump(exclude={"factor"})
+        return {kind: number for kind, number in counted.items() if number}
+
+
+class Run(Section):
+    """How much is run."""
+
+    rounds: Positive = 10
+    """Training rounds."""
+    seed: Count = 0
+    """First seed."""
+    seeds: Positive = 1
+    """How many seeds, counted up from the first."""
+    strategies: tuple[str, ...] = ("genetic-cfl", "fedavg")
+    """What is compared, in this order."""
+    workers: Count = 0
+    """Clients trained at once; 0 for one per core. Does not change results."""
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _from_text(cls, names: object) -> object:
+        if isinstance(names, str):
+            names = [name.strip() for name in names.split(",") if name.strip()]
+        return tuple(names) if isinstance(names, list) else names
+
+    @field_validator("strategies")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = (*REGISTRY, CENTRALISED)
+        for name in names:
+            if name not in known:
+                raise ValueError(str(unknown("strategy", name, known)))
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"expected one or more different strategies, received {list(names)}")
+        return names
+
+
+class FixedRate(Section):
+    """Settings of a strategy in which everybody trains alike."""
+
+    learning_rate: Rate = 1e-4
+    """Learning rate of everybody."""
+    batch_size: Positive = 32
+    """Batch size of everybody."""
+
+
+class GeneticCFL(Section):
+    """Settings of the evolution."""
+
+    init: Literal["random", "probe", "reference"] = "random"
+    """How genes start: drawn, probed on a small grid, or as in the published code."""
+    fitness: Literal["validation", "improvement", "test"] = "validation"
+    """What clients minimise; "test" leaks the test set and only replays the reference."""
+    eps: Rate = 0.15
+    """Radius of DBSCAN."""
+    min_samples: Positive = 2
+    """Neighbourhood that makes a core point of DBSCAN."""
+    elites: Count = 2
+    """Members of a cluster that keep their genes."""
+    mutation: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Step of the learning rate's mutation: times 1 - m, 1 or 1 + m."""
+    recluster_every: Count = 0
+    """Cluster again every so many rounds; 0 for once, after the start."""
+    deal: Literal["owner", "index"] = "owner"
+    """Elites keep genes on their own client, or genes are dealt in index order."""
+    weighting: Literal["samples", "uniform"] = "samples"
+    """Weights of the average."""

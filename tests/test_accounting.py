@@ -1,0 +1,97 @@
+"""Epsilon, where it may be claimed, and the reason where it may not."""
+
+import math
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from shards import round_row
+
+from fedgen.accounting import Spending, spent, worst
+from fedgen.config import Config, build
+
+CLEAN = [round_row(number) for number in range(6)]
+
+
+def private(**sections: dict[str, Any]) -> Config:
+    return build({"privacy": {"kind": "central", "noise_multiplier": 2.0}, **sections})
+
+
+def renyi(noise: float, rounds: int, delta: float) -> float:
+    """Epsilon of composed Gaussians by Mironov's formula with the tighter conversion.
+
+    RDP of order a is rounds a / (2 noise^2); epsilon is the least over orders of
+    rdp + log1p(-1/a) - log(delta a) / (a - 1) (Balle et al., 2020, arXiv 1905.09982).
+    """
+    orders = [1 + x / 100 for x in range(1, 20_000)]
+    return min(
+        rounds * a / (2 * noise**2) + math.log1p(-1 / a) - math.log(delta * a) / (a - 1)
+        for a in orders
+    )
+
+
+def test_one_cohort_is_as_many_gaussians_as_rounds() -> None:
+    found = spent(private(), "fedavg", CLEAN)
+    assert found.epsilon == pytest.approx(renyi(2.0, 5, 1e-5), rel=0.01)
+    assert (found.noise_multiplier, found.delta) == (2.0, 1e-5)
+    assert "5 global models from one cohort" in found.note and "clients.csv" in found.note
+
+
+def test_local_noise_hides_any_two_updates_so_counts_half() -> None:
+    config = build({"privacy": {"kind": "local", "noise_multiplier": 2.0}})
+    assert spent(config, "fedavg", CLEAN).epsilon == pytest.approx(renyi(1.0, 5, 1e-5), rel=0.01)
+
+
+def test_a_cohort_drawn_anew_is_amplified() -> None:
+    """More so the smaller the cohort, and never below what replacing costs without noise."""
+    small, large = (
+        spent(private(cohort={"resample": True, "fraction": f}), "fedavg", CLEAN).epsilon
+        for f in (0.05, 0.5)
+    )
+    assert small is not None and large is not None
+    assert small < large
+    assert small < renyi(1.0, 5, 1e-5)
+
+
+def test_more_rounds_and_less_noise_cost_more() -> None:
+    base = spent(private(), "fedavg", CLEAN).epsilon
+    longer = spent(private(), "fedavg", [*CLEAN, round_row(6)]).epsilon
+    louder = private(privacy={"kind": "central", "noise_multiplier": 4.0})
+    quiet = spent(louder, "fedavg", CLEAN).epsilon
+    assert base is not None and longer is not None and quiet is not None
+    assert quiet < base < longer
+
+
+@pytest.mark.parametrize(
+    ("sections", "strategy", "why"),
+    [
+        ({}, "genetic-cfl", "selects hyperparameters on losses"),
+        ({}, "centralised", "pooled data"),
+        ({"model": {"name": "mlp-324-108-bn"}}, "fedavg", "moving statistics"),
+        ({"privacy": {"kind": "central", "noise_multiplier": 0.0}}, "fedavg", "no noise"),
+    ],
+)
+def test_no_epsilon_where_assumptions_do_not_hold(
+    sections: dict[str, Any], strategy: str, why: str
+) -> None:
+    found = spent(private(**sections), strategy, CLEAN)
+    assert found.epsilon is None and why in found.note
+
+
+def test_no_epsilon_where_replies_were_left_out_or_nothing_was_trained() -> None:
+    rejected = [*CLEAN[:-1], replace(CLEAN[-1], rejected=1)]
+    assert "not used" in spent(private(), "fedavg", rejected).note
+    assert "nothing was trained" in spent(private(), "fedavg", CLEAN[:1]).note
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dp_accounting", None)
+    found = spent(private(), "fedavg", CLEAN)
+    assert found.epsilon is None and "pip install 'fedgen[dp]'" in found.note
+
+
+def test_the_worst_arm_speaks_for_its_strategy() -> None:
+    arms = [Spending(1.0, 1e-5, 2.0, "a"), Spending(1.0, 1e-5, 3.0, "b")]
+    assert worst(arms).note == "b"
+    assert worst([*arms, Spending(1.0, 1e-5, None, "c")]).note == "c"
