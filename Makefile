@@ -1,10 +1,10 @@
-# make test, make test-runtimes, make lint and make compare install what they need into .venv first.
+# make test, make test-runtimes, make soak, make lint and make compare install what they need into .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: compare test test-runtimes lint bench clean
+.PHONY: compare test test-runtimes soak lint bench clean
 
 compare: $(VENV)/.run
 	$(BIN)/python -m fedgen compare --rounds 10 $(ARGS)
@@ -14,6 +14,12 @@ test: $(VENV)/.dev
 
 test-runtimes: $(VENV)/.dev
 	$(BIN)/python -m pytest -m runtimes $(ARGS)
+
+# Hours: 200 runs killed at random moments, 10,000 examples for each fuzzed input, 2,000 rounds.
+soak: $(VENV)/.dev
+	FEDGEN_KILLS=200 $(BIN)/python -m pytest -s -k killed_at_random tests/test_resume.py
+	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=soak
+	$(BIN)/python -m pytest -s -m soak
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -26,6 +32,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.command
 	$(BIN)/python -m benchmarks.runtimes
+	$(BIN)/python -m benchmarks.attacks
 
 clean:
 	rm -rf $(VENV)

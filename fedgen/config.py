@@ -115,6 +115,8 @@ def read_toml(path: Path) -> Tree:
         raise InputError(f"config {path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"config {path}: not valid TOML ({error})") from error
+    except RecursionError as error:
+        raise InputError(f"config {path}: not valid TOML (nested too deeply)") from error
 
 
 def parse_setting(text: str) -> tuple[str, str, Any]:
@@ -131,6 +133,8 @@ def parse_setting(text: str) -> tuple[str, str, Any]:
         parsed = tomllib.loads(f"value = {value.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
+    except RecursionError as error:
+        raise InputError(f"--set {name.strip()}: the value is nested too deeply") from error
     return section, key, parsed
 
 
