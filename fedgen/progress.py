@@ -1,7 +1,7 @@
 """What a comparison shows while it runs: a table on stdout, a bar on stderr."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -104,11 +104,21 @@ def results(summary: dict[str, Any]) -> None:
     for heading in ("final accuracy", "best accuracy", "final loss", "client-epochs", "seconds"):
         table.add_column(heading, justify="right", no_wrap=" " not in heading)
     for name, values in summary["strategies"].items():
-        means = {key: value["mean"] for key, value in values.items()}
+        means = {key: value["mean"] for key, value in values.items() if "mean" in value}
         cells = [_cell(means[key], 4) for key in ("final_accuracy", "best_accuracy", "final_loss")]
         costs = [_cell(means["client_epochs"], 0), _cell(means["seconds"], 0)]
         table.add_row(name, *cells, *costs)
     Console().print(table)
+    for name, values in summary["strategies"].items():
+        if "privacy" in values:
+            Console().print(f"{name}: {claim(values['privacy'])}", highlight=False)
+
+
+def claim(spending: Mapping[str, Any]) -> str:
+    """Return what an arm may claim of privacy, as a sentence."""
+    epsilon = spending["epsilon"]
+    bound = "no epsilon" if epsilon is None else f"epsilon {epsilon:.3g}"
+    return f"{bound} at delta {spending['delta']:g}: {spending['note']}."
 
 
 def _cell(value: float | None, digits: int) -> str:

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from runs import finish, play, start
+from runs import FLAGS, finish, play, start
 
 from fedgen import report
 from fedgen.records import ClientRow, RoundRow, to_csv
@@ -111,6 +111,15 @@ def test_a_run_without_a_finished_round_has_nothing_to_draw(run: Run, tmp_path: 
 
     with pytest.raises(InputError, match="no round is finished yet"):
         report.write(open_run(tmp_path))
+
+
+def test_a_private_run_says_what_it_may_claim_in_the_terminal(tmp_path: Path) -> None:
+    arguments = ["compare", *FLAGS, "--rounds=1", "--out=run", "--set=privacy.kind=local"]
+    code, out, err = finish(start([*arguments, "--set=privacy.noise_multiplier=8"], tmp_path))
+    assert (code, err) == (0, "")
+    text = " ".join(out.split())
+    assert "genetic-cfl: no epsilon at delta 1e-05: the strategy selects" in text
+    assert re.search(r"fedavg: epsilon [0-9.]+ at delta 1e-05: of one client towards the", text)
 
 
 def test_a_private_run_says_what_it_may_claim(tmp_path: Path) -> None:

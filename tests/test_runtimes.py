@@ -163,6 +163,34 @@ def test_an_existing_ray_cluster_is_used_and_left_alone(tmp_path: Path, home: Pa
     assert {p.pid for p in processes(tmp_path) if p.name() == "raylet"} == before
 
 
+def test_faults_aggregation_and_noise_are_the_same_on_ray(tmp_path: Path) -> None:
+    kinds = "nan inf wrong_rate duplicate late".split()
+    settings = [f"faults.{kind}=1" for kind in kinds] + ["faults.sign_flip=2", "privacy.kind=local"]
+    common = "dataset='digits' model='mlp' rounds=2 clients=12 fraction=1.0 strategy='fedavg'"
+    code, output = finish(
+        script("simulate", f"{common} out='{tmp_path}/ray' set='{' '.join(settings)}'")
+    )
+    assert code == 0, output
+    flags = "--dataset=digits --model=mlp --rounds=2 --clients=12 --fraction=1".split()
+    flags += ["--strategies=fedavg", "--quiet", f"--out={tmp_path}/here"]
+    flags += [f"--set={setting}" for setting in settings]
+    subprocess.run([sys.executable, "-m", "fedgen", "compare", *flags], check=True)
+    ray, here = comparable(tmp_path / "ray"), comparable(tmp_path / "here")
+    assert ray == here
+    for row in here["rounds.csv"][1:]:
+        assert (row["rejected"], row["failed"]) == ("4", "1")
+
+
+def test_a_deadline_stops_clients_on_ray_inside_the_compiled_loop(tmp_path: Path) -> None:
+    """Each would train for minutes: the whole run would take longer than this test waits."""
+    text = f"{SMALL.format(rounds=1)} out='{tmp_path}/run'"
+    code, output = finish(
+        script("simulate", f"{text} set='training.deadline=0.5 training.local_epochs=5000'")
+    )
+    assert code == 3, output
+    assert "Reasons: failed: stopped at its deadline of 0.5 s" in output.splitlines()[-1]
+
+
 def test_a_failed_run_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
     text = f"{SMALL.format(rounds=1)} out='{tmp_path}/run' set='cohort.deadline=0.001'"
     code, output = finish(script("simulate", text))
