@@ -223,15 +223,17 @@ def check_free(path: Path) -> None:
 def read_rows(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
     """Return all rows by file name, in the order of the arms.
 
-    They are the committed rows of the shards; where a run directory was passed on
-    without its shards, those of its CSV files.
+    They are the committed rows of the shards; where there are none, as in a run
+    directory that was passed on without its shards, those of its CSV files.
 
     Raises:
         InputError: If they are missing or damaged.
     """
-    if not (run / SHARDS).is_dir():
+    shards = [Shard(run, arm) for arm in arms]
+    committed = any(shard.finished_round >= 0 for shard in shards)
+    if not committed and (run / "rounds.csv").exists():
         return {name: read_csv(run / name, kind) for name, kind in ROWS.items()}
-    return {name: [row for arm in arms for row in Shard(run, arm).rows(name)] for name in ROWS}
+    return {name: [row for shard in shards for row in shard.rows(name)] for name in ROWS}
 
 
 def merge(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:

@@ -202,9 +202,17 @@ def test_rows_of_a_run_without_its_shards_are_those_of_its_csv_files(tmp_path: P
     new_shard(tmp_path / "run", 2)
     merge(tmp_path / "run", arms)
     whole = read_rows(tmp_path / "run", arms)
+    for path in (tmp_path / "run" / "shards").glob("*/*.json"):  # as in an older layout
+        path.unlink()
+    assert read_rows(tmp_path / "run", arms) == whole
     (tmp_path / "run" / "shards").rename(tmp_path / "elsewhere")
     assert read_rows(tmp_path / "run", arms) == whole
     assert len(whole["rounds.csv"]) == 2
+
+
+def test_a_run_without_a_finished_round_has_no_rows(tmp_path: Path) -> None:
+    new_shard(tmp_path, 0)
+    assert read_rows(tmp_path, [arm()]) == {"rounds.csv": [], "clients.csv": []}
 
 
 def test_altered_rows_are_not_read(tmp_path: Path) -> None:
