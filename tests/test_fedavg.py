@@ -176,6 +176,22 @@ def test_bad_clients_are_left_out_and_named(fault: toy.Fault, status: str) -> No
         assert (outcome.update is None) == (outcome.client in bad)
 
 
+def test_a_negative_moving_variance_is_rejected() -> None:
+    """Its root would be NaN in every client's next forward pass."""
+
+    def turn_negative(weights: toy.Weights, metrics: toy.Metrics) -> None:
+        weights[1][0, 0] = -1.0
+
+    for statistics, rejected in (({1: "variance"}, 1), ({1: "mean"}, 0), ({}, 0)):
+        strategy = everybody(statistics=statistics)
+        with toy.toy_grid(CLIENTS, {2: turn_negative}) as grid:
+            toy.play_round(strategy, grid, 1, toy.start())
+        assert strategy.outcome.rejected == rejected
+        if rejected:
+            (status,) = (o.status for o in strategy.outcome.clients if o.client == 2)
+            assert status == "rejected: array 1: a moving variance is negative"
+
+
 def test_infinite_fitness_is_used() -> None:
     strategy = everybody()
     with toy.toy_grid(CLIENTS, {2: toy.report_infinite_fitness}) as grid:

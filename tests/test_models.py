@@ -66,3 +66,10 @@ def test_saved_model_opens_in_keras_and_predicts_probabilities(tmp_path: Path) -
 def test_a_model_that_does_not_fit_the_images_is_an_input_error() -> None:
     with pytest.raises(InputError, match=r"cnn.*\(4, 4, 1\)"):
         models.build("cnn", (4, 4, 1), 10, 0)
+
+
+def test_moving_statistics_are_told_from_weights() -> None:
+    assert models.statistics(models.build("mlp-324-108", (8, 8, 1), 10, 0)) == {}
+    normalised = models.build("mlp-324-108-bn-dropout", (8, 8, 1), 10, 0)
+    # Dense (2), gamma, beta, moving mean and variance; twice.
+    assert models.statistics(normalised) == {4: "mean", 5: "variance", 10: "mean", 11: "variance"}

@@ -69,6 +69,13 @@ def test_weights_are_uniform_whatever_was_asked_for() -> None:
         np.testing.assert_allclose(mine, wanted, rtol=1e-6)
 
 
+def test_weights_are_uniform_under_local_privacy_too() -> None:
+    """The toy's clients add no noise, so this is the plain uniform mean."""
+    mine, plain = play(Privacy("local")), play(Privacy(), weighting="uniform")
+    assert [a.tobytes() for a in mine] == [a.tobytes() for a in plain]
+    assert [a.tobytes() for a in plain] != [a.tobytes() for a in play(Privacy())]
+
+
 def test_one_seed_one_noise() -> None:
     privacy = Privacy("central", clip_norm=0.5)
     assert [a.tobytes() for a in play(privacy)] == [a.tobytes() for a in play(privacy)]
