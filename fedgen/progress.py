@@ -16,6 +16,7 @@ from rich.progress import (
 from rich.table import Table
 
 from fedgen.records import RoundRow
+from fedgen.summary import sentences
 
 CELL = 22
 
@@ -109,6 +110,8 @@ def results(summary: dict[str, Any]) -> None:
         costs = [_cell(means["client_epochs"], 0), _cell(means["seconds"], 0)]
         table.add_row(name, *cells, *costs)
     Console().print(table)
+    for sentence in sentences(summary):
+        Console().print(sentence, highlight=False)
     for name, values in summary["strategies"].items():
         if "privacy" in values:
             Console().print(f"{name}: {claim(values['privacy'])}", highlight=False)

@@ -25,6 +25,7 @@ FALLBACK = "digits"
 FREE = {
     "run.rounds",
     "run.workers",
+    "run.target",
     "data.data_dir",
     "data.dataset",
     "provenance.python",

@@ -204,6 +204,8 @@ class Run(Section):
     """What is compared, in this order."""
     workers: Count = 0
     """Clients trained at once; 0 for one per core. Does not change results."""
+    target: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Test accuracy whose cost is stated; 0 for the highest that all arms reach."""
 
     @field_validator("strategies", mode="before")
     @classmethod

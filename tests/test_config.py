@@ -32,6 +32,7 @@ DEFAULTS = {
         "seeds": 1,
         "strategies": ["genetic-cfl", "fedavg"],
         "workers": 0,
+        "target": 0.0,
     },
     "genetic-cfl": {
         "init": "random",

@@ -29,6 +29,7 @@ EVERYTHING = {
         "seeds": 3,
         "strategies": ["centralised", "fedavg"],
         "workers": 2,
+        "target": 0.9,
     },
     "genetic-cfl": {
         "init": "probe",

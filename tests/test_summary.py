@@ -7,7 +7,7 @@ import pytest
 from fedgen.config import Config
 from fedgen.records import RoundRow
 from fedgen.sections import Model, Run
-from fedgen.summary import best, final, summarise
+from fedgen.summary import METRICS, best, final, reach, sentences, spent, summarise, within
 
 
 def row(strategy: str, seed: int, number: int, test: float, validation: float) -> RoundRow:
@@ -46,46 +46,143 @@ CONFIG = Config(
     run=Run(rounds=2, seed=4, seeds=2, strategies=("genetic-cfl", "fedavg")),
     model=Model(name="mlp"),
 )
+T = 12.706204736432095  # Student's t of one degree of freedom, 97.5 %
+
+
+def two(first: float, second: float) -> dict:
+    """Mean, values and interval of two values: mean +- t |difference| / 2."""
+    mean, half = (first + second) / 2, T * abs(first - second) / 2
+    return {
+        "mean": mean,
+        "values": [first, second],
+        "interval": pytest.approx([mean - half, mean + half]),
+    }
+
+
 GENETIC = {
-    "final_accuracy": {"mean": 0.5625, "values": [0.75, 0.375]},
-    "best_accuracy": {"mean": 0.4375, "values": [0.5, 0.375]},
-    "final_loss": {"mean": 1.4375, "values": [1.25, 1.625]},
-    "client_epochs": {"mean": 30.0, "values": [30, 30]},
-    "samples": {"mean": 300.0, "values": [300, 300]},
-    "bytes": {"mean": 39.0, "values": [39, 39]},
-    "seconds": {"mean": 0.75, "values": [0.75, 0.75]},
+    "final_accuracy": two(0.75, 0.375),
+    "best_accuracy": two(0.5, 0.375),
+    "final_loss": two(1.25, 1.625),
+    # fedavg's arm of seed 5 has spent nothing, so rounds 0 are compared.
+    "accuracy_at_equal_client_epochs": two(0.125, 0.0),
+    # The highest accuracy that all arms reach is 0.25, of fedavg's arm of seed 4.
+    "rounds_to_target": two(1, 1),
+    "client_epochs_to_target": two(10, 10),
+    "client_epochs": two(30, 30),
+    "samples": two(300, 300),
+    "bytes": two(39, 39),
+    "seconds": two(0.75, 0.75),
 }
 
 
 def test_summary_by_hand() -> None:
     summary = summarise(CONFIG, "digits", 550_570, ROWS)
-    strategies = summary.pop("strategies")
+    strategies, comparisons = summary.pop("strategies"), summary.pop("comparisons")
     assert summary == {
         "dataset": "digits",
         "model": "mlp",
         "parameters": 550_570,
         "rounds": 2,
         "seeds": [4, 5],
+        "equal_client_epochs": 0,
+        "target_accuracy": 0.25,
     }
     assert strategies["genetic-cfl"] == GENETIC
-    assert strategies["fedavg"]["samples"] == {"mean": 50.0, "values": [100, 0]}
+    assert strategies["fedavg"]["samples"] == two(100, 0)
+    assert comparisons[0] == {
+        "metric": "final_accuracy",
+        "strategy": "fedavg",
+        "baseline": "genetic-cfl",
+        "mean": -0.1875,
+        "values": [-0.5, 0.125],
+        "interval": pytest.approx([-0.1875 - T * 0.3125, -0.1875 + T * 0.3125]),
+        "p": None,
+        "significant": None,
+    }
+    assert [c["metric"] for c in comparisons] == [
+        "final_accuracy",
+        "best_accuracy",
+        "accuracy_at_equal_client_epochs",
+    ]
 
 
-def test_keys_are_exactly_the_documented_ones() -> None:
+def test_every_metric_has_mean_values_and_interval() -> None:
     summary = summarise(CONFIG, "digits", 1, ROWS)
-    assert list(summary) == ["dataset", "model", "parameters", "rounds", "seeds", "strategies"]
     assert list(summary["strategies"]) == ["genetic-cfl", "fedavg"]
     for numbers in summary["strategies"].values():
-        assert list(numbers) == [
-            "final_accuracy",
-            "best_accuracy",
-            "final_loss",
-            "client_epochs",
-            "samples",
-            "bytes",
-            "seconds",
-        ]
-        assert all(set(number) == {"mean", "values"} for number in numbers.values())
+        assert tuple(numbers) == METRICS
+        assert all(set(number) == {"mean", "values", "interval"} for number in numbers.values())
+
+
+def test_costs_up_to_a_round_and_to_a_target() -> None:
+    """Round n costs 10 n client-epochs: 0, 10 and 30 so far."""
+    arm = ROWS[:3]
+    assert spent(arm) == [0, 10, 30]
+    assert [within(arm, budget) for budget in (0, 9, 10, 29, 99)] == [
+        *(arm[0], arm[0], arm[1], arm[1], arm[2])
+    ]
+    assert reach(arm, 0.125) == (0, 0)
+    assert reach(arm, 0.6) == (2, 30)
+    assert reach(arm, 0.76) is None
+
+
+def test_a_probe_that_costs_more_than_the_budget_leaves_nothing() -> None:
+    probed = [replace(ROWS[0], client_epochs=40), *ROWS[1:3]]
+    assert within(probed, 39) is None
+    assert within(probed, 40) is probed[0]
+
+
+def test_a_target_that_was_asked_for_is_the_one() -> None:
+    config = CONFIG.model_copy(update={"run": CONFIG.run.model_copy(update={"target": 0.5})})
+    found = summarise(config, "digits", 1, ROWS)
+    assert found["target_accuracy"] == 0.5
+    genetic = found["strategies"]["genetic-cfl"]["rounds_to_target"]
+    assert genetic == {"mean": None, "values": [1, None], "interval": None}
+
+
+def test_pooled_training_has_no_client_epochs_to_be_equal_in() -> None:
+    run = CONFIG.run.model_copy(update={"strategies": ("genetic-cfl", "centralised")})
+    pooled = [replace(row, strategy="centralised", client_epochs=1) for row in ROWS[6:]]
+    found = summarise(CONFIG.model_copy(update={"run": run}), "digits", 1, [*ROWS[:6], *pooled])
+    assert found["equal_client_epochs"] == 30
+    equal = found["strategies"]["centralised"]["accuracy_at_equal_client_epochs"]
+    assert equal == {"mean": None, "values": [None, None], "interval": None}
+    assert found["strategies"]["genetic-cfl"]["accuracy_at_equal_client_epochs"]["values"] == [
+        *(0.75, 0.375)
+    ]
+
+
+def told(*finals: tuple[float, float]) -> str:
+    """The sentence about fedavg, from both strategies' final accuracies per seed."""
+    rows = [
+        row(name, 4 + seed, number, value if number else 0.0, value)
+        for name, place in (("genetic-cfl", 0), ("fedavg", 1))
+        for seed, pair in enumerate(finals)
+        for number, value in ((0, 0.0), (1, pair[place]))
+    ]
+    run = CONFIG.run.model_copy(update={"seeds": len(finals), "rounds": 1})
+    (sentence,) = sentences(summarise(CONFIG.model_copy(update={"run": run}), "digits", 1, rows))
+    return sentence
+
+
+def test_one_seed_is_one_observation() -> None:
+    assert told((0.5, 0.75)) == (
+        "fedavg is ahead of genetic-cfl by 25.00 points of final test accuracy (one seed: one "
+        "observation, no interval), at a cost of 10 client-epochs each."
+    )
+
+
+def test_few_seeds_have_an_interval_and_no_claim() -> None:
+    sentence = told((0.5, 0.25), (0.5, 0.125), (0.5, 0.25))
+    assert sentence.startswith("genetic-cfl is ahead of fedavg by 29.17 points")
+    assert "95 % interval 11.24 to 47.09, 3 seeds: too few for a claim of significance" in sentence
+
+
+def test_six_seeds_may_be_significant_or_not() -> None:
+    clear = told(*((0.5, 0.6 + 0.01 * i) for i in range(6)))
+    assert "Wilcoxon p = 0.0312 after Holm: significant" in clear
+    mixed = told(*((0.5, 0.5 + 0.01 * (i - 3)) for i in range(7)))
+    assert "level" in mixed and ": not significant" in mixed
 
 
 def test_the_order_of_the_rows_does_not_matter() -> None:
@@ -109,11 +206,17 @@ def test_what_is_not_finite_is_null(loss: float) -> None:
     assert summary["strategies"]["genetic-cfl"]["final_loss"] == {
         "mean": None,
         "values": [1.25, None],
+        "interval": None,
     }
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
 def test_an_arm_without_rows_has_no_value() -> None:
     summary = summarise(CONFIG, "digits", 1, [r for r in ROWS if r.strategy == "genetic-cfl"])
-    assert summary["strategies"]["fedavg"]["final_accuracy"] == {"mean": None, "values": []}
-    assert summary["strategies"]["genetic-cfl"] == GENETIC
+    assert summary["strategies"]["fedavg"]["final_accuracy"] == {
+        "mean": None,
+        "values": [],
+        "interval": None,
+    }
+    genetic = summary["strategies"]["genetic-cfl"]
+    assert genetic["final_accuracy"] == GENETIC["final_accuracy"]
