@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,7 +19,6 @@ app = typer.Typer(
     name="fedgen",
     help="Federated learning with hyperparameters that evolve, compared at equal cost.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -82,6 +82,7 @@ def compare(
         ("cohort", "fraction"): fraction,
     }
     tree = read_toml(config) if config else {}
+    made_by = tree.pop(runs.PROVENANCE, {})  # of a run's config.toml
     build(tree, str(config))
     tree = merge(tree, [parse_setting(text) for text in settings or []])
     given = [(section, key, value) for (section, key), value in flags.items() if value is not None]
@@ -97,6 +98,8 @@ def compare(
             "!!! GOING ON WITH DIGITS. Put cifar10.npz or cifar-10-binary.tar.gz into --data-dir, "
             "or name a data set with --dataset.",
         )
+    for difference in runs.other_provenance(made_by, checked):
+        _warn(f"!!! NOT THE SAME RUN AGAIN: {difference}")
     # A model that does not fit the images shows before anything is written.
     runtime.import_tensorflow()
     from fedgen import world
@@ -138,6 +141,36 @@ def report(path: RunPath) -> None:
     print(drawing.write(run))
 
 
+@app.command()
+def strategies() -> None:
+    """List the strategies."""
+    from fedgen import catalogue
+
+    _list(catalogue.strategies_there_are())
+
+
+@app.command()
+def models() -> None:
+    """List the models."""
+    from fedgen import catalogue
+
+    _list(catalogue.models_there_are())
+
+
+@app.command()
+def datasets() -> None:
+    """List the data sets."""
+    from fedgen import catalogue
+
+    _list(catalogue.datasets_there_are())
+
+
+def _list(lines: Mapping[str, str]) -> None:
+    width = max(map(len, lines))
+    for name, line in lines.items():
+        print(f"{name:<{width}}  {line}")
+
+
 def _play(run: Any, as_json: bool, quiet: bool) -> None:
     from fedgen import compare as comparison
     from fedgen.progress import Silent, Terminal, results
@@ -164,6 +197,8 @@ def _play(run: Any, as_json: bool, quiet: bool) -> None:
     elif not quiet:
         results(summary)
         print(f"report: {run.path / 'report.html'}")
+        config = shlex.quote(str(run.path / "config.toml"))
+        print(f"again, exactly: python -m fedgen compare {config}")
 
 
 def _require_gpu(quiet: bool) -> None:
@@ -188,8 +223,10 @@ def _leave(code: int) -> NoReturn:
 def main() -> None:
     """Run the command line; every error a user can cause is one line on stderr."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell completes the command `fedgen`; it cannot complete `python -m fedgen`.
+    completes = any(word.endswith("-completion") for word in sys.argv[1:])
     try:
-        app(standalone_mode=False)
+        app(standalone_mode=False, prog_name="fedgen" if completes else None)
     except click.exceptions.NoArgsIsHelpError as error:
         _warn(error.format_message())
         _leave(2)

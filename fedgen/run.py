@@ -195,6 +195,14 @@ def check_resumable(run: Run, here: Tree) -> None:
         )
 
 
+def other_provenance(made_by: object, config: Config) -> list[str]:
+    """List where a run's provenance differs from that of a run made now; none without one."""
+    if not isinstance(made_by, dict) or not made_by:
+        return []
+    now = provenance(datasets.load(config.data))
+    return [text for text in differences(made_by, now) if not text.startswith("python ")]
+
+
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """List what differs between two flat trees, a line each."""
     names = sorted({*then, *now})

@@ -242,6 +242,21 @@ def test_a_model_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_run_s_config_makes_the_same_run_again(run: Run, tmp_path: Path) -> None:
+    config = run.path / "config.toml"
+    code, out, err = finish(start(["compare", str(config), "--out=again"], tmp_path))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "again, exactly: python -m fedgen compare again/config.toml"
+    assert comparable(tmp_path / "again") == comparable(run.path)
+    other = tmp_path / "other.toml"
+    text = config.read_text()
+    fingerprint = text.split('fingerprint = "')[1][:64]
+    other.write_text(text.replace(fingerprint, "0" * 64))
+    arguments = ["compare", str(other), "--rounds=1", "--strategies=fedavg", "--quiet"]
+    code, _, err = finish(start([*arguments, "--out=third"], tmp_path))
+    assert code == 0 and err.startswith("!!! NOT THE SAME RUN AGAIN: fingerprint was '0000")
+
+
 def test_json_prints_the_summary_and_nothing_else(tmp_path: Path) -> None:
     arguments = ["compare", "--dataset=digits", "--model=mlp", "--rounds=1", "--json", "--out=o"]
     code, out, err = finish(start(arguments, tmp_path))
