@@ -34,11 +34,12 @@ def spent(config: Config, strategy: str, rows: Sequence[RoundRow]) -> Spending:
     Renyi accounting of the Gaussian mechanism (Mironov, 2017, arXiv 1702.07476) by Flower's
     ``RdpAccountant``, that is by ``dp-accounting``.
 
-    Central, one cohort for all rounds: as many releases as rounds, no amplification, adjacent by
-    one client more or less. Central, a cohort drawn anew each round: sampled without
-    replacement (Wang et al., 2019, arXiv 1808.00087), adjacent by replacing one client,
-    which moves a clipped sum by twice the norm, so with half the noise multiplier. Local:
-    what the server can tell of two updates of one client, twice the norm apart again.
+    Central, one cohort for all rounds: as many releases as rounds, no amplification, adjacent
+    by one client's update being zero, the number of clients being fixed and public.
+    Central, a cohort drawn anew each round: sampled without replacement (Wang et al., 2019,
+    arXiv 1808.00087), adjacent by replacing one client, which moves a clipped sum by
+    twice the norm, so with half the noise multiplier. Local: what the server can tell of two
+    updates of one client, twice the norm apart again.
 
     Args:
         config: The run's settings.
@@ -79,7 +80,7 @@ def spent(config: Config, strategy: str, rows: Sequence[RoundRow]) -> Spending:
     else:
         note = (
             f"of {rounds} global models from one cohort, no amplification by sampling, adjacent "
-            "by one client more or less"
+            f"by one client's update being zero, the number of clients ({cohort}) being public"
         )
     method = SamplingMethod.WITHOUT_REPLACEMENT if amplified else SamplingMethod.NO_AMPLIFICATION
     relation = (
@@ -97,9 +98,12 @@ def spent(config: Config, strategy: str, rows: Sequence[RoundRow]) -> Spending:
         noise_multiplier=noise, sample_size=cohort, population_size=clients
     )
     accountant.compose(event, rounds)
+    epsilon = accountant.get_epsilon(config.privacy.delta)
+    if not math.isfinite(epsilon):
+        return _spending(config, None, "the noise is too little for any bound")
     return _spending(
         config,
-        accountant.get_epsilon(config.privacy.delta),
+        epsilon,
         f"{note}. It does not cover the losses and counts that clients report (clients.csv), and "
         "noise that is drawn from a known seed hides nothing from whoever knows the seed",
     )

@@ -159,6 +159,10 @@ def build_strategy(arm: Arm) -> FedAvg:
         resample=config.cohort.resample,
         query_timeout=config.cohort.deadline,
         min_available=config.cohort.min_available,
+        examples={
+            client: len(shard.train)
+            for client, shard in enumerate(world.load_partition(config, arm.seed).shards)
+        },
         reply_timeout=reply_timeout(config),
         aggregation=Aggregation(**config.aggregation.model_dump()),
         privacy=Privacy(**config.privacy.model_dump(exclude={"delta"})),

@@ -11,9 +11,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, TypeAdapter
 
 from fedgen import disk, npz
 from strategies.aggregation import Arrays
@@ -21,6 +22,12 @@ from strategies.aggregation import Arrays
 FORMAT = 2
 KEPT = 2
 """How many of the latest checkpoints of an arm are kept."""
+
+MOST_ARRAYS = 10_000
+MOST_BYTES = 2**28
+"""Bounds of what a manifest may claim to have, and of its own size."""
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 _PREFIX, _DIGITS = "checkpoint-", 6
 
@@ -50,7 +57,7 @@ class Checkpoint:
 class Extent:
     """How long a file, or the beginning of one, is and what it sums up to."""
 
-    size: int
+    size: Count
     sha256: str
 
 
@@ -70,13 +77,16 @@ class Manifest:
     """
 
     format: int
-    round: int
-    weights: int
-    arrays: int
+    round: Count
+    weights: Annotated[int, Field(ge=0, le=MOST_ARRAYS)]
+    arrays: Annotated[int, Field(ge=0, le=MOST_ARRAYS)]
     content: Extent
     rows: dict[str, Extent]
     made_with: dict[str, Any]
     state: dict[str, Any]
+
+
+_MANIFEST = TypeAdapter(Manifest)
 
 
 def numbers(folder: Path) -> list[int]:
@@ -156,9 +166,7 @@ def decode(content: bytes) -> Manifest:
         if isinstance(tree, dict) and tree.get("format") != FORMAT:
             raise Damaged(f"format {tree.get('format')!r}, this fedgen reads {FORMAT}")
         values = {field.name: tree[field.name] for field in fields(Manifest)}
-        values["content"] = Extent(**values["content"])
-        values["rows"] = {name: Extent(**extent) for name, extent in values["rows"].items()}
-        manifest = Manifest(**values)
+        manifest = _MANIFEST.validate_python(values, strict=False)
         if encode(manifest) != content:
             raise Damaged("its sum does not fit its text")
     except Damaged:
@@ -176,6 +184,8 @@ def read_manifest(folder: Path, number: int) -> Manifest:
     """
     path = manifest_path(folder, number)
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise Damaged(f"has more than {MOST_BYTES:,} bytes")
         manifest = decode(path.read_bytes())
     except (OSError, Damaged) as error:
         raise Damaged(f"{path}: {_cause(error)}") from error

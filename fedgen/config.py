@@ -113,7 +113,7 @@ def read_toml(path: Path) -> Tree:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"config {path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # TOML's, Unicode's, or a number of too many digits
         raise InputError(f"config {path}: not valid TOML ({error})") from error
     except RecursionError as error:
         raise InputError(f"config {path}: not valid TOML (nested too deeply)") from error
@@ -131,7 +131,7 @@ def parse_setting(text: str) -> tuple[str, str, Any]:
         raise InputError(f"--set {text!r}: expected SECTION.KEY=VALUE, as in fedavg.batch_size=64")
     try:
         parsed = tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         parsed = value.strip()
     except RecursionError as error:
         raise InputError(f"--set {name.strip()}: the value is nested too deeply") from error

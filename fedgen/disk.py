@@ -52,8 +52,13 @@ def cut(path: Path, size: int) -> None:
         RunError: If it cannot be written.
     """
     try:
-        if os.stat(path).st_size > size:
-            os.truncate(path, size)
+        file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(file).st_size > size:
+                os.ftruncate(file, size)
+                os.fsync(file)
+        finally:
+            os.close(file)
     except OSError as error:
         raise _refusal(path, size, error) from error
 
@@ -76,8 +81,10 @@ def make_folder(path: Path) -> None:
     """Make a directory and those above it, unless they are there.
 
     Raises:
-        RunError: If it cannot be made.
+        RunError: If it cannot be made, or is a link: what is written would go elsewhere.
     """
+    if path.is_symlink():
+        raise RunError(f"{path}: is a link, expected a directory of the run's own")
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:

@@ -138,6 +138,7 @@ def misbehave(message: Message, context: Context, call_next: ClientAppCallable) 
         raise RuntimeError("crashed, as asked by faults.crash")
     if kind == "hang":
         time.sleep(HANG_SECONDS)
+        raise RuntimeError("hung, as asked by faults.hang")
     if kind not in SPOILERS:
         return call_next(message, context)
     # Copied first: a client may answer with the very arrays that it received.

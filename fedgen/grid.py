@@ -247,7 +247,9 @@ class InProcessGrid(Grid):
             if context is None:
                 raise LookupError(f"no node {message.metadata.dst_node_id}")
             reply = self._app(message, context)
-        except Exception as error:  # a client's crash is a reply, as in Flower
+            if not isinstance(reply, Message):
+                raise TypeError(f"expected a Message, received {type(reply).__name__}")
+        except BaseException as error:  # a client's crash is a reply, as in Flower
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
         return self._identified(reply)

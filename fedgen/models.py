@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from fedgen.errors import InputError
+from fedgen.errors import InputError, RunError
 from strategies.aggregation import Statistic
 from strategies.streams import rng
 
@@ -46,11 +46,21 @@ def with_softmax(model: keras.Sequential) -> keras.Sequential:
 
 
 def to_keras_file(model: keras.Sequential) -> bytes:
-    """Return what ``keras.models.load_model`` reads, a ``.keras`` file, as bytes."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        model.save(path)
-        return path.read_bytes()
+    """Return what ``keras.models.load_model`` reads, a ``.keras`` file, as bytes.
+
+    Raises:
+        RunError: If it does not fit where temporary files go; Keras writes to a path only.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.keras"
+            model.save(path)
+            return path.read_bytes()
+    except OSError as error:
+        raise RunError(
+            f"a temporary file of {4 * model.count_params():,} bytes or more cannot be written to "
+            f"{tempfile.gettempdir()} ({error.strerror}); TMPDIR names another place"
+        ) from error
 
 
 def _hidden(name: str) -> Callable[[Seeds], list[Any]]:

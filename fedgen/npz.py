@@ -34,6 +34,15 @@ PLAIN = "biufc"
 _MAGIC = 8
 """Bytes of an ``.npy`` file's magic string and version."""
 
+_LONGEST = 10_000
+"""Bytes of the longest header, as NumPy has it."""
+
+_READERS = {
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
+}
+"""By version: bytes of the header's length, and what reads the header."""
+
 
 def names(stream: IO[bytes]) -> list[str]:
     """Return the names of the arrays in a file.
@@ -79,8 +88,9 @@ def _member(archive: zipfile.ZipFile, name: str, compressed: bool) -> zipfile.Zi
     if len(found) != 1:
         raise ValueError(f"expected one array {name}, received {len(found)}")
     (member,) = found
-    if not compressed and member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{member.filename} is compressed")
+    allowed = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) if compressed else (zipfile.ZIP_STORED,)
+    if member.compress_type not in allowed:
+        raise ValueError(f"{member.filename} is compressed in a way that is not read")
     return member
 
 
@@ -88,16 +98,15 @@ def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
     """Return the bytes of a member's array, after holding its header against its size."""
     with archive.open(member) as content:
         version = np.lib.format.read_magic(content)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(content)
-            prefix = 2
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(content)
-            prefix = 4
-        else:
+        if version not in _READERS:
             raise ValueError(f"{member.filename}: unknown .npy version {version}")
+        prefix, read_header = _READERS[version]
+        length = int.from_bytes(content.read(prefix), "little")
+        if length > _LONGEST:  # NumPy would read it all before it says so
+            raise ValueError(f"{member.filename}: a header of {length:,} bytes")
         content.seek(_MAGIC)
-        header = _MAGIC + prefix + int.from_bytes(content.read(prefix), "little")
+        shape, _, dtype = read_header(content)
+        header = _MAGIC + prefix + length
     if dtype.kind not in PLAIN:
         raise ValueError(f"{member.filename}: expected booleans or numbers, received {dtype}")
     if min(shape, default=0) < 0 or len(shape) > 32:

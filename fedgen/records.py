@@ -123,7 +123,10 @@ def _parse(path: Path, line: int, values: list[str], kind: type[Row]) -> Row:
             continue
         convert = int if "int" in str(annotation) else float if "float" in str(annotation) else str
         try:
-            parsed.append(convert(text))
+            value = convert(text)
+            if convert is int and not -(2**63) <= int(value) < 2**63:
+                raise ValueError(text)
+            parsed.append(value)
         except ValueError:
             raise InputError(
                 f"{path} line {line}: {field.name} must be {convert.__name__}, received {text!r}"

@@ -59,10 +59,11 @@ def page(run: Run, rounds: Sequence[RoundRow], clients: Sequence[ClientRow]) -> 
         _section("Loss per round", _figure(_curves(rounds, "test_loss", "test loss", log=True))),
     ]
     for strategy in dict.fromkeys(row.strategy for row in evolved):
-        rows = [row for row in evolved if (row.strategy, row.seed) == (strategy, seeds[0])]
+        first = min(row.seed for row in evolved if row.strategy == strategy)
+        rows = [row for row in evolved if (row.strategy, row.seed) == (strategy, first)]
         last = max(row.round for row in rows)
         final = [row for row in rows if row.round == last]
-        title = f"{escape(strategy)}, seed {seeds[0]}"
+        title = f"{escape(strategy)}, seed {first}"
         sections += [
             _section(f"Clusters in round {last} ({title})", _figure(_scatter(final))),
             _section(f"Cluster sizes ({title})", _figure(_sizes(final))),
@@ -157,10 +158,15 @@ def _labels(rows: Sequence[ClientRow]) -> list[int]:
     return sorted({row.cluster for row in rows if row.cluster is not None})
 
 
+def _has_genes(row: ClientRow) -> bool:
+    # Rows may be anybody's: a logarithm of what is not positive there is none.
+    return 0 < (row.learning_rate or 0) < math.inf and 0 < (row.batch_size or 0)
+
+
 def _scatter(rows: Sequence[ClientRow]) -> go.Figure:
     figure = go.Figure()
     for label in _labels(rows):
-        members = [r for r in rows if r.cluster == label and r.learning_rate and r.batch_size]
+        members = [r for r in rows if r.cluster == label and _has_genes(r)]
         figure.add_scatter(
             x=[math.log10(r.learning_rate or 1) for r in members],
             y=[math.log2(r.batch_size or 1) for r in members],
@@ -196,7 +202,7 @@ def _rates(rows: Sequence[ClientRow]) -> go.Figure:
     figure = go.Figure()
     seen: set[int] = set()
     for client in sorted({row.client for row in rows}):
-        mine = [row for row in rows if row.client == client and row.learning_rate]
+        mine = [row for row in rows if row.client == client and _has_genes(row)]
         label = mine[-1].cluster if mine and mine[-1].cluster is not None else -1
         figure.add_scatter(
             x=[row.round for row in mine],

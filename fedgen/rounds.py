@@ -49,7 +49,13 @@ def play(
     checkpoint = shard.latest
     if checkpoint is not None:
         _check_fit(checkpoint.weights, initial, shard)
-        player.restore(checkpoint.state, checkpoint.arrays)
+        try:
+            player.restore(checkpoint.state, checkpoint.arrays)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"shard {shard.folder}: its checkpoint holds no state of {arm.strategy} "
+                f"({type(error).__name__}: {error})"
+            ) from error
         weights, first = checkpoint.weights, checkpoint.round + 1
     else:
         weights, first = initial, 0

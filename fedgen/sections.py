@@ -137,10 +137,17 @@ class PrivacySettings(Section):
     """Noise on the mean, or by every client on its own update; weights are then uniform."""
     clip_norm: Rate = 1.0
     """L2 norm that updates are cut to."""
-    noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    """Noise, in units of clip_norm."""
+    noise_multiplier: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    """Noise, in units of clip_norm: 0, or at least 0.001."""
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     """For which delta the report states epsilon."""
+
+    @field_validator("noise_multiplier")
+    @classmethod
+    def _not_tiny(cls, noise: float) -> float:
+        if 0 < noise < 1e-3:
+            raise ValueError(f"expected 0, or 0.001 to 1e6, received {noise!r}")
+        return noise
 
 
 class Faults(Section):
@@ -198,7 +205,7 @@ class Run(Section):
     """Training rounds."""
     seed: Count = 0
     """First seed."""
-    seeds: Positive = 1
+    seeds: Annotated[int, Field(ge=1, le=100_000)] = 1
     """How many seeds, counted up from the first."""
     strategies: tuple[str, ...] = ("genetic-cfl", "fedavg")
     """What is compared, in this order."""

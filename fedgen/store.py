@@ -51,6 +51,7 @@ class Shard:
         Raises:
             InputError: If another process does, with that process's id.
         """
+        disk.make_folder(self.folder.parent)
         disk.make_folder(self.folder)
         with locks.hold(self.folder):
             yield
@@ -73,6 +74,10 @@ class Shard:
             InputError: If they are damaged.
         """
         manifest = checkpoints.latest_manifest(self.folder)
+        if manifest is None and (checkpoints.numbers(self.folder) or self._has_finished_rounds()):
+            raise InputError(
+                f"shard {self.folder}: no checkpoint is whole; `fedgen resume` says why"
+            )
         if manifest is None:
             return []
         path = self.folder / name

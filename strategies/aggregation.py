@@ -82,20 +82,19 @@ class Aggregation:
             reference: The global model that they started from.
             statistics: Which arrays are moving statistics.
 
-        Raises:
-            ValueError: If the updates are too few.
+        Where some of the clients that ``check`` reckoned with are missing, Krum's f and the
+        trimmed mean's cut shrink to what those left allow: a bad reply stops no run.
         """
-        self.check(len(updates))
         if self.kind == "mean":
             return weighted_mean(updates, weights)
         if self.kind == "median":
             return [_median(layer) for layer in zip(*updates, strict=True)]
         if self.kind == "trimmed-mean":
-            return [
-                _trimmed(layer, self._cut(len(updates))) for layer in zip(*updates, strict=True)
-            ]
+            cut = min(max(1, self._cut(len(updates))), (len(updates) - 1) // 2)
+            return [_trimmed(layer, cut) for layer in zip(*updates, strict=True)]
         if self.kind == "krum":
-            return list(updates[krum(updates, reference, self.f, statistics)])
+            f = min(self.f, max(0, (len(updates) - 3) // 2))
+            return list(updates[krum(updates, reference, f, statistics)])
         norm = self.clip_norm or float(
             np.median([update_norm(update, reference, statistics) for update in updates])
         )

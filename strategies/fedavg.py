@@ -33,7 +33,9 @@ from strategies.replies import (
     Update,
     check_applied,
     check_variances,
+    check_work,
     error_reason,
+    plain,
     read_update,
 )
 from strategies.streams import rng
@@ -63,6 +65,8 @@ class FedAvg(Strategy):
         min_available: Clients of a cohort that must be online, once all of the first
             one were; 0 for half of them.
         fingerprint: Of the data set that every node must have; ``""`` asks for none.
+        examples: Training samples of every client, where the server knows them: a node
+            that claims another number is refused.
         reply_timeout: Seconds to wait for all replies of a round; ``None`` for as long
             as it takes.
         aggregation: How updates become one model.
@@ -96,6 +100,7 @@ class FedAvg(Strategy):
         query_timeout: float = 60.0,
         min_available: int = 0,
         fingerprint: str = "",
+        examples: Mapping[int, int] | None = None,
         reply_timeout: float | None = None,
         aggregation: Aggregation | None = None,
         privacy: Privacy | None = None,
@@ -116,7 +121,7 @@ class FedAvg(Strategy):
         self.genome = Genome(learning_rate, batch_size)
         self.weighting = weighting
         self.fitness = fitness
-        self.peers = Peers(seed, clients, query_timeout, min_available, fingerprint)
+        self.peers = Peers(seed, clients, query_timeout, min_available, fingerprint, examples or {})
         self.reply_timeout = reply_timeout
         self.privacy = privacy or Privacy()
         self.statistics = statistics or {}
@@ -280,13 +285,14 @@ class FedAvg(Strategy):
         by_client: dict[int, list[Message]] = {client: [] for client in assigned}
         up = 0
         for reply in replies:
-            up += record_bytes([reply])
             client = self._sender(reply)
             if client is not None:
                 by_client[client].append(reply)
+                up += record_bytes([reply])
         outcomes = []
         for client in sorted(by_client):
             status, update = self._judge_client(client, by_client[client], check)
+            status = plain(status)
             if status.startswith("failed"):
                 self.peers.forget({client})
             outcomes.append(ClientOutcome(client, assigned[client], status, update))
@@ -296,8 +302,7 @@ class FedAvg(Strategy):
         """Average the usable updates in partition order.
 
         Raises:
-            StrategyError: If fewer than half of the cohort sent a usable reply, or too
-                few for the aggregation.
+            StrategyError: If fewer than half of the cohort sent a usable reply.
         """
         updates = outcome.updates
         if 2 * len(updates) < len(outcome.clients) or not updates:
@@ -312,12 +317,9 @@ class FedAvg(Strategy):
         if self.privacy.kind == "central":
             combined = self._noisy_mean(server_round, arrays)
         else:
-            try:
-                combined = self.aggregation.combine(
-                    arrays, weights, read_arrays(self._reference), self.statistics
-                )
-            except ValueError as error:
-                raise StrategyError(f"round {server_round}: {error}") from error
+            combined = self.aggregation.combine(
+                arrays, weights, read_arrays(self._reference), self.statistics
+            )
         return ArrayRecord(dict(zip(self._reference, map(Array, combined), strict=True)))
 
     def _noisy_mean(self, server_round: int, updates: list[Arrays]) -> Arrays:
@@ -331,6 +333,7 @@ class FedAvg(Strategy):
 
     def _check_assigned(self, client: int, update: Update) -> None:
         check_applied(self._assigned[client].genome, update.applied)
+        check_work(update, self.local_epochs)
 
     def _judge_client(
         self, client: int, replies: list[Message], check: Callable[[int, Update], None]

@@ -19,7 +19,7 @@ from strategies.clustering import cluster, place
 from strategies.evolution import Assignment, Deal, Genome, evolve, jitter, probe_grid, random_genome
 from strategies.fedavg import FedAvg, Weighting
 from strategies.outcomes import RoundOutcome
-from strategies.replies import Update, check_probe
+from strategies.replies import Update, check_probe, check_work
 from strategies.streams import rng
 
 Init = Literal["random", "probe", "reference"]
@@ -170,7 +170,9 @@ class GeneticCFL(FedAvg):
         messages = self.messages(grid, 0, arrays, settings, f"{MessageType.TRAIN}.probe")
 
         def check(client: int, update: Update) -> None:
-            check_probe(*grids[client], update.applied)
+            rates, batches = grids[client]
+            check_probe(rates, batches, update.applied)
+            check_work(update, len(rates) * len(batches))
 
         replies = grid.send_and_receive(messages, timeout=self.reply_timeout)
         judged = self.judge(replies, dict.fromkeys(cohort), check)

@@ -1,6 +1,7 @@
 """Which node holds which partition: Flower's node ids are random, and nodes come and go."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
@@ -32,16 +33,24 @@ class Peers:
         min_available: Clients of a cohort that must be online, once all of the first
             one were; 0 for half of them.
         fingerprint: Of the data set that every node must have; ``""`` asks for none.
+        examples: Training samples of every client, as far as the server knows them.
     """
 
     def __init__(
-        self, seed: int, clients: int, timeout: float, min_available: int, fingerprint: str
+        self,
+        seed: int,
+        clients: int,
+        timeout: float,
+        min_available: int,
+        fingerprint: str,
+        examples: Mapping[int, int],
     ) -> None:
         self.seed = seed
         self.clients = clients
         self.timeout = timeout
         self.min_available = min_available
         self.fingerprint = fingerprint
+        self.examples = examples
         self._known: dict[int, Peer] = {}
         self._asked: set[int] = set()
         self._refused: set[int] = set()
@@ -112,6 +121,11 @@ class Peers:
             node = reply.metadata.src_node_id
             try:
                 partition, examples = read_peer(reply, self.clients, self.fingerprint)
+                known = self.examples.get(partition, examples)
+                if examples != known:
+                    raise ReplyError(
+                        f"partition {partition} claims {examples} examples, expected {known}"
+                    )
                 found.setdefault(partition, Peer(node, examples))
                 self._refused.discard(node)
             except ReplyError as error:

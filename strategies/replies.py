@@ -19,6 +19,9 @@ from strategies.evolution import Genome
 MAX = 1e30
 """Largest finite number that a metric may hold; float32 holds it, too."""
 
+MOST_LETTERS = 200
+"""How long the reason may be that a reply was not used."""
+
 
 class ReplyError(ValueError):
     """A reply that must not be used; the text says why."""
@@ -97,6 +100,19 @@ def check_applied(assigned: Genome, applied: Genome) -> None:
         )
 
 
+def check_work(update: Update, epochs: int) -> None:
+    """Check that a client claims the work that it was asked for, no more and no less.
+
+    Raises:
+        ReplyError: If it does not.
+    """
+    if update.epochs != epochs or update.samples != epochs * update.num_examples:
+        raise ReplyError(
+            f"claims {update.epochs} epochs and {update.samples} samples, asked for {epochs} "
+            f"epochs of its {update.num_examples}"
+        )
+
+
 def check_variances(arrays: Arrays, statistics: Statistics) -> None:
     """Check that no moving variance of batch normalisation is negative: its root would be NaN.
 
@@ -164,6 +180,15 @@ def error_reason(reply: Message) -> str:
     """Return the last line of an error reply: Flower puts a traceback before it."""
     lines = (reply.error.reason or "").strip().splitlines() or ["no reason given"]
     return lines[-1]
+
+
+def plain(text: str) -> str:
+    """Return a text as it may stand in a file: one line, printable, not too long.
+
+    Reasons quote what a client sent.
+    """
+    clean = "".join(letter if letter.isprintable() else " " for letter in text)
+    return clean if len(clean) <= MOST_LETTERS else f"{clean[: MOST_LETTERS - 3]}..."
 
 
 def trained_samples(message: Message) -> int:

@@ -91,6 +91,17 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.epsilon is None and "pip install 'fedgen[dp]'" in found.note
 
 
+@pytest.mark.parametrize("noise", [1e-3, 1e6])
+@pytest.mark.parametrize("resample", [False, True])
+def test_the_least_and_the_most_noise_end_in_a_bound_or_in_none(
+    noise: float, resample: bool
+) -> None:
+    privacy = {"kind": "central", "noise_multiplier": noise}
+    found = spent(private(privacy=privacy, cohort={"resample": resample}), "fedavg", CLEAN)
+    assert found.epsilon is None or 0 <= found.epsilon < math.inf
+    assert noise > 1 or found.epsilon is None or found.epsilon > 1e3
+
+
 def test_the_worst_arm_speaks_for_its_strategy() -> None:
     arms = [Spending(1.0, 1e-5, 2.0, "a"), Spending(1.0, 1e-5, 3.0, "b")]
     assert worst(arms).note == "b"

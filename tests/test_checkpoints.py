@@ -164,7 +164,7 @@ def test_a_forged_manifest_of_pickled_or_packed_arrays_is_refused(run: Path) -> 
         checkpoints.read(run / SHARD, signed(run, stream.getvalue(), weights=1, arrays=0))
     stream = io.BytesIO()
     np.savez_compressed(stream, array_0=np.zeros(10_000))
-    with pytest.raises(Damaged, match="is compressed"):
+    with pytest.raises(Damaged, match="is compressed in a way"):
         checkpoints.read(run / SHARD, signed(run, stream.getvalue(), weights=1, arrays=0))
 
 

@@ -11,6 +11,7 @@ import pytest
 from failpoints import Crash, failing
 from shards import (
     MADE_WITH,
+    arm,
     assert_same,
     checkpoint,
     commit,
@@ -101,8 +102,8 @@ def test_a_crash_while_a_shard_is_made_leaves_one_that_opens(
             pass
         else:
             assert step >= 13, "fewer steps than this test believes"
-    _, received = reopen(tmp_path / "run") if (tmp_path / "run/shards").exists() else (None, None)
-    assert received is None
+    if (tmp_path / "run/shards/fedavg-seed0").exists():
+        assert reopen(tmp_path / "run")[1] is None
     assert files(new_shard(tmp_path / "run", 2).folder) == files(
         new_shard(tmp_path / "straight", 2).folder
     )
@@ -195,6 +196,30 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="cannot be written"):
         disk.replace(tmp_path / "a.csv", b"x")
     assert (tmp_path / "theirs").read_bytes() == b"keep"
+
+
+def test_nothing_is_cut_or_made_through_a_link(tmp_path: Path) -> None:
+    """What a run directory of somebody else's might hold."""
+    victim, run = tmp_path / "victim", tmp_path / "run"
+    victim.mkdir()
+    (victim / "rounds.csv").write_bytes(b"keep all of this")
+    shard = new_shard(run, 2)
+    rows = shard.folder / "rounds.csv"
+    (victim / "copy.csv").write_bytes(rows.read_bytes() + b"keep this, too")
+    rows.unlink()
+    rows.symlink_to(victim / "copy.csv")
+    with pytest.raises(RunError, match=r"rounds\.csv: cannot be written"):
+        reopen(run)
+    before = files(victim)
+    for link in (run / "shards" / "genetic-cfl-seed0", tmp_path / "other" / "shards"):
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(victim)
+        with pytest.raises(RunError, match="is a link, expected a directory of the run's own"):
+            Shard(
+                link.parent.parent if link.parent.name == "shards" else link.parent,
+                arm("genetic-cfl"),
+            ).owned().__enter__()
+    assert files(victim) == before
 
 
 def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 100 examples each in `make test`, 10,000 in `make soak`.
 """
 
+import hashlib
 import io
 import json
 import zipfile
@@ -15,14 +16,16 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from shards import assert_same, checkpoint, new_shard, reopen
+from shards import arm, assert_same, checkpoint, new_shard, reopen
 
+from fedgen import checkpoints
 from fedgen.config import Config, build, dump, parse_setting, read_toml
 from fedgen.datasets import read_npz
-from fedgen.errors import InputError
+from fedgen.errors import InputError, RunError
 from fedgen.grid import identify_task
 from fedgen.records import ClientRow, RoundRow, parse_csv, to_csv
 from fedgen.sections import Faults
+from fedgen.store import Shard
 from strategies.replies import ReplyError, read_peer, read_update
 
 pytestmark = pytest.mark.fuzz
@@ -86,6 +89,7 @@ EXAMPLE = (Path(__file__).parents[1] / "experiments" / "digits.toml").read_bytes
 
 @given(mutations(EXAMPLE) | st.binary(max_size=200))
 @example(b"a = " + b"[" * 2000)
+@example(b"a = " + b"9" * 5000)
 def test_any_config_file(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.toml"
     path.write_bytes(content)
@@ -97,6 +101,7 @@ def test_any_config_file(tmp_path_factory: pytest.TempPathFactory, content: byte
 
 @given(st.text())
 @example("a.b=" + "[" * 2000)
+@example("a.b=" + "9" * 5000)
 def test_any_setting_on_the_command_line(text: str) -> None:
     try:
         section, key, _ = parse_setting(text)
@@ -208,6 +213,40 @@ def test_any_checkpoint(shard: Path, data: st.DataObject, name: str) -> None:
     finally:
         for path, kept in before.items():
             path.write_bytes(kept)
+
+
+CLAIMS = st.sampled_from(
+    [None, -1, 0, 1, 3, 2**31, 2**70, 10**9, 1.5, "3", "", [], {}, {"size": "9"}, True]
+) | st.dictionaries(st.sampled_from(["size", "sha256", "rounds.csv", "x"]), VALUES, max_size=3)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["round", "weights", "arrays", "content", "rows", "made_with", "state"]),
+        CLAIMS,
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_any_claim_of_a_manifest_whose_sum_is_right(shard: Path, claims: dict[str, Any]) -> None:
+    """What somebody writes who knows the layout; the contents may be theirs, but nothing breaks."""
+    path = shard / "shards" / "fedavg-seed0" / "checkpoint-000002.json"
+    kept = {other: other.read_bytes() for other in path.parent.iterdir()}
+    body = json.loads(kept[path]) | claims
+    del body["sha256"]
+    sign = hashlib.sha256(checkpoints._dump(body)).hexdigest()
+    path.write_bytes(checkpoints._dump(body | {"sha256": sign}))
+    try:
+        Shard(shard, arm()).rows("rounds.csv")
+    except InputError as error:
+        one_line(error)
+    try:
+        reopen(shard, lambda text: None)
+    except (InputError, RunError) as error:
+        assert "\n" not in error.line
+    finally:
+        for other, content in kept.items():
+            other.write_bytes(content)
 
 
 ROWS = to_csv([RoundRow("a", 0, 1, *[0.5] * 5, *[1] * 7, 1.0)] * 3, RoundRow, header=True).encode()

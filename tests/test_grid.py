@@ -153,6 +153,22 @@ def test_pulled_replies_come_once() -> None:
         assert list(grid.pull_messages(ids)) == []
 
 
+@pytest.mark.parametrize("wrong", [None, SystemExit(3)])
+def test_a_client_that_answers_nothing_or_exits_holds_nobody_up(wrong: object) -> None:
+    app = ClientApp()
+
+    @app.train()
+    def answer(message: Message, context: Context) -> Message:
+        if isinstance(wrong, BaseException):
+            raise wrong
+        return wrong  # type: ignore[return-value]
+
+    grid = InProcessGrid(app, {}, clients=3, workers=1)
+    replies = list(grid.send_and_receive(messages([0, 1, 2]), timeout=30))
+    grid.close()
+    assert len(replies) == 3 and all(reply.has_error() for reply in replies)
+
+
 def test_a_crash_is_a_reply() -> None:
     def body(client: int) -> None:
         if client == 1:

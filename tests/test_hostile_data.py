@@ -144,6 +144,24 @@ def test_an_array_that_is_not_what_it_says_is_refused_before_it_is_read(
     assert str(caught.value).startswith(f"data file {path}: ")
 
 
+def test_a_header_that_claims_to_be_long_is_not_read(tmp_path: Path) -> None:
+    bomb = b"\x93NUMPY\x02\x00" + (2**28).to_bytes(4, "little") + bytes(2**28)
+    path = zipped(tmp_path / "a.npz", x_train=bomb)
+    del bomb
+    assert path.stat().st_size < 10**6
+    with little_memory(), pytest.raises(InputError, match="a header of 268,435,456 bytes"):
+        read_npz(path, "a")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_other_compressions_are_not_read(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+        for name in ("x_train", "y_train", "x_test", "y_test"):
+            archive.writestr(f"{name}.npy", npy("(4,)", "|u1", bytes(4)))
+    with pytest.raises(InputError, match="compressed in a way that is not read"):
+        read_npz(tmp_path / "a.npz", "a")
+
+
 def test_arrays_that_do_not_fit_into_memory_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,18 @@ def test_a_shorter_pid_replaces_a_longer_one(tmp_path: Path) -> None:
         assert (tmp_path / LOCK).read_text() == f"{os.getpid()}\n"
 
 
+def test_a_lock_holds_without_its_owner_s_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with hold(tmp_path):
+        with pytest.raises(InputError, match="process unknown is working on it"):
+            hold(tmp_path).__enter__()
+
+
 def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / LOCK).mkdir()
     with pytest.raises(InputError, match=r"\.lock: cannot be opened \(Is a directory\)"):

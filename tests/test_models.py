@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedgen import models
-from fedgen.errors import InputError
+from fedgen.errors import InputError, RunError
 from fedgen.sections import MODELS
 
 CIFAR, MNIST, DIGITS = (32, 32, 3), (28, 28, 1), (8, 8, 1)
@@ -66,6 +66,14 @@ def test_saved_model_opens_in_keras_and_predicts_probabilities(tmp_path: Path) -
 def test_a_model_that_does_not_fit_the_images_is_an_input_error() -> None:
     with pytest.raises(InputError, match=r"cnn.*\(4, 4, 1\)"):
         models.build("cnn", (4, 4, 1), 10, 0)
+
+
+def test_no_room_for_a_temporary_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(RunError, match=r"a temporary file of 38,440 bytes or more .*TMPDIR"):
+        models.to_keras_file(models.build("mlp", (8, 8, 1), 10, 0))
 
 
 def test_moving_statistics_are_told_from_weights() -> None:

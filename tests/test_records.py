@@ -45,7 +45,7 @@ CLIENT = ClientRow(
 )
 
 BY_TYPE: dict[type, st.SearchStrategy[Any]] = {
-    int: st.integers(-1, 2**63),
+    int: st.integers(-1, 2**63 - 1),
     float: st.floats(),
     # What a field may hold; a bare carriage return is never in a reason.
     str: st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1),

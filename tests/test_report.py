@@ -103,6 +103,42 @@ def test_files_of_another_kind_are_one_line(
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": -1.0},
+        {"batch_size": -3},
+        {"learning_rate": float("nan"), "batch_size": 0},
+        {"seed": 99},
+        {"cluster": 10**15},
+        {"status": "x" * 1000},
+    ],
+    ids=str,
+)
+def test_rows_that_make_no_sense_are_drawn_or_left_out(run: Run, change: dict) -> None:
+    from dataclasses import replace
+
+    from fedgen.store import read_rows
+
+    rows = read_rows(run.path, run.arms)
+    clients = [replace(row, **change) for row in rows["clients.csv"]]
+    assert "</html>" in report.page(run, rows["rounds.csv"], clients)
+
+
+def test_a_report_is_not_drawn_without_an_arm_that_is_damaged(run: Run, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    for path in copy.glob("shards/fedavg-seed0/*.json"):
+        path.write_bytes(b"{}")
+    before = {path: path.read_bytes() for path in copy.glob("*.csv")}
+    for command in ("report", "resume"):
+        code, _, err = finish(start([command, "run"], tmp_path))
+        assert code == 2 and "no checkpoint is whole" in err
+    assert before == {path: path.read_bytes() for path in copy.glob("*.csv")}
+
+
 def test_a_run_without_a_finished_round_has_nothing_to_draw(run: Run, tmp_path: Path) -> None:
     for name, kind in (("rounds.csv", RoundRow), ("clients.csv", ClientRow)):
         (tmp_path / name).write_text(to_csv([], kind, header=True))

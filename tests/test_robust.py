@@ -165,8 +165,17 @@ def test_dtypes_and_shapes_are_kept_and_order_of_weights_is_respected(kind: str)
 def test_too_few_clients_are_refused(rule: Aggregation, n: int, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         rule.check(n)
-    with pytest.raises(ValueError, match=why):
-        rule.combine([[np.zeros(1)]] * n, [1.0] * n, [np.zeros(1)], {})
+
+
+def test_with_fewer_than_reckoned_with_the_rule_shrinks() -> None:
+    """Of ten, three are cut at each end, or reckoned with; of six, two, or one."""
+    line = [[np.array([float(x)])] for x in (0, 1, 2, 3, 50, 90)]
+    trimmed = Aggregation("trimmed-mean", trim=0.4).combine(line, [1.0] * 6, [np.zeros(1)], {})
+    assert trimmed[0].tolist() == [2.5]
+    one = Aggregation("trimmed-mean", trim=0.1).combine(line, [1.0] * 6, [np.zeros(1)], {})
+    assert one[0].tolist() == [(1 + 2 + 3 + 50) / 4]  # at least one, as with ten
+    chosen = Aggregation("krum", f=3).combine(line, [1.0] * 6, [np.zeros(1)], {})
+    assert chosen[0].tolist() == [float(slow_krum(np.array([a[0] for a in line]), 1))]
 
 
 @pytest.mark.parametrize(
