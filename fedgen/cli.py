@@ -173,7 +173,7 @@ def _list(lines: Mapping[str, str]) -> None:
 
 def _play(run: Any, as_json: bool, quiet: bool) -> None:
     from fedgen import compare as comparison
-    from fedgen.progress import Silent, Terminal, results
+    from fedgen.progress import Silent, results, watcher
 
     command = f"python -m fedgen resume {shlex.quote(str(run.path))}"
     runtime.import_tensorflow()
@@ -181,11 +181,8 @@ def _play(run: Any, as_json: bool, quiet: bool) -> None:
     if not silent:
         print(f"run directory: {run.path}", flush=True)
     try:
-        if silent:
-            summary = comparison.play(run, Silent())
-        else:
-            with Terminal(run.config.run.strategies) as terminal:
-                summary = comparison.play(run, terminal)
+        with Silent() if silent else watcher(run.config.run.strategies) as watching:
+            summary = comparison.play(run, watching)
     except KeyboardInterrupt:
         _warn(f"interrupted; every finished round is kept. Go on with: {command}")
         _leave(INTERRUPTED)

@@ -58,7 +58,8 @@ class InProcessGrid(Grid):
         run_config: Flat run config that every client sees.
         clients: Number of nodes, one per partition.
         workers: Clients that run at once.
-        on_reply: Called in the calling thread for each reply as it comes.
+        on_reply: Called in the calling thread for each reply to a training message as it
+            comes: how many are there, and how many were asked for.
         deadline: Seconds after which a client that trains should have stopped by
             itself; ``GRACE_SECONDS`` later it is abandoned. 0 for none.
     """
@@ -70,7 +71,7 @@ class InProcessGrid(Grid):
         *,
         clients: int,
         workers: int,
-        on_reply: Callable[[Message], None] | None = None,
+        on_reply: Callable[[int, int], None] | None = None,
         deadline: float = 0.0,
     ) -> None:
         identify_task()
@@ -145,14 +146,16 @@ class InProcessGrid(Grid):
 
         As in Flower, replies that are late are simply missing.
         """
+        messages = list(messages)
+        trains = any(m.metadata.message_type.startswith(MessageType.TRAIN) for m in messages)
         left = dict.fromkeys(self.push_messages(messages))
-        replies = []
+        replies: list[Message] = []
         try:
             for identity, reply in self._receive(left, timeout):
                 del left[identity]
                 replies.append(reply)
-                if self._on_reply is not None:
-                    self._on_reply(reply)
+                if self._on_reply is not None and trains:
+                    self._on_reply(len(replies), len(messages))
         finally:
             self._forget(left)
         return replies

@@ -1,33 +1,45 @@
-"""What a comparison shows while it runs: a table on stdout, a bar on stderr."""
+"""What a comparison shows while it runs: a live table on a terminal, else plain lines."""
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fedgen.config import Arm
 from fedgen.records import RoundRow
 from fedgen.summary import sentences
 
 CELL = 22
 
 
-class Silent:
-    """Shows nothing."""
+class Watcher(Protocol):
+    """What a comparison tells while it runs."""
 
-    def begin(self, text: str, samples: int) -> None:
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+        """A seed's arms begin, or go on from the rounds that they have finished."""
+
+    def answered(self, arm: Arm, done: int, asked: int) -> None:
+        """A client of an arm's current round, or of its probe, has answered."""
+
+    def finished(self, rows: Sequence[RoundRow]) -> None:
+        """A round is finished in every arm; rows in the order of the strategies."""
+
+    def warn(self, text: str) -> None:
+        """Something is wrong that does not end the comparison."""
+
+
+class Silent:
+    """Shows nothing but warnings."""
+
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
         """Ignore the start."""
 
-    def trained(self, samples: int) -> None:
+    def answered(self, arm: Arm, done: int, asked: int) -> None:
         """Ignore a client."""
 
     def finished(self, rows: Sequence[RoundRow]) -> None:
@@ -37,48 +49,24 @@ class Silent:
         """Say it all the same: what was damaged must be seen."""
         warn(text)
 
-
-class Terminal:
-    """Prints a line per round and, where stderr is a terminal, a bar with the time left."""
-
-    def __init__(self, strategies: Sequence[str]) -> None:
-        self._strategies = strategies
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("samples"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            redirect_stdout=sys.stdout.isatty(),
-            speed_estimate_period=600,
-        )
-        self._task = self._bar.add_task("", total=None)
-
-    def __enter__(self) -> "Terminal":
-        self._bar.start()
+    def __enter__(self) -> "Silent":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        pass
 
-    def begin(self, text: str, samples: int) -> None:
-        """Start a seed's table and bar."""
-        self._bar.reset(self._task, description=text, total=samples)
+
+class Lines(Silent):
+    """Prints a line per round."""
+
+    def __init__(self, strategies: Sequence[str]) -> None:
+        self._strategies = strategies
+
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+        """Print a seed's heading."""
         print(text)
         print("round" + "".join(f"{name:>{CELL}}" for name in self._strategies) + "     seconds")
         print("     " + f"{'accuracy':>{CELL - 8}}    loss" * len(self._strategies), flush=True)
-
-    def trained(self, samples: int) -> None:
-        """Move the bar."""
-        self._bar.advance(self._task, samples)
-
-    def warn(self, text: str) -> None:
-        """Print a loud line on stderr."""
-        warn(text)
 
     def finished(self, rows: Sequence[RoundRow]) -> None:
         """Print a round's line; an arm that was already there has an empty cell."""
@@ -91,6 +79,120 @@ class Terminal:
         line += f"{sum(row.seconds for row in rows):>12.1f}"
         unused = sum(row.rejected + row.failed for row in rows)
         print(line + (f"  {unused} replies not used" if unused else ""), flush=True)
+
+
+@dataclass
+class _Standing:
+    """How far an arm is."""
+
+    rounds: int
+    round: int
+    accuracy: float | None = None
+    best: float | None = None
+    unused: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    def take(self, row: RoundRow) -> None:
+        self.round, self.accuracy = row.round, row.test_accuracy
+        self.best = max(row.test_accuracy, self.best or 0.0)
+        self.unused += row.rejected + row.failed
+        if row.round:  # round 0 trains nothing, or probes
+            self.seconds.append(row.seconds)
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds a round, of the latest ones; the first one warms up."""
+        latest = self.seconds[1:][-10:] or self.seconds
+        return sum(latest) / len(latest) if latest else None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to the last round."""
+        return None if self.pace is None else self.pace * (self.rounds - self.round)
+
+
+class LiveTable(Silent):
+    """A table with a line per arm, and under it the clients of the round in progress."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._standings: dict[tuple[str, int], _Standing] = {}
+        self._titles: list[str] = []
+        self._clients = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("clients"),
+            TimeElapsedColumn(),
+            console=self._console,
+            expand=True,
+        )
+        self._task = self._clients.add_task("", total=None)
+        self._live = Live(console=self._console, get_renderable=self.render, auto_refresh=True)
+
+    def __enter__(self) -> "LiveTable":
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clients.update(self._task, visible=False)
+        self._live.stop()
+
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+        """Add a seed's lines."""
+        self._titles.append(text)
+        for arm, done in zip(arms, finished, strict=True):
+            standing = _Standing(arm.config.run.rounds, done)
+            self._standings[arm.strategy, arm.seed] = standing
+
+    def answered(self, arm: Arm, done: int, asked: int) -> None:
+        """Move the clients' bar."""
+        number = self._standings[arm.strategy, arm.seed].round + 1
+        what = f"round {number}" if number else "probe"
+        text = f"{arm.strategy}, seed {arm.seed}, {what}"
+        if self._clients.tasks[0].description != text:
+            self._clients.reset(self._task, description=text, total=asked)
+        self._clients.update(self._task, completed=done, total=asked)
+
+    def finished(self, rows: Sequence[RoundRow]) -> None:
+        """Bring the lines up to date."""
+        for row in rows:
+            self._standings[row.strategy, row.seed].take(row)
+
+    def warn(self, text: str) -> None:
+        """Print a loud line above the table."""
+        self._console.print(f"!!! {text}", style="bold red", markup=False)
+
+    def render(self) -> Group:
+        """Return what is shown now."""
+        table = Table(title=self._titles[-1] if self._titles else None, title_justify="left")
+        table.add_column("strategy", no_wrap=True)
+        for heading in ("seed", "round", "accuracy", "best", "not used", "s/round", "left"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for (strategy, seed), mine in self._standings.items():
+            table.add_row(
+                strategy,
+                str(seed),
+                f"{max(mine.round, 0)}/{mine.rounds}",
+                "" if mine.accuracy is None else f"{mine.accuracy:.4f}",
+                "" if mine.best is None else f"{mine.best:.4f}",
+                str(mine.unused),
+                "" if mine.pace is None else f"{mine.pace:.1f}",
+                "" if mine.left is None else duration(mine.left),
+            )
+        return Group(table, self._clients)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 0:42, 3:05, 2:10:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def watcher(strategies: Sequence[str]) -> LiveTable | Lines:
+    """Return what suits stdout: a live table on a terminal, else a line per round."""
+    return LiveTable() if sys.stdout.isatty() else Lines(strategies)
 
 
 def warn(text: str) -> None:

@@ -9,7 +9,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedgen import compare, runtime, store, world
 from fedgen import run as runs
 from fedgen.errors import FedgenError, InputError
-from fedgen.progress import Terminal, results
+from fedgen.progress import results, watcher
 from fedgen.runconfig import OUT, from_run_config
 
 app = ServerApp()
@@ -41,8 +41,8 @@ def main(grid: Grid, context: Context) -> None:
     world.initial_model(config, config.run.seed)
     with runs.created(config, Path(out).absolute() if out else None) as run:
         print(f"run directory: {run.path.absolute()}", flush=True)
-        with Terminal(config.run.strategies) as terminal:
-            summary = compare.play(run, terminal, grid)
+        with watcher(config.run.strategies) as watching:
+            summary = compare.play(run, watching, grid)
     results(summary)
     print(f"report: {run.path.absolute() / 'report.html'}", flush=True)
 

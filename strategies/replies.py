@@ -191,13 +191,6 @@ def plain(text: str) -> str:
     return clean if len(clean) <= MOST_LETTERS else f"{clean[: MOST_LETTERS - 3]}..."
 
 
-def trained_samples(message: Message) -> int:
-    """Return the samples that a reply claims were trained, for progress only."""
-    metrics = message.content.get("metrics") if message.has_content() else None
-    claim = metrics.get("samples") if isinstance(metrics, MetricRecord) else None
-    return claim if isinstance(claim, int) else 0
-
-
 def _check_arrays(received: ArrayRecord, reference: ArrayRecord) -> Arrays:
     if list(received) != list(reference):
         raise ReplyError(f"expected {len(reference)} arrays with the model's keys")

@@ -70,17 +70,17 @@ def test_as_many_clients_run_at_once_as_there_are_workers() -> None:
 
 
 def test_replies_come_as_they_are_ready_and_each_is_announced(release: threading.Event) -> None:
-    told: list[Message] = []
+    told: list[tuple[int, int]] = []
 
     def body(client: int) -> None:
         if client == 0:
             release.wait(10)
 
     with running(body) as grid:
-        grid._on_reply = lambda reply: (told.append(reply), release.set())
+        grid._on_reply = lambda done, asked: (told.append((done, asked)), release.set())
         replies = list(grid.send_and_receive(messages([0, 1])))
     assert answered(replies) == [1, 0]
-    assert told == replies
+    assert told == [(1, 2), (2, 2)]
 
 
 def test_a_stuck_client_is_abandoned_and_the_round_goes_on(

@@ -13,7 +13,6 @@ from strategies.replies import (
     check_applied,
     check_probe,
     read_update,
-    trained_samples,
 )
 
 KNOWN = 50
@@ -251,12 +250,3 @@ def test_offered_pair_is_accepted(rate: float) -> None:
 def test_pair_that_was_not_offered_is_rejected(kept: Genome) -> None:
     with pytest.raises(ReplyError, match="kept rate .* offered"):
         check_probe([1e-1, 1e-3, 1e-6], [16, 64], kept)
-
-
-def test_trained_samples_are_read_without_trust() -> None:
-    assert trained_samples(reply()) == 80
-    assert trained_samples(reply(samples=[1, 2])) == 0
-    assert trained_samples(reply(samples=1.5)) == 0
-    bare = reply()
-    del bare.content["metrics"]
-    assert trained_samples(bare) == 0
