@@ -24,6 +24,9 @@ from strategies.privacy import Privacy
 from strategies.replies import Update
 from strategies.streams import rng
 
+START_SECONDS = 60.0
+"""How long a worker of Flower's runtimes may take to be ready to train."""
+
 
 class Player(Protocol):
     """What the round loop plays: weights in, weights and outcome out."""
@@ -141,11 +144,12 @@ class Centralised:
 def reply_timeout(config: Config) -> float | None:
     """Return how long a round waits for its replies: as if clients ran one after another.
 
-    A client that hangs on a runtime of Flower's then ends a round late, not never.
+    A client that hangs on a runtime of Flower's then ends a round late, not never. No client's
+    own deadline counts the time in which its process builds the engine.
     """
     deadline = config.training.deadline
     cohort = cohort_size(config.partition.clients, config.cohort.fraction)
-    return cohort * (deadline + GRACE_SECONDS) if deadline else None
+    return START_SECONDS + cohort * (deadline + GRACE_SECONDS) if deadline else None
 
 
 def build_strategy(arm: Arm) -> FedAvg:

@@ -8,6 +8,8 @@ import pytest
 from runs import finish, play, rows, start
 
 from fedgen import datasets, models
+from fedgen.arms import reply_timeout
+from fedgen.config import build
 from fedgen.errors import RunError
 from fedgen.plan import Plan, Stopped
 from fedgen.sections import Data
@@ -75,6 +77,13 @@ def test_a_round_that_nobody_finishes_names_the_deadline(tmp_path: Path) -> None
             training={"deadline": 0.3, "local_epochs": 5_000},
             run={"rounds": 1, "strategies": ["fedavg"]},
         )
+
+
+def test_a_round_on_flower_s_runtimes_ends_at_last() -> None:
+    """4 clients, one after another, each 10 s and 2 s more, and a minute to start."""
+    tree = {"partition": {"clients": 8}, "cohort": {"fraction": 0.5}}
+    assert reply_timeout(build({**tree, "training": {"deadline": 10.0}})) == 60 + 4 * 12
+    assert reply_timeout(build(tree)) is None
 
 
 def test_a_probe_has_the_same_deadline(tmp_path: Path) -> None:
