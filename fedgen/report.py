@@ -1,9 +1,10 @@
 """``report.html``: one self-contained page, drawn from the run's CSV files alone."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -13,11 +14,15 @@ from fedgen.config import to_toml
 from fedgen.errors import InputError
 from fedgen.records import ClientRow, RoundRow
 from fedgen.run import Run, summarise_run
+from fedgen.summary import COMPARED, sentences
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 """Okabe and Ito's palette: told apart with colour blindness, too."""
 
 NOISE_COLOUR = "#8c8c8c"
+
+MEASURED = (*COMPARED, "final_loss")
+"""What is shown with its interval; the others are costs."""
 
 STYLE = """
 :root { color-scheme: light; font-family: system-ui, sans-serif; line-height: 1.5 }
@@ -26,8 +31,9 @@ h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin-top: 
 p, li { max-width: 60rem } .note { color: #57606a }
 .warning { border-left: .3rem solid #d55e00; padding-left: .8rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #d8dee4 }
-th:first-child, td:first-child { text-align: left }
+th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid #d8dee4 }
+th:first-child, td:first-child, .prose :last-child { text-align: left } td { vertical-align: top }
+.lead { font-size: 1.1rem }
 pre { background: #f6f8fa; padding: 1rem; overflow-x: auto; font-size: .85rem }
 """
 
@@ -221,13 +227,15 @@ def _rates(rows: Sequence[ClientRow]) -> go.Figure:
     return figure
 
 
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def _table(head: Sequence[str], body: Sequence[Sequence[str]], *, prose: bool = False) -> str:
+    """Return a table; in one with prose, the last column is text."""
     cells = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     lines = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in body
     )
+    kind = ' class="prose"' if prose else ""
     return (
-        f'<div class="scroll"><table><thead><tr>{cells}</tr></thead>'
+        f'<div class="scroll"><table{kind}><thead><tr>{cells}</tr></thead>'
         f"<tbody>{lines}</tbody></table></div>"
     )
 
@@ -237,23 +245,44 @@ def _results(run: Run, rounds: Sequence[RoundRow]) -> str:
         "final_accuracy": lambda value: f"{value:.4f}",
         "best_accuracy": lambda value: f"{value:.4f}",
         "final_loss": lambda value: f"{value:.4f}",
+        "accuracy_at_equal_client_epochs": lambda value: f"{value:.4f}",
+        "rounds_to_target": lambda value: f"{value:,.1f}",
+        "client_epochs_to_target": lambda value: f"{value:,.0f}",
         "client_epochs": lambda value: f"{value:,.0f}",
         "samples": lambda value: f"{value:,.0f}",
         "bytes": lambda value: f"{value / 1e6:,.1f} MB",
         "seconds": lambda value: f"{value:,.1f}",
     }
-    summary = summarise_run(run, rounds, parameters=0)["strategies"]
-    body = []
-    for name, values in summary.items():
-        means = {key: values[key]["mean"] for key in form}
-        cells = ["not finite" if m is None else form[key](m) for key, m in means.items()]
-        body.append([name, *cells])
+    summary = summarise_run(run, rounds, parameters=0)
+
+    def cell(key: str, value: Mapping[str, Any]) -> str:
+        if value["mean"] is None:
+            return "none"
+        text = form[key](value["mean"])
+        if value["interval"] is None or key not in MEASURED:
+            return text
+        low, high = map(form[key], value["interval"])
+        return f"{text} [{low},\N{NO-BREAK SPACE}{high}]"
+
+    body = [
+        [name, *(cell(key, values[key]) for key in form)]
+        for name, values in summary["strategies"].items()
+    ]
     head = ["strategy", *(key.replace("_", " ") for key in form)]
+    told = "".join(f'<p class="lead">{escape(text)}</p>' for text in sentences(summary))
     return (
-        _table(head, body)
-        + '<p class="note">Means over seeds. Best accuracy is the test accuracy of the round '
-        "with the best validation accuracy. Costs are totals of the run; a probe is counted.</p>"
+        told
+        + _table(head, body)
+        + '<p class="note">Means over seeds, with 95 % intervals where there are several. '
+        "Best accuracy is the test accuracy of the round with the best validation accuracy. "
+        "Costs are totals of the run; a probe is counted. "
+        f"Equal client-epochs: {_plain(summary['equal_client_epochs'])}. "
+        f"Target: a test accuracy of {_plain(summary['target_accuracy'])}.</p>"
     )
+
+
+def _plain(number: float | None) -> str:
+    return "none" if number is None else f"{number:,.4g}"
 
 
 def _round_table(rounds: Sequence[RoundRow]) -> str:
@@ -302,7 +331,7 @@ def _privacy(run: Run, rounds: Sequence[RoundRow]) -> str:
             noise, delta = f"{spending['noise_multiplier']:g}", f"{spending['delta']:g}"
             body.append([name, kind, f"{norm:g}", noise, claim, delta, spending["note"]])
     head = ["strategy", "kind", "clip norm", "noise multiplier", "epsilon", "delta", "what it says"]
-    return _table(head, body)
+    return _table(head, body, prose=True)
 
 
 def _unused(clients: Sequence[ClientRow]) -> str:
@@ -310,4 +339,4 @@ def _unused(clients: Sequence[ClientRow]) -> str:
     if not bad:
         return "<p>None: every reply passed every check.</p>"
     body = [[f"{r.strategy}, seed {r.seed}", str(r.round), str(r.client), r.status] for r in bad]
-    return _table(["arm", "round", "client", "why"], body)
+    return _table(["arm", "round", "client", "why"], body, prose=True)

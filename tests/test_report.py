@@ -149,6 +149,18 @@ def test_a_run_without_a_finished_round_has_nothing_to_draw(run: Run, tmp_path: 
         report.write(open_run(tmp_path))
 
 
+def test_the_page_says_who_is_ahead_with_intervals_and_equal_cost(tmp_path: Path) -> None:
+    done = play(tmp_path / "run", run={"rounds": 1, "seeds": 2})
+    page = (done.path / "report.html").read_text()
+    assert re.search(
+        r'<p class="lead">(fedavg|genetic-cfl) (is ahead of|and) .*\(95 % interval .* 2 seeds: too '
+        r"few for a claim of significance\), at a cost of [0-9]+ client-epochs each\.</p>",
+        page,
+    )
+    assert len(re.findall(r"<td>[0-9.]+ \[-?[0-9.]+,\s[0-9.]+\]</td>", page)) >= 6
+    assert "accuracy at equal client epochs" in page
+
+
 def test_a_private_run_says_what_it_may_claim_in_the_terminal(tmp_path: Path) -> None:
     arguments = ["compare", *FLAGS, "--rounds=1", "--out=run", "--set=privacy.kind=local"]
     code, out, err = finish(start([*arguments, "--set=privacy.noise_multiplier=8"], tmp_path))
