@@ -14,13 +14,11 @@ from fedgen.grid import GRACE_SECONDS
 from fedgen.optimizers import Moments, Weights
 from fedgen.plan import Plan
 from fedgen.world import World, batch_order
-from strategies.aggregation import Aggregation
 from strategies.arrays import read_arrays
 from strategies.cohort import cohort_size
 from strategies.evolution import Assignment, Genome
 from strategies.fedavg import FedAvg, StrategyError
 from strategies.outcomes import OK, POOLED, ClientOutcome, RoundOutcome
-from strategies.privacy import Privacy
 from strategies.replies import Update
 from strategies.streams import rng
 
@@ -168,8 +166,8 @@ def build_strategy(arm: Arm) -> FedAvg:
             for client, shard in enumerate(world.load_partition(config, arm.seed).shards)
         },
         reply_timeout=reply_timeout(config),
-        aggregation=Aggregation(**config.aggregation.model_dump()),
-        privacy=Privacy(**config.privacy.model_dump(exclude={"delta"})),
+        aggregation=config.aggregation.rule(),
+        privacy=config.privacy.rule(),
         statistics=world.statistics(config),
         fingerprint=datasets.load(config.data).fingerprint,
         local_epochs=config.training.local_epochs,

@@ -21,7 +21,7 @@ from fedgen.plan import Plan, Stopped, Trained
 from fedgen.runconfig import from_run_config
 from fedgen.world import World, batch_order
 from strategies.arrays import read_arrays
-from strategies.privacy import Privacy, privatise
+from strategies.privacy import privatise
 from strategies.streams import rng
 
 
@@ -86,7 +86,7 @@ class _Client:
 
     def privatise(self, weights: Weights) -> Weights:
         """Clip and noise what leaves the client, where privacy is local."""
-        privacy = Privacy(**self.settings.privacy.model_dump(exclude={"delta"}))
+        privacy = self.settings.privacy.rule()
         if privacy.kind != "local":
             return weights
         draw = rng(self.seed, "local-privacy", self.server_round, self.id)

@@ -26,7 +26,6 @@ from fedgen.sections import (
     Section,
     Training,
 )
-from strategies.aggregation import Aggregation
 from strategies.cohort import cohort_size
 
 
@@ -56,7 +55,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
         clients, fraction = self.partition.clients, self.cohort.fraction
-        if fraction * clients + 1e-9 < 1:
+        if cohort_size(clients, fraction) < 1:
             raise ValueError(
                 f"cohort.fraction x partition.clients must be at least 1, "
                 f"received {fraction:g} x {clients}: the cohort would be empty"
@@ -67,7 +66,7 @@ class Config(Section):
         return self
 
     def _check_replies(self, cohort: int) -> None:
-        rule, faults = Aggregation(**self.aggregation.model_dump()), self.faults
+        rule, faults = self.aggregation.rule(), self.faults
         rule.check(cohort)
         if self.privacy.kind != "none" and rule.kind != "mean":
             raise ValueError(

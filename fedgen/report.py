@@ -14,7 +14,7 @@ from fedgen.config import to_toml
 from fedgen.errors import InputError
 from fedgen.records import ClientRow, RoundRow
 from fedgen.run import Run, summarise_run
-from fedgen.summary import COMPARED, sentences
+from fedgen.summary import COMPARED, sentences, spent
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 """Okabe and Ito's palette: told apart with colour blindness, too."""
@@ -55,12 +55,12 @@ def write(run: Run) -> Path:
 
 def page(run: Run, rounds: Sequence[RoundRow], clients: Sequence[ClientRow]) -> str:
     """Return the page as HTML; every string that comes from a file is escaped."""
-    origin = run.provenance
+    origin, summary = run.provenance, summarise_run(run, rounds, parameters=0)
     data = escape(str(origin.get("dataset", run.config.data.dataset)))
     seeds = sorted({row.seed for row in rounds})
     evolved = [row for row in clients if row.cluster is not None]
     sections = [
-        _section("Results", _results(run, rounds)),
+        _section("Results", _results(summary)),
         _section("Accuracy per round", _figure(_curves(rounds, "test_accuracy", "test accuracy"))),
         _section("Loss per round", _figure(_curves(rounds, "test_loss", "test loss", log=True))),
     ]
@@ -78,7 +78,7 @@ def page(run: Run, rounds: Sequence[RoundRow], clients: Sequence[ClientRow]) -> 
     sections += [
         _section("Every round", _round_table(rounds)),
         _section("Replies that were not used", _unused(clients)),
-        *([_section("Privacy", _privacy(run, rounds))] if _private(run) else []),
+        *([_section("Privacy", _privacy(run, summary))] if _private(run) else []),
         _section("Settings and versions", f"<pre>{escape(to_toml(run.tree()))}</pre>"),
     ]
     note = (
@@ -133,12 +133,10 @@ def _curves(rows: Sequence[RoundRow], field: str, label: str, log: bool = False)
         seeds = sorted({row.seed for row in rows if row.strategy == name})
         for seed in seeds:
             arm = [row for row in rows if (row.strategy, row.seed) == (name, seed)]
-            epochs = 0
-            spent = [epochs := epochs + row.client_epochs for row in arm]
             figure.add_scatter(
                 x=[row.round for row in arm],
                 y=[getattr(row, field) for row in arm],
-                customdata=spent,
+                customdata=spent(arm),
                 mode="lines+markers",
                 name=escape(name),
                 legendgroup=name,
@@ -240,7 +238,7 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]], *, prose: bool = 
     )
 
 
-def _results(run: Run, rounds: Sequence[RoundRow]) -> str:
+def _results(summary: Mapping[str, Any]) -> str:
     form: dict[str, Callable[[float], str]] = {
         "final_accuracy": lambda value: f"{value:.4f}",
         "best_accuracy": lambda value: f"{value:.4f}",
@@ -253,7 +251,6 @@ def _results(run: Run, rounds: Sequence[RoundRow]) -> str:
         "bytes": lambda value: f"{value / 1e6:,.1f} MB",
         "seconds": lambda value: f"{value:,.1f}",
     }
-    summary = summarise_run(run, rounds, parameters=0)
 
     def cell(key: str, value: Mapping[str, Any]) -> str:
         if value["mean"] is None:
@@ -286,11 +283,11 @@ def _plain(number: float | None) -> str:
 
 
 def _round_table(rounds: Sequence[RoundRow]) -> str:
-    spent: dict[tuple[str, int], int] = {}
+    total: dict[tuple[str, int], int] = {}
     body = []
     for row in rounds:
         arm = (row.strategy, row.seed)
-        spent[arm] = spent.get(arm, 0) + row.client_epochs
+        total[arm] = total.get(arm, 0) + row.client_epochs
         body.append(
             [
                 f"{row.strategy}, seed {row.seed}",
@@ -298,7 +295,7 @@ def _round_table(rounds: Sequence[RoundRow]) -> str:
                 f"{row.test_accuracy:.4f}",
                 f"{row.test_loss:.4f}",
                 f"{row.validation_accuracy:.4f}",
-                f"{spent[arm]:,}",
+                f"{total[arm]:,}",
                 f"{row.rejected + row.failed}",
                 f"{row.seconds:.1f}",
             ]
@@ -320,10 +317,10 @@ def _private(run: Run) -> bool:
     return run.config.privacy.kind != "none"
 
 
-def _privacy(run: Run, rounds: Sequence[RoundRow]) -> str:
+def _privacy(run: Run, summary: Mapping[str, Any]) -> str:
     kind, norm = run.config.privacy.kind, run.config.privacy.clip_norm
     body = []
-    for name, values in summarise_run(run, rounds, parameters=0)["strategies"].items():
+    for name, values in summary["strategies"].items():
         spending = values.get("privacy")
         if spending:
             epsilon = spending["epsilon"]

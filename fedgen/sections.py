@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from fedgen.errors import unknown
 from strategies import REGISTRY
+from strategies.aggregation import Aggregation
+from strategies.privacy import Privacy
 
 CENTRALISED = "centralised"
 """Training on pooled data, which ``run.strategies`` takes beside the registered strategies."""
@@ -129,6 +131,10 @@ class AggregationSettings(Section):
     clip_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Norm that the clipped mean cuts updates to; 0 for the median of a round's norms."""
 
+    def rule(self) -> Aggregation:
+        """Return what a strategy takes."""
+        return Aggregation(**self.model_dump())
+
 
 class PrivacySettings(Section):
     """Differential privacy of the clients."""
@@ -141,6 +147,10 @@ class PrivacySettings(Section):
     """Noise, in units of clip_norm: 0, or at least 0.001."""
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     """For which delta the report states epsilon."""
+
+    def rule(self) -> Privacy:
+        """Return what strategies and clients take."""
+        return Privacy(**self.model_dump(exclude={"delta"}))
 
     @field_validator("noise_multiplier")
     @classmethod
