@@ -32,7 +32,7 @@ def measure() -> dict[str, Any]:
 
 
 def _play(aggregation: str, attack: str, attackers: int) -> dict[str, Any]:
-    from fedgen import compare
+    from fedgen import comparison
     from fedgen import run as runs
     from fedgen.config import build
     from fedgen.progress import Silent
@@ -52,7 +52,7 @@ def _play(aggregation: str, attack: str, attackers: int) -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory() as folder:
         with runs.created(config, Path(folder) / "run") as run:
-            summary = compare.play(run, Silent())
+            summary = comparison.play(run, Silent())
     accuracy = summary["strategies"]["fedavg"]["final_accuracy"]
     return {
         "aggregation": aggregation,

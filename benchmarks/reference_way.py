@@ -105,7 +105,7 @@ def reference_round(folder: Path) -> tuple[float, int]:
 def fedgen_round(folder: Path) -> tuple[float, int]:
     """Play rounds 0 and 1 of plain FedAvg and take the second one's time and samples."""
     runtime.import_tensorflow()
-    from fedgen import compare
+    from fedgen import comparison
     from fedgen import run as runs
     from fedgen.config import build
     from fedgen.progress import Silent
@@ -122,7 +122,7 @@ def fedgen_round(folder: Path) -> tuple[float, int]:
         }
     )
     with runs.created(config, folder / "run") as run:
-        compare.play(run, Silent())
+        comparison.play(run, Silent())
     row = read_csv(run.path / "rounds.csv", RoundRow)[-1]
     return row.seconds, row.samples
 

@@ -172,7 +172,7 @@ def _list(lines: Mapping[str, str]) -> None:
 
 
 def _play(run: Any, as_json: bool, quiet: bool) -> None:
-    from fedgen import compare as comparison
+    from fedgen import comparison
     from fedgen.progress import Silent, results, watcher
 
     command = f"python -m fedgen resume {shlex.quote(str(run.path))}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedgen import compare, runtime, store, world
+from fedgen import comparison, runtime, store, world
 from fedgen import run as runs
 from fedgen.errors import FedgenError, InputError
 from fedgen.progress import results, watcher
@@ -42,7 +42,7 @@ def main(grid: Grid, context: Context) -> None:
     with runs.created(config, Path(out).absolute() if out else None) as run:
         print(f"run directory: {run.path.absolute()}", flush=True)
         with watcher(config.run.strategies) as watching:
-            summary = compare.play(run, watching, grid)
+            summary = comparison.play(run, watching, grid)
     results(summary)
     print(f"report: {run.path.absolute() / 'report.html'}", flush=True)
 

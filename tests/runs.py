@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedgen import compare
+from fedgen import comparison
 from fedgen import run as runs
 from fedgen.config import build
 from fedgen.progress import Silent
@@ -33,7 +33,7 @@ def play(out: Path, **sections: dict) -> Run:
     """Play a small comparison in this process; sections are laid over ``SMALL``."""
     tree = {name: SMALL.get(name, {}) | sections.get(name, {}) for name in {*SMALL, *sections}}
     with runs.created(build(tree), out) as run:
-        compare.play(run, Silent())
+        comparison.play(run, Silent())
     return run
 
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from runs import SMALL
 
-from fedgen import compare
+from fedgen import comparison
 from fedgen import run as runs
 from fedgen.config import build
 from fedgen.progress import Silent
@@ -33,7 +33,7 @@ class Watch(Silent):
 def test_two_thousand_rounds_are_flat(tmp_path: Path) -> None:
     watch = Watch()
     with runs.created(build(SMALL | {"run": {"rounds": ROUNDS}}), tmp_path / "run") as run:
-        compare.play(run, watch)
+        comparison.play(run, watch)
     assert len(watch.seconds) == ROUNDS + 1
     quarter = ROUNDS // 4
     second, last = slice(quarter, 2 * quarter), slice(3 * quarter, None)
