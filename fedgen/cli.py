@@ -132,13 +132,20 @@ def resume(
 
 
 @app.command()
-def report(path: RunPath) -> None:
-    """Draw the report of a run again, from its finished rounds."""
+def report(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page of several runs; report.html here by default.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Draw the report of a run again, from its finished rounds, or of several side by side."""
     from fedgen import report as drawing
-    from fedgen import run as runs
 
-    run = runs.open_run(path)
-    print(drawing.write(run))
+    if len(paths) == 1 and out is None:
+        print(drawing.write(paths[0]))
+    else:
+        print(drawing.write_several(paths, out or Path("report.html")))
 
 
 @app.command()

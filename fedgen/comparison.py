@@ -1,22 +1,28 @@
 """The comparison: every arm from the same weights on the same clients, side by side."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fedgen import disk, report, store
+from fedgen.config import Arm
 from fedgen.errors import FedgenError
+from fedgen.optimizers import Weights
 from fedgen.progress import Watcher
-from fedgen.records import RoundRow
+from fedgen.records import EvaluationRow, PartitionRow, RoundRow, Row, to_csv
 from fedgen.run import Run, made_with, summarise_run
 from fedgen.runconfig import to_run_config
 from fedgen.sections import CENTRALISED
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
+
+    from fedgen.world import World
 
 
 def play(run: Run, progress: Watcher, grid: "Grid | None" = None) -> dict[str, Any]:
@@ -37,21 +43,46 @@ def play(run: Run, progress: Watcher, grid: "Grid | None" = None) -> dict[str, A
     from fedgen import world  # TensorFlow comes in here
 
     parameters = world.initial_model(run.config, run.config.run.seed).count_params()
+    seeds = [run.config.run.seed + offset for offset in range(run.config.run.seeds)]
+    evaluations: list[EvaluationRow] = []
+    _write(run, store.PARTITION, [row for seed in seeds for row in _partition_rows(run, seed)])
     try:
-        for offset in range(run.config.run.seeds):
-            _play_seed(run, run.config.run.seed + offset, progress, grid)
+        for seed in seeds:
+            evaluations += _play_seed(run, seed, progress, grid)
     except BaseException:
         with suppress(FedgenError):  # the first error is the one to tell; the shards have the rows
             store.merge(run.path, run.arms)
         raise
     rows = store.merge(run.path, run.arms)
+    order = [(arm.strategy, arm.seed) for arm in run.arms]
+    evaluations.sort(key=lambda row: (order.index((row.strategy, row.seed)), row.client))
+    _write(run, store.EVALUATION, evaluations)
     summary = summarise_run(run, rows["rounds.csv"], parameters)
     disk.replace(run.path / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
-    report.write(run)
+    report.write(run.path)
     return summary
 
 
-def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> None:
+def _write(run: Run, name: str, rows: Sequence[Row]) -> None:
+    content = to_csv(rows, store.EXTRAS[name], header=True)
+    disk.replace(run.path / name, content.encode())
+
+
+def _partition_rows(run: Run, seed: int) -> list[PartitionRow]:
+    from fedgen import datasets, world
+
+    dataset, partition = datasets.load(run.config.data), world.load_partition(run.config, seed)
+    rows = []
+    for client, (part, shard) in enumerate(zip(partition.slices, partition.shards, strict=True)):
+        counts = np.bincount(dataset.y_train[shard.train], minlength=dataset.classes)
+        labels = " ".join(map(str, counts.tolist()))
+        sizes = len(shard.train), len(shard.validation)
+        rows.append(PartitionRow(seed, client, part.start, part.stop, *sizes, labels))
+    return rows
+
+
+def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> list[EvaluationRow]:
+    """Play all arms of a seed, and return how their final models do on every client."""
     from fedgen import arms, client_app, models, rounds, world
     from fedgen.faults import FaultyGrid
     from fedgen.grid import InProcessGrid
@@ -100,10 +131,23 @@ def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> N
         for left in range(max(behind), 0, -1):
             rows = [next(i) for i, mine in zip(iterators, behind, strict=True) if mine >= left]
             progress.finished(rows)
+        evaluations = []
         for arm, shard in zip(seeded, shards, strict=True):
             if shard.latest is not None:
+                evaluations += _evaluate(here, arm, shard.latest.round, shard.latest.weights)
                 model.set_weights(shard.latest.weights)
                 _save_model(run.path / "models" / f"{arm.name}.keras", model)
+        return evaluations
+
+
+def _evaluate(here: "World", arm: Arm, number: int, weights: Weights) -> list[EvaluationRow]:
+    """Evaluate a model on what every client validates on: samples that trained nobody."""
+    rows = []
+    for client, shard in enumerate(here.partition.shards):
+        found = here.engine.evaluate(weights, shard.validation)
+        figures = (len(shard.validation), found.accuracy, found.loss)
+        rows.append(EvaluationRow(arm.strategy, arm.seed, number, client, *figures))
+    return rows
 
 
 def _save_model(path: Path, model: Any) -> None:

@@ -1,4 +1,4 @@
-"""Rows of ``rounds.csv`` and ``clients.csv``: their columns, writing and reading."""
+"""Rows of a run's CSV files: their columns, writing and reading."""
 
 import csv
 import io
@@ -56,7 +56,44 @@ class ClientRow:
     seconds: float | None
 
 
-Row = RoundRow | ClientRow
+@dataclass(frozen=True)
+class PartitionRow:
+    """What one client holds under one seed.
+
+    ``start`` and ``stop`` bound its slice of the training set, where it is one; ``train`` and
+    ``validation`` count its samples; ``labels`` counts the training samples of every class, from
+    class 0 on, with spaces between.
+    """
+
+    seed: int
+    client: int
+    start: int | None
+    stop: int | None
+    train: int
+    validation: int
+    labels: str
+
+    @property
+    def counts(self) -> list[int]:
+        """Training samples per class; none where the text holds something else."""
+        words = self.labels.split()
+        return [int(w) for w in words] if all(w.isdecimal() and len(w) < 19 for w in words) else []
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """An arm's latest model on the validation samples of one client, cohort or not."""
+
+    strategy: str
+    seed: int
+    round: int
+    client: int
+    samples: int
+    accuracy: float
+    loss: float
+
+
+Row = RoundRow | ClientRow | PartitionRow | EvaluationRow
 
 
 def columns(kind: type[Row]) -> list[str]:

@@ -1,108 +1,146 @@
-"""``report.html``: one self-contained page, drawn from the run's CSV files alone."""
+"""``report.html``: one self-contained page, drawn from the CSV files of one run or several."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
+from fedgen import charts, disk, page, tables
+from fedgen.config import dump, to_toml
+from fedgen.page import Table
+from fedgen.results import Results, load
+from fedgen.summary import final, sentences
 
-from fedgen import disk, store
-from fedgen.config import to_toml
-from fedgen.errors import InputError
-from fedgen.records import ClientRow, RoundRow
-from fedgen.run import Run, summarise_run
-from fedgen.summary import COMPARED, sentences, spent
+Sections = list[tuple[str, str, str]]
+"""Id, heading and HTML of the parts of a page."""
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
-"""Okabe and Ito's palette: told apart with colour blindness, too."""
-
-NOISE_COLOUR = "#8c8c8c"
-
-MEASURED = (*COMPARED, "final_loss")
-"""What is shown with its interval; the others are costs."""
-
-STYLE = """
-:root { color-scheme: light; font-family: system-ui, sans-serif; line-height: 1.5 }
-body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; color: #1b1f24; background: #fff }
-h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-p, li { max-width: 60rem } .note { color: #57606a }
-.warning { border-left: .3rem solid #d55e00; padding-left: .8rem }
-.scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid #d8dee4 }
-th:first-child, td:first-child, .prose :last-child { text-align: left } td { vertical-align: top }
-.lead { font-size: 1.1rem }
-pre { background: #f6f8fa; padding: 1rem; overflow-x: auto; font-size: .85rem }
-"""
+SHOWN_SEEDS = 1
+"""Of so many seeds a story is open at first; the others are a click away."""
 
 
-def write(run: Run) -> Path:
+def write(path: Path) -> Path:
     """Draw a run's report again from its finished rounds and return its path.
 
     Raises:
         InputError: If the run has no finished round, or its files do not read.
         RunError: If the page cannot be written.
     """
-    rows = store.read_rows(run.path, run.arms)
-    if not rows["rounds.csv"]:
-        raise InputError(f"{run.path}: no round is finished yet, there is nothing to draw")
-    target = run.path / "report.html"
-    disk.replace(target, page(run, rows["rounds.csv"], rows["clients.csv"]).encode())
+    target = path / "report.html"
+    disk.replace(target, one(load(path)).encode())
     return target
 
 
-def page(run: Run, rounds: Sequence[RoundRow], clients: Sequence[ClientRow]) -> str:
-    """Return the page as HTML; every string that comes from a file is escaped."""
-    origin, summary = run.provenance, summarise_run(run, rounds, parameters=0)
-    data = escape(str(origin.get("dataset", run.config.data.dataset)))
-    seeds = sorted({row.seed for row in rounds})
-    evolved = [row for row in clients if row.cluster is not None]
-    sections = [
-        _section("Results", _results(summary)),
-        _section("Accuracy per round", _figure(_curves(rounds, "test_accuracy", "test accuracy"))),
-        _section("Loss per round", _figure(_curves(rounds, "test_loss", "test loss", log=True))),
-    ]
-    for strategy in dict.fromkeys(row.strategy for row in evolved):
-        first = min(row.seed for row in evolved if row.strategy == strategy)
-        rows = [row for row in evolved if (row.strategy, row.seed) == (strategy, first)]
-        last = max(row.round for row in rows)
-        final = [row for row in rows if row.round == last]
-        title = f"{escape(strategy)}, seed {first}"
-        sections += [
-            _section(f"Clusters in round {last} ({title})", _figure(_scatter(final))),
-            _section(f"Cluster sizes ({title})", _figure(_sizes(final))),
-            _section(f"Learning rate of every client ({title})", _figure(_rates(rows))),
-        ]
-    sections += [
-        _section("Every round", _round_table(rounds)),
-        _section("Replies that were not used", _unused(clients)),
-        *([_section("Privacy", _privacy(run, summary))] if _private(run) else []),
-        _section("Settings and versions", f"<pre>{escape(to_toml(run.tree()))}</pre>"),
-    ]
+def write_several(paths: Sequence[Path], target: Path) -> Path:
+    """Draw several runs side by side and return the page's path.
+
+    Raises:
+        InputError: As ``write`` does.
+        RunError: If the page cannot be written.
+    """
+    disk.replace(target, several([load(path) for path in paths]).encode())
+    return target
+
+
+def one(results: Results) -> str:
+    """Return the page of a run as HTML."""
+    run, config = results.run, results.run.config
+    data = _dataset(results)
+    seeds = sorted({row.seed for row in results.rounds})
     note = (
-        f"{data}, model {escape(run.config.model.name)}, {run.config.partition.clients} clients, "
-        f"cohort fraction {run.config.cohort.fraction:g}, seeds {', '.join(map(str, seeds))}. "
-        "Clients hold contiguous slices of a shuffled set: nearly IID, overlapping, unequal."
+        f"{data}, model {config.model.name}, {config.partition.clients:,} clients, a cohort of "
+        f"{config.cohort.fraction:.0%}, {_seeds(seeds)}. Clients hold contiguous slices of a "
+        "shuffled set: nearly IID, overlapping, unequal."
     )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>fedgen: {data}</title><style>{STYLE}</style>"
-        f"<script>{get_plotlyjs()}</script></head><body>"
-        f'<h1>fedgen comparison</h1><p class="note">{note}</p>{_leak(run)}'
-        f"{''.join(sections)}</body></html>\n"
+    lead = _headline(results) + _leak(results) + f'<p class="note">{escape(note)}</p>'
+    sections: Sections = [
+        ("results", "Results", _results({"": results.summary})),
+        ("curves", "Accuracy and loss", _curves(results.charts)),
+        ("cost", "What it cost", _cost(results.arms)),
+        *_stories(results),
+    ]
+    if results.evaluations:
+        evenness = tables.worst_tenth(results.evaluations).html("Accuracy over clients")
+        body = evenness + _mean_note(seeds) + results.charts["clients"].html("clients")
+        sections.append(("clients", "Client by client", body))
+    if results.partition:
+        sections.append(("partition", "Who holds what", _partition(results)))
+    sections += [
+        ("unused", "Replies that were not used", _unused(results)),
+        *([("privacy", "Privacy", _privacy(results))] if config.privacy.kind != "none" else []),
+        ("again", "The same again", _again(results)),
+        ("settings", "Settings and versions", f"<pre>{escape(to_toml(run.tree()))}</pre>"),
+    ]
+    return page.document(f"{', '.join(results.arms)} on {data}", lead, sections)
+
+
+def several(runs: Sequence[Results]) -> str:
+    """Return the page of several runs side by side as HTML."""
+    named = dict(zip(_names([run.path for run in runs]), runs, strict=True))
+    arms = {
+        tables.label(name, strategy): seeds
+        for name, run in named.items()
+        for strategy, seeds in run.arms.items()
+    }
+    lead = (
+        '<p class="note">Runs are drawn together, but only strategies of one run share clients, '
+        "weights and batches: between runs no difference is tested.</p>"
     )
+    drawn = {
+        "accuracy": charts.curves(arms, "test_accuracy", "test accuracy"),
+        "loss": charts.curves(arms, "test_loss", "test loss"),
+    }
+    told = "".join(
+        f'<p class="lead">{escape(name)}: {escape(text)}</p>'
+        for name, run in named.items()
+        for text in sentences(run.summary)
+    )
+    summaries = {name: run.summary for name, run in named.items()}
+    sections: Sections = [
+        ("runs", "Runs", _runs(named)),
+        ("results", "Results", told + _results(summaries)),
+        ("curves", "Accuracy and loss", _curves(drawn)),
+        ("cost", "What it cost", _cost(arms)),
+        ("differences", "Settings that differ", _differences(named)),
+    ]
+    return page.document(f"{len(runs)} runs side by side", lead, sections)
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{title}</h2>{body}</section>"
+def _names(paths: Sequence[Path]) -> list[str]:
+    names = [path.resolve().name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{number}: {path}" for number, path in enumerate(paths, 1)]
 
 
-def _leak(run: Run) -> str:
-    genetic = "genetic-cfl" in run.config.run.strategies
-    if not genetic or run.config.genetic_cfl.fitness != "test":
+def _dataset(results: Results) -> str:
+    return str(results.run.provenance.get("dataset", results.run.config.data.dataset))
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+
+
+def _headline(results: Results) -> str:
+    told = sentences(results.summary)
+    if not told:
+        told = [
+            f"{name}: a test accuracy of {accuracy:.4f} after round {final(seeds[0]).round}."
+            for name, seeds in results.arms.items()
+            if (accuracy := _accuracy(results, name)) is not None
+        ]
+    return "".join(f'<p class="lead">{escape(text)}</p>' for text in told)
+
+
+def _accuracy(results: Results, strategy: str) -> float | None:
+    values = results.summary["strategies"].get(strategy)
+    mean: float | None = values["final_accuracy"]["mean"] if values else None
+    return mean
+
+
+def _leak(results: Results) -> str:
+    config = results.run.config
+    if "genetic-cfl" not in config.run.strategies or config.genetic_cfl.fitness != "test":
         return ""
     return (
         '<p class="warning"><strong>This run leaks:</strong> fitness is the loss on the test set, '
@@ -110,171 +148,16 @@ def _leak(run: Run) -> str:
     )
 
 
-def _figure(figure: go.Figure) -> str:
-    figure.update_layout(
-        template="plotly_white",
-        height=380,
-        margin={"l": 60, "r": 20, "t": 20, "b": 50},
-        legend={"orientation": "h", "y": 1.08},
+def _results(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    ends = "; ".join(
+        f"{f'{name}: ' if name else ''}{_plain(summary['equal_client_epochs'])} equal "
+        f"client-epochs, target accuracy {_plain(summary['target_accuracy'])}"
+        for name, summary in summaries.items()
     )
-    config = {"displaylogo": False, "responsive": True}
-    text: str = figure.to_html(full_html=False, include_plotlyjs=False, config=config)
-    return text
-
-
-def _colour(names: Sequence[str], name: str) -> str:
-    return COLOURS[list(names).index(name) % len(COLOURS)]
-
-
-def _curves(rows: Sequence[RoundRow], field: str, label: str, log: bool = False) -> go.Figure:
-    figure = go.Figure()
-    names = list(dict.fromkeys(row.strategy for row in rows))
-    for name in names:
-        seeds = sorted({row.seed for row in rows if row.strategy == name})
-        for seed in seeds:
-            arm = [row for row in rows if (row.strategy, row.seed) == (name, seed)]
-            figure.add_scatter(
-                x=[row.round for row in arm],
-                y=[getattr(row, field) for row in arm],
-                customdata=spent(arm),
-                mode="lines+markers",
-                name=escape(name),
-                legendgroup=name,
-                showlegend=seed == seeds[0],
-                line={"color": _colour(names, name)},
-                hovertemplate=f"round %{{x}}<br>{label} %{{y:.4f}}<br>seed {seed}"
-                "<br>%{customdata} client-epochs so far",
-            )
-    figure.update_xaxes(title="round", dtick=max(1, len({row.round for row in rows}) // 12))
-    figure.update_yaxes(title=label, type="log" if log else "linear")
-    return figure
-
-
-def _cluster_colour(label: int) -> str:
-    return NOISE_COLOUR if label < 0 else COLOURS[label % len(COLOURS)]
-
-
-def _cluster_name(label: int) -> str:
-    return "noise" if label < 0 else f"cluster {label}"
-
-
-def _labels(rows: Sequence[ClientRow]) -> list[int]:
-    return sorted({row.cluster for row in rows if row.cluster is not None})
-
-
-def _has_genes(row: ClientRow) -> bool:
-    # Rows may be anybody's: a logarithm of what is not positive there is none.
-    return 0 < (row.learning_rate or 0) < math.inf and 0 < (row.batch_size or 0)
-
-
-def _scatter(rows: Sequence[ClientRow]) -> go.Figure:
-    figure = go.Figure()
-    for label in _labels(rows):
-        members = [r for r in rows if r.cluster == label and _has_genes(r)]
-        figure.add_scatter(
-            x=[math.log10(r.learning_rate or 1) for r in members],
-            y=[math.log2(r.batch_size or 1) for r in members],
-            text=[f"client {r.client}: {escape(r.origin or '')}" for r in members],
-            customdata=[[r.learning_rate, r.batch_size, r.fitness] for r in members],
-            mode="markers",
-            marker={"size": 11, "color": _cluster_colour(label), "line": {"width": 1}},
-            name=_cluster_name(label),
-            hovertemplate="%{text}<br>rate %{customdata[0]:.3g}<br>batch %{customdata[1]}"
-            "<br>fitness %{customdata[2]:.4f}",
-        )
-    figure.update_xaxes(title="log10 learning rate")
-    figure.update_yaxes(title="log2 batch size")
-    return figure
-
-
-def _sizes(rows: Sequence[ClientRow]) -> go.Figure:
-    labels = _labels(rows)
-    sizes = [sum(row.cluster == label for row in rows) for label in labels]
-    figure = go.Figure()
-    figure.add_bar(
-        x=[_cluster_name(label) for label in labels],
-        y=sizes,
-        text=sizes,
-        marker={"color": [_cluster_colour(label) for label in labels]},
-        hovertemplate="%{x}: %{y} clients<extra></extra>",
-    )
-    figure.update_yaxes(title="clients")
-    return figure
-
-
-def _rates(rows: Sequence[ClientRow]) -> go.Figure:
-    figure = go.Figure()
-    seen: set[int] = set()
-    for client in sorted({row.client for row in rows}):
-        mine = [row for row in rows if row.client == client and _has_genes(row)]
-        label = mine[-1].cluster if mine and mine[-1].cluster is not None else -1
-        figure.add_scatter(
-            x=[row.round for row in mine],
-            y=[row.learning_rate for row in mine],
-            mode="lines+markers",
-            marker={"size": 4},
-            line={"color": _cluster_colour(label), "width": 1.3},
-            name=_cluster_name(label),
-            legendgroup=str(label),
-            showlegend=label not in seen,
-            hovertemplate=f"client {client}<br>round %{{x}}<br>rate %{{y:.3g}}<extra></extra>",
-        )
-        seen.add(label)
-    figure.update_xaxes(title="round", dtick=max(1, len({row.round for row in rows}) // 12))
-    figure.update_yaxes(title="learning rate", type="log", exponentformat="power")
-    return figure
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]], *, prose: bool = False) -> str:
-    """Return a table; in one with prose, the last column is text."""
-    cells = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    lines = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in body
-    )
-    kind = ' class="prose"' if prose else ""
-    return (
-        f'<div class="scroll"><table{kind}><thead><tr>{cells}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div>"
-    )
-
-
-def _results(summary: Mapping[str, Any]) -> str:
-    form: dict[str, Callable[[float], str]] = {
-        "final_accuracy": lambda value: f"{value:.4f}",
-        "best_accuracy": lambda value: f"{value:.4f}",
-        "final_loss": lambda value: f"{value:.4f}",
-        "accuracy_at_equal_client_epochs": lambda value: f"{value:.4f}",
-        "rounds_to_target": lambda value: f"{value:,.1f}",
-        "client_epochs_to_target": lambda value: f"{value:,.0f}",
-        "client_epochs": lambda value: f"{value:,.0f}",
-        "samples": lambda value: f"{value:,.0f}",
-        "bytes": lambda value: f"{value / 1e6:,.1f} MB",
-        "seconds": lambda value: f"{value:,.1f}",
-    }
-
-    def cell(key: str, value: Mapping[str, Any]) -> str:
-        if value["mean"] is None:
-            return "none"
-        text = form[key](value["mean"])
-        if value["interval"] is None or key not in MEASURED:
-            return text
-        low, high = map(form[key], value["interval"])
-        return f"{text} [{low},\N{NO-BREAK SPACE}{high}]"
-
-    body = [
-        [name, *(cell(key, values[key]) for key in form)]
-        for name, values in summary["strategies"].items()
-    ]
-    head = ["strategy", *(key.replace("_", " ") for key in form)]
-    told = "".join(f'<p class="lead">{escape(text)}</p>' for text in sentences(summary))
-    return (
-        told
-        + _table(head, body)
-        + '<p class="note">Means over seeds, with 95 % intervals where there are several. '
+    return tables.results(summaries).html("Results") + (
+        '<p class="note">Means over seeds, with 95 % intervals where there are several. '
         "Best accuracy is the test accuracy of the round with the best validation accuracy. "
-        "Costs are totals of the run; a probe is counted. "
-        f"Equal client-epochs: {_plain(summary['equal_client_epochs'])}. "
-        f"Target: a test accuracy of {_plain(summary['target_accuracy'])}.</p>"
+        f"{escape(ends)}.</p>"
     )
 
 
@@ -282,58 +165,123 @@ def _plain(number: float | None) -> str:
     return "none" if number is None else f"{number:,.4g}"
 
 
-def _round_table(rounds: Sequence[RoundRow]) -> str:
-    total: dict[tuple[str, int], int] = {}
-    body = []
-    for row in rounds:
-        arm = (row.strategy, row.seed)
-        total[arm] = total.get(arm, 0) + row.client_epochs
-        body.append(
-            [
-                f"{row.strategy}, seed {row.seed}",
-                str(row.round),
-                f"{row.test_accuracy:.4f}",
-                f"{row.test_loss:.4f}",
-                f"{row.validation_accuracy:.4f}",
-                f"{total[arm]:,}",
-                f"{row.rejected + row.failed}",
-                f"{row.seconds:.1f}",
-            ]
+def _curves(drawn: Mapping[str, page.Chart]) -> str:
+    control = page.switch("Draw against", charts.AXES, next(iter(charts.AXES)))
+    return control + drawn["accuracy"].html("accuracy") + drawn["loss"].html("loss")
+
+
+def _cost(arms: charts.Arms) -> str:
+    return tables.costs(arms).html("Costs") + (
+        '<p class="note">Totals of a run, means over seeds. What a strategy spends before round 1, '
+        "as on a probe, is in all totals and in the curves. Clients whose reply was not used count "
+        "in the bytes sent to them only.</p>"
+    )
+
+
+def _stories(results: Results) -> Sections:
+    sections: Sections = []
+    for strategy in dict.fromkeys(name for name, _ in results.evolved):
+        seeds = sorted(seed for name, seed in results.evolved if name == strategy)
+        parts = []
+        for place, seed in enumerate(seeds):
+            ending = f"-{strategy}-seed{seed}"
+            drawn = "".join(
+                chart.html(_id(name))
+                for name, chart in results.charts.items()
+                if name.endswith(ending)
+            )
+            parts.append(page.folded(f"Seed {seed}", drawn, opened=place < SHOWN_SEEDS))
+        name = _id(f"story-{strategy}")
+        sections.append((name, f"How {strategy} evolved", "".join(parts)))
+    return sections
+
+
+def _id(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def _mean_note(seeds: Sequence[int]) -> str:
+    what = "Means over seeds of the" if len(seeds) > 1 else "The"
+    return (
+        f'<p class="note">{what} final models\' accuracy on the validation samples of every '
+        "client, which trained nobody. Few samples make extremes: a client with 40 cannot be told "
+        "apart more finely than by 2.5 points.</p>"
+    )
+
+
+def _partition(results: Results) -> str:
+    parts = []
+    for place, seed in enumerate(sorted({row.seed for row in results.partition})):
+        drawn = "".join(
+            results.charts[name].html(name)
+            for name in (f"slices-seed{seed}", f"labels-seed{seed}")
+            if name in results.charts
         )
-    head = [
-        "arm",
-        "round",
-        "test accuracy",
-        "test loss",
-        "validation accuracy",
-        "client-epochs so far",
-        "replies not used",
-        "seconds",
-    ]
-    return _table(head, body)
+        parts.append(page.folded(f"Seed {seed}", drawn, opened=place < SHOWN_SEEDS))
+    return "".join(parts)
 
 
-def _private(run: Run) -> bool:
-    return run.config.privacy.kind != "none"
+def _unused(results: Results) -> str:
+    table = tables.unused(results.clients)
+    if not table.body:
+        return "<p>None: every reply passed every check.</p>"
+    return table.html("Replies that were not used")
 
 
-def _privacy(run: Run, summary: Mapping[str, Any]) -> str:
-    kind, norm = run.config.privacy.kind, run.config.privacy.clip_norm
+def _privacy(results: Results) -> str:
+    settings = results.run.config.privacy
     body = []
-    for name, values in summary["strategies"].items():
+    for name, values in results.summary["strategies"].items():
         spending = values.get("privacy")
         if spending:
             epsilon = spending["epsilon"]
             claim = "none" if epsilon is None else f"{epsilon:.3g}"
             noise, delta = f"{spending['noise_multiplier']:g}", f"{spending['delta']:g}"
-            body.append([name, kind, f"{norm:g}", noise, claim, delta, spending["note"]])
+            cells = [settings.kind, f"{settings.clip_norm:g}", noise, claim, delta]
+            body.append([name, *cells, spending["note"]])
     head = ["strategy", "kind", "clip norm", "noise multiplier", "epsilon", "delta", "what it says"]
-    return _table(head, body, prose=True)
+    return Table(head, body, prose=True).html("Privacy")
 
 
-def _unused(clients: Sequence[ClientRow]) -> str:
-    bad = [row for row in clients if row.status != "ok"]
-    if not bad:
-        return "<p>None: every reply passed every check.</p>"
-    body = [[f"{r.strategy}, seed {r.seed}", str(r.round), str(r.client), r.status] for r in bad]
-    return _table(["arm", "round", "client", "why"], body, prose=True)
+def _again(results: Results) -> str:
+    folder = results.path
+    config = shlex.quote(str(folder / "config.toml"))
+    commands = (
+        f"python -m fedgen compare {config}\npython -m fedgen report {shlex.quote(str(folder))}"
+    )
+    return (
+        "<p>The run's own <code>config.toml</code>, printed below, makes the same run again, to "
+        "the byte on a CPU but for the seconds, and says so where data or versions are others. The "
+        f"second command draws this page.</p><pre>{escape(commands)}</pre>"
+    )
+
+
+def _runs(named: Mapping[str, Results]) -> str:
+    body = [
+        [
+            *(name, _dataset(run), run.run.config.model.name, ", ".join(run.arms)),
+            *(str(len({row.seed for row in run.rounds})), str(final(run.rounds).round)),
+        ]
+        for name, run in named.items()
+    ]
+    return Table(["run", "data", "model", "strategies", "seeds", "rounds"], body).html("Runs")
+
+
+def _differences(named: Mapping[str, Results]) -> str:
+    flat = [
+        {
+            f"{section}.{key}": value
+            for section, part in {**dump(r.run.config), "provenance": r.run.provenance}.items()
+            for key, value in part.items()
+        }
+        for r in named.values()
+    ]
+    keys = dict.fromkeys(key for tree in flat for key in tree)
+    body = [
+        [key, *(str(tree.get(key, "")) for tree in flat)]
+        for key in keys
+        if len({str(tree.get(key, "")) for tree in flat}) > 1
+    ]
+    if not body:
+        return "<p>None.</p>"
+    return Table(["setting", *named], body).html("Settings that differ")

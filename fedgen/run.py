@@ -213,7 +213,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def summarise_run(run: Run, rounds: Sequence[RoundRow], parameters: int) -> dict[str, Any]:
+def summarise_run(run: Run, rounds: Sequence[RoundRow], parameters: int | None) -> dict[str, Any]:
     """Summarise a run's rounds."""
     dataset = str(run.provenance.get("dataset", run.config.data.dataset))
     return summarise(run.config, dataset, parameters, rounds)

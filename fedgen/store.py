@@ -17,10 +17,23 @@ from fedgen import checkpoints, disk, locks
 from fedgen.checkpoints import Checkpoint, Damaged, Extent
 from fedgen.config import Arm
 from fedgen.errors import InputError
-from fedgen.records import ClientRow, RoundRow, Row, parse_csv, read_csv, to_csv
+from fedgen.records import (
+    ClientRow,
+    EvaluationRow,
+    PartitionRow,
+    RoundRow,
+    Row,
+    parse_csv,
+    read_csv,
+    to_csv,
+)
 
 SHARDS = "shards"
 ROWS: dict[str, type[Row]] = {"rounds.csv": RoundRow, "clients.csv": ClientRow}
+
+PARTITION, EVALUATION = "partition.csv", "evaluation.csv"
+EXTRAS: dict[str, type[Row]] = {PARTITION: PartitionRow, EVALUATION: EvaluationRow}
+"""Files that the parent makes from the config and the final models; older runs lack them."""
 
 
 class Shard:
@@ -239,6 +252,15 @@ def read_rows(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
     if not committed and (run / "rounds.csv").exists():
         return {name: read_csv(run / name, kind) for name, kind in ROWS.items()}
     return {name: [row for shard in shards for row in shard.rows(name)] for name in ROWS}
+
+
+def read_extra(run: Path, name: str) -> list[Any]:
+    """Return the rows of one of ``EXTRAS``; none where the file is not there.
+
+    Raises:
+        InputError: If it does not read.
+    """
+    return read_csv(run / name, EXTRAS[name]) if (run / name).exists() else []
 
 
 def merge(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:

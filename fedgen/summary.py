@@ -51,7 +51,7 @@ def reach(rows: Rounds, target: float) -> tuple[int, int] | None:
 
 
 def summarise(
-    config: Config, dataset: str, parameters: int, rows: Sequence[RoundRow]
+    config: Config, dataset: str, parameters: int | None, rows: Sequence[RoundRow]
 ) -> dict[str, Any]:
     """Summarise the rows of a run; values are listed in the order of the seeds.
 

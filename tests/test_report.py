@@ -9,7 +9,8 @@ from runs import FLAGS, finish, play, start
 
 from fedgen import report
 from fedgen.records import ClientRow, RoundRow, to_csv
-from fedgen.run import Run, open_run
+from fedgen.results import Results, load
+from fedgen.run import Run
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>'\"&amp;"
 
@@ -26,10 +27,12 @@ class Tags(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.handlers: list[str] = []
+        self.programs = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        self.programs += tag == "script" and not dict(attrs)
 
 
 def elements(page: str) -> Tags:
@@ -52,18 +55,17 @@ def test_hostile_strings_in_rows_and_settings_stay_text(run: Run, tmp_path: Path
 
     rounds = [poison(row) for row in rows["rounds.csv"]]
     clients = [poison(row) for row in rows["clients.csv"]]
+    whole = load(run.path)
+    extras = [[poison(row) for row in rows] for rows in (whole.evaluations, whole.partition)]
     hostile = Run(run.path, run.config, {"dataset": HOSTILE, HOSTILE: HOSTILE})
-    page = report.page(hostile, rounds, clients)  # type: ignore[arg-type]
-    found, usual = (
-        elements(page),
-        elements(report.page(run, rows["rounds.csv"], rows["clients.csv"])),
-    )
+    page = report.one(Results(hostile, rounds, clients, *extras))  # type: ignore[arg-type]
+    found, usual = elements(page), elements(report.one(whole))
     assert "img" not in found.tags and "b" not in found.tags
     assert not found.handlers
     assert set(found.tags) == set(usual.tags)
-    assert found.tags.count("script") == usual.tags.count("script")
+    assert found.programs == usual.programs == 2
     assert "&lt;img src=x" in page
-    assert "<img src=x" not in re.sub(r"\\u003c", "", page)
+    assert "<img src=x" not in page and "</script><" in page
 
 
 def test_a_run_that_was_passed_on_without_its_shards_is_drawn_from_its_csv_files(
@@ -79,6 +81,7 @@ def test_a_run_that_was_passed_on_without_its_shards_is_drawn_from_its_csv_files
     assert (code, out) == (0, "theirs/report.html\n")
     page = (passed_on / "report.html").read_text()
     assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
+    assert "Who holds what" not in page  # nobody passed the partition on
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_rows_that_make_no_sense_are_drawn_or_left_out(run: Run, change: dict) -
 
     rows = read_rows(run.path, run.arms)
     clients = [replace(row, **change) for row in rows["clients.csv"]]
-    assert "</html>" in report.page(run, rows["rounds.csv"], clients)
+    assert "</html>" in report.one(Results(run, rows["rounds.csv"], clients))
 
 
 def test_a_report_is_not_drawn_without_an_arm_that_is_damaged(run: Run, tmp_path: Path) -> None:
@@ -146,7 +149,7 @@ def test_a_run_without_a_finished_round_has_nothing_to_draw(run: Run, tmp_path: 
     from fedgen.errors import InputError
 
     with pytest.raises(InputError, match="no round is finished yet"):
-        report.write(open_run(tmp_path))
+        report.write(tmp_path)
 
 
 def test_the_page_says_who_is_ahead_with_intervals_and_equal_cost(tmp_path: Path) -> None:
@@ -183,3 +186,68 @@ def test_a_private_run_says_what_it_may_claim(tmp_path: Path) -> None:
     assert summary["genetic-cfl"]["privacy"]["epsilon"] is None
     assert 0 < summary["fedavg"]["privacy"]["epsilon"] < 10
     assert summary["fedavg"]["privacy"]["noise_multiplier"] == 4.0
+
+
+def test_several_runs_are_laid_side_by_side(run: Run, tmp_path: Path) -> None:
+    other = play(tmp_path / "other", run={"rounds": 1, "strategies": ["fedavg"]})
+    arguments = ["report", str(run.path), str(other.path)]
+    code, out, err = finish(start(arguments, tmp_path))
+    assert (code, out, err) == (0, "report.html\n", "")
+    page = (tmp_path / "report.html").read_text()
+    for text in (
+        "run: genetic-cfl",
+        "run: fedavg",
+        "other: fedavg",
+        "run.strategies",
+        "faults.nan",
+    ):
+        assert f">{text}</th>" in page
+    assert ">training.local_epochs</th>" not in page  # it does not differ
+    code, out, _ = finish(start([*arguments, "--out", "both.html"], tmp_path))
+    assert (code, out) == (0, "both.html\n") and (tmp_path / "both.html").exists()
+    code, _, err = finish(start(["report", str(run.path), "nowhere"], tmp_path))
+    assert code == 2 and "nowhere: not a run directory" in err
+
+
+def test_reasons_are_grouped_and_long_lists_cut() -> None:
+    from shards import client_row
+
+    from fedgen.tables import unused
+
+    rows = [client_row(number, client) for number in (1, 2) for client in range(20)]
+    assert unused(rows).body == [["fedavg", "40", "1, 2", "20 of 0 to 19", 'rejected: "a",\nb']]
+
+
+def test_the_worst_tenth_is_the_mean_of_the_worst_clients_over_seeds() -> None:
+    from fedgen.records import EvaluationRow
+    from fedgen.tables import worst_tenth
+
+    def rows(seed: int, accuracies: list[float]) -> list[EvaluationRow]:
+        return [EvaluationRow("a", seed, 1, c, 10, v, 1.0) for c, v in enumerate(accuracies)]
+
+    # Eleven clients: the worst two. Means 0.15 and 0.25, over seeds 0.2.
+    first = [0.5] * 9 + [0.1, 0.2]
+    found = worst_tenth(rows(0, first) + rows(1, [v + 0.1 for v in first])).body
+    assert found == [["a", "11", "0.4864", "0.2000", "0.1500", "0.5500"]]
+
+
+def test_final_models_are_evaluated_on_every_client_and_the_partition_is_kept(run: Run) -> None:
+    """Rows against the saved model and the data, without the engine."""
+    import keras
+    import numpy as np
+
+    from fedgen import datasets
+    from fedgen.world import load_partition
+
+    whole = load(run.path)
+    data, partition = datasets.load(run.config.data), load_partition(run.config, 0)
+    model = keras.models.load_model(run.path / "models" / "fedavg-seed0.keras")
+    mine = [row for row in whole.evaluations if row.strategy == "fedavg"]
+    assert [row.client for row in mine] == list(range(12)) and {row.round for row in mine} == {2}
+    for row, held, shard in zip(mine, whole.partition, partition.shards, strict=True):
+        pixels = data.x_train[shard.validation].astype(np.float32) * data.scale
+        guesses = np.argmax(model.predict(pixels, verbose=0), axis=1)
+        expected = float(np.mean(guesses == data.y_train[shard.validation]))
+        assert row.samples == len(shard.validation) and row.accuracy == pytest.approx(expected)
+        assert (held.train, held.validation) == (len(shard.train), len(shard.validation))
+        assert held.counts == np.bincount(data.y_train[shard.train], minlength=10).tolist()

@@ -1,0 +1,103 @@
+"""How a page looks and moves: one style sheet and one script, as a page carries them.
+
+They are Python so that they travel wherever the package does, a Flower app bundle included.
+"""
+
+STYLE = """
+:root { --ink: #1b1f24; --page: #fff; --soft: #57606a; --line: #d8dee4; --box: #f6f8fa;
+  --link: #0060a0; --alarm: #c04a00; color-scheme: light dark;
+  font: 100%/1.5 system-ui, sans-serif }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --page: #0d1117; --soft: #9aa4af;
+  --line: #30363d; --box: #161b22; --link: #6cb6ff; --alarm: #ff9a57 } }
+@media print { :root { --ink: #000; --page: #fff; --soft: #444; --line: #ccc; --box: #f6f6f6;
+  --link: #000; --alarm: #c04a00; font-size: 80%; color-scheme: light } }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 72rem; padding: 1rem clamp(.8rem, 3vw, 2rem) 4rem;
+  color: var(--ink); background: var(--page) }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0 } h2 { font-size: 1.3rem;
+  margin: 2.5rem 0 .5rem; border-bottom: 1px solid var(--line) }
+h3 { font-size: 1rem; margin: 1.5rem 0 0 } p, li, figcaption { max-width: 46rem }
+a { color: var(--link) } :focus-visible { outline: 2px solid var(--link); outline-offset: 2px }
+.note, figcaption { color: var(--soft); font-size: .9rem } .lead { font-size: 1.15rem }
+.warning { border-left: .3rem solid var(--alarm); padding-left: .8rem }
+nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem }
+figure { margin: 0 0 1.5rem } .plot { min-height: 20rem; width: 100% }
+.scroll { overflow-x: auto; max-height: 32rem; overflow-y: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
+th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
+  vertical-align: top }
+thead th { position: sticky; top: 0; background: var(--page) }
+th:first-child { white-space: nowrap } th:first-child, .prose :last-child { text-align: left }
+.prose td:last-child { min-width: 16rem } tbody th { font-weight: 600 }
+pre { background: var(--box); padding: .8rem; overflow-x: auto; font-size: .85rem }
+summary { cursor: pointer; color: var(--link); padding: .3rem 0 }
+.part > summary { font-weight: 600 }
+fieldset.switch { border: 1px solid var(--line); border-radius: .4rem; display: inline-flex;
+  flex-wrap: wrap; gap: .2rem 1rem; padding: .3rem .8rem; margin: .5rem 0 }
+.switch label { padding: .2rem 0 } .slider { display: flex; align-items: center; gap: .6rem }
+.slider input { flex: 1; max-width: 30rem; min-height: 2rem } output { font-weight: 600 }
+.plot text { fill: var(--ink) !important } .plot .hoverlayer text { fill: #1b1f24 !important }
+.plot .gridlayer path, .plot .zerolinelayer path { stroke: var(--line) !important }
+.plot .modebar-btn path { fill: var(--soft) !important }
+.plot .modebar-group { background: none !important }
+@media print { @page { margin: 14mm } nav, .data, .slider input, fieldset.switch, .modebar {
+  display: none }
+  body { max-width: none; padding: 0 } figure, tr { break-inside: avoid }
+  h2, h3, summary { break-after: avoid } .scroll { overflow: visible; max-height: none }
+  thead th { position: static } pre { white-space: pre-wrap } table { font-size: .75rem }
+  th, td { padding: .2rem .3rem } }
+"""
+
+SCRIPT = """
+"use strict";
+// Charts are data until they are seen: parsed and drawn at first sight, redrawn by native controls.
+const drawn = new Set();
+
+function draw(source) {
+  const box = document.getElementById(source.dataset.plot);
+  if (drawn.has(box)) return;
+  drawn.add(box);
+  const chart = JSON.parse(source.textContent);
+  box.rounds = (chart.frames || []).map((frame) => frame.name);
+  chart.config = { displaylogo: false, responsive: true,
+    modeBarButtons: [["toImage", "resetScale2d"]] };
+  if (innerWidth < 600) Object.assign(chart.layout.margin, { l: 48, r: 8 });
+  Plotly.newPlot(box, chart).then(() => putOnAxis(box));
+}
+
+function drawInside(root) {
+  for (const source of root.querySelectorAll("script[data-plot]"))
+    if (!source.closest("details:not([open])")) draw(source);
+}
+
+function putOnAxis(box) {
+  const chosen = document.querySelector("input[name=axis]:checked");
+  if (!chosen || !box.data.some((trace) => trace.meta && trace.meta.axes)) return;
+  Plotly.update(
+    box,
+    { x: box.data.map((trace) => trace.meta.axes[chosen.value]) },
+    { "xaxis.title.text": chosen.dataset.title, "xaxis.autorange": true },
+  );
+}
+
+function slide(slider) {
+  const box = document.getElementById(slider.dataset.slides);
+  const name = box.rounds[Number(slider.value)];
+  slider.setAttribute("aria-valuetext", `round ${name}`);
+  slider.parentElement.querySelector("output").value = name;
+  Plotly.animate(box, [name], { mode: "immediate", transition: { duration: 0 },
+    frame: { duration: 0, redraw: true } });
+}
+
+for (const part of document.querySelectorAll("details.part"))
+  part.addEventListener("toggle", () => drawInside(part));
+for (const button of document.querySelectorAll("input[name=axis]"))
+  button.addEventListener("change", () => drawn.forEach(putOnAxis));
+for (const slider of document.querySelectorAll("input[data-slides]"))
+  slider.addEventListener("input", () => slide(slider));
+// Paper is narrower than the window, and a chart's width is fixed when it is drawn.
+addEventListener("beforeprint", () => drawn.forEach((box) => Plotly.relayout(box, { width: 640 })));
+addEventListener("afterprint", () =>
+  drawn.forEach((box) => Plotly.relayout(box, { width: null, autosize: true })));
+drawInside(document);
+"""

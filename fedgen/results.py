@@ -1,0 +1,173 @@
+"""A run as it can be looked at: its rows, its summary, and its charts by name."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedgen import store
+from fedgen.errors import InputError, unknown
+from fedgen.records import ClientRow, EvaluationRow, PartitionRow, RoundRow
+from fedgen.run import Run, open_run, summarise_run
+from fedgen.summary import sentences
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from fedgen.page import Chart
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run has come to so far.
+
+    Rows are frozen dataclasses with the columns of the CSV files: ``pandas.DataFrame(run.rounds)``
+    and ``polars.DataFrame(run.rounds)`` take them as they are.
+
+    Attributes:
+        run: The run's directory, config and provenance.
+        rounds: A row per strategy, seed and round.
+        clients: A row per cohort client and round.
+        evaluations: A row per strategy, seed and client: the final model on its validation samples.
+        partition: A row per seed and client: what it holds.
+    """
+
+    run: Run
+    rounds: Sequence[RoundRow]
+    clients: Sequence[ClientRow]
+    evaluations: Sequence[EvaluationRow] = ()
+    partition: Sequence[PartitionRow] = ()
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.run.path
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds, of the rounds there are."""
+        return summarise_run(self.run, self.rounds, _parameters(self.run.path))
+
+    @cached_property
+    def arms(self) -> dict[str, list[list[RoundRow]]]:
+        """Per strategy, the rounds of each seed, in order."""
+        found: dict[str, dict[int, list[RoundRow]]] = {}
+        for row in sorted(self.rounds, key=lambda row: row.round):
+            found.setdefault(row.strategy, {}).setdefault(row.seed, []).append(row)
+        order = [name for name in self.run.config.run.strategies if name in found]
+        names = [*order, *(name for name in found if name not in order)]
+        return {name: [rows for _, rows in sorted(found[name].items())] for name in names}
+
+    @cached_property
+    def charts(self) -> Mapping[str, "Chart"]:
+        """The charts of the report by name, each with its text and its data as a table."""
+        from fedgen import charts, holdings, story
+
+        drawn = {
+            "accuracy": charts.curves(self.arms, "test_accuracy", "test accuracy"),
+            "loss": charts.curves(self.arms, "test_loss", "test loss"),
+        }
+        for (strategy, seed), rows in self.evolved.items():
+            for name, chart in story.charts(rows).items():
+                drawn[f"{name}-{strategy}-seed{seed}"] = chart
+        if self.evaluations:
+            drawn["clients"] = charts.clients(self.evaluations)
+        for seed in sorted({row.seed for row in self.partition}):
+            mine = [row for row in self.partition if row.seed == seed]
+            if all(row.start is not None and row.stop is not None for row in mine):
+                cohort = {row.client for row in self.clients if row.seed == seed}
+                drawn[f"slices-seed{seed}"] = holdings.slices(mine, cohort)
+            drawn[f"labels-seed{seed}"] = holdings.labels(mine)
+        return drawn
+
+    @cached_property
+    def evolved(self) -> dict[tuple[str, int], list[ClientRow]]:
+        """The clients' rows of every arm whose genes evolve, by strategy and seed."""
+        from fedgen import story
+
+        found: dict[tuple[str, int], list[ClientRow]] = {}
+        for row in story.evolved(self.clients):
+            found.setdefault((row.strategy, row.seed), []).append(row)
+        return found
+
+    def figure(self, name: str, axis: str | None = None) -> "Figure":
+        """Return a chart of the report as a Plotly figure.
+
+        Args:
+            name: One of ``charts``: accuracy, loss, clients, ...
+            axis: What ``"accuracy"`` or ``"loss"`` is drawn against: client-epochs, rounds,
+                samples, bytes or seconds.
+
+        Raises:
+            InputError: If there is no such chart or axis.
+        """
+        from fedgen import charts
+
+        if name not in self.charts:
+            raise unknown("figure", name, self.charts)
+        if axis is None:
+            return _with_slider(self.charts[name].figure)
+        if axis not in charts.AXES:
+            raise unknown("axis", axis, charts.AXES)
+        if name not in ("accuracy", "loss"):
+            raise InputError(f"figure {name!r}: expected no axis, received {axis!r}")
+        return charts.curves(self.arms, f"test_{name}", f"test {name}", axis).figure
+
+    def _repr_html_(self) -> str:
+        from fedgen import tables
+
+        told = "".join(f"<p>{escape(text)}</p>" for text in sentences(self.summary))
+        names = ", ".join(f"<code>{escape(name)}</code>" for name in self.charts)
+        return (
+            f"<p><strong>{escape(str(self.path))}</strong></p>{told}"
+            f"{tables.results({'': self.summary}).html('Results')}<p>Figures: {names}</p>"
+        )
+
+
+def load(path: Path) -> Results:
+    """Read a run directory, also of a run that is still going on.
+
+    Raises:
+        InputError: If it is none, has no finished round, or its files do not read.
+    """
+    run = open_run(path)
+    rows = store.read_rows(path, run.arms)
+    if not rows["rounds.csv"]:
+        raise InputError(f"{path}: no round is finished yet, there is nothing to draw")
+    return Results(
+        run,
+        rows["rounds.csv"],
+        rows["clients.csv"],
+        store.read_extra(path, store.EVALUATION),
+        store.read_extra(path, store.PARTITION),
+    )
+
+
+def _with_slider(figure: "Figure") -> "Figure":
+    """Return a figure with a slider over its frames; in the page, a native control moves them."""
+    if not figure.frames:
+        return figure
+    at_once = {"mode": "immediate", "transition": {"duration": 0}, "frame": {"duration": 0}}
+    steps = [
+        {"label": frame.name, "method": "animate", "args": [[frame.name], at_once]}
+        for frame in figure.frames
+    ]
+    slider = {
+        "active": len(steps) - 1,
+        "steps": steps,
+        "currentvalue": {"prefix": "round "},
+        "pad": {"t": 50},
+    }
+    return type(figure)(figure).update_layout(sliders=[slider])
+
+
+def _parameters(path: Path) -> int | None:
+    """Return how many weights the model has, if the run has said so."""
+    try:
+        counted = json.loads((path / "summary.json").read_bytes())["parameters"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # not finished, or not ours; the number decides nothing
+    return counted if isinstance(counted, int) else None

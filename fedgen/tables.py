@@ -1,0 +1,143 @@
+"""The tables of a report: results, costs, worst tenth, and replies that were not used."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fedgen.page import Table, number
+from fedgen.records import ClientRow, EvaluationRow, RoundRow
+from fedgen.summary import COMPARED
+
+INTERVALS = (*COMPARED, "final_loss")
+"""What is shown with its interval; the others are costs."""
+
+FORMS: dict[str, Callable[[float], str]] = {
+    "final_accuracy": lambda value: f"{value:.4f}",
+    "best_accuracy": lambda value: f"{value:.4f}",
+    "final_loss": lambda value: f"{value:.4f}",
+    "accuracy_at_equal_client_epochs": lambda value: f"{value:.4f}",
+    "rounds_to_target": lambda value: f"{value:,.1f}",
+    "client_epochs_to_target": lambda value: f"{value:,.0f}",
+}
+"""What the table of results shows, and how."""
+
+MOST_NAMES = 12
+"""Clients or rounds that are named one by one."""
+
+
+def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return means over seeds with their intervals.
+
+    Args:
+        summaries: The summary of every run by its name; a single run needs no name.
+    """
+
+    def cell(key: str, value: Mapping[str, Any]) -> str:
+        if value["mean"] is None:
+            return "none"
+        text = FORMS[key](value["mean"])
+        if value["interval"] is None or key not in INTERVALS:
+            return text
+        low, high = map(FORMS[key], value["interval"])
+        return f"{text} [{low},\N{NO-BREAK SPACE}{high}]"
+
+    body = [
+        [label(run, name), *(cell(key, values[key]) for key in FORMS)]
+        for run, summary in summaries.items()
+        for name, values in summary["strategies"].items()
+    ]
+    return Table(["strategy", *(key.replace("_", " ") for key in FORMS)], body)
+
+
+def label(run: str, strategy: str) -> str:
+    """Return what an arm of one of several runs is called."""
+    return f"{run}: {strategy}" if run else strategy
+
+
+def costs(arms: Mapping[str, Sequence[Sequence[RoundRow]]]) -> Table:
+    """Return what every strategy cost: means over seeds of a whole run's totals.
+
+    Args:
+        arms: Per strategy, the rounds of each seed.
+    """
+    body = []
+    for name, seeds in arms.items():
+
+        def mean(cost: Callable[[RoundRow], float], seeds: Any = seeds) -> float:
+            return math.fsum(cost(row) for rows in seeds for row in rows) / len(seeds)
+
+        client_epochs = mean(lambda row: row.client_epochs)
+        body.append(
+            [
+                name,
+                f"{mean(lambda row: row.round > 0):,.0f}",
+                f"{client_epochs:,.0f}",
+                f"{mean(lambda row: 0 if row.round else row.client_epochs):,.0f}",
+                f"{mean(lambda row: row.samples):,.0f}",
+                f"{mean(lambda row: row.bytes_down) / 1e6:,.1f} MB",
+                f"{mean(lambda row: row.bytes_up) / 1e6:,.1f} MB",
+                f"{mean(lambda row: row.rejected + row.failed):,.1f}",
+                f"{mean(lambda row: row.seconds):,.1f}",
+            ]
+        )
+    head = (
+        *("strategy", "rounds", "client-epochs", "of them before round 1", "samples trained"),
+        *("sent to clients", "sent back", "replies not used", "seconds"),
+    )
+    return Table(head, body)
+
+
+def unused(clients: Sequence[ClientRow]) -> Table:
+    """Return why replies were not used, the most frequent reasons first."""
+    groups: dict[tuple[str, str], list[ClientRow]] = {}
+    for row in clients:
+        if row.status != "ok":
+            groups.setdefault((row.strategy, row.status), []).append(row)
+    body = [
+        [
+            strategy,
+            f"{len(rows):,}",
+            _named({row.round for row in rows}),
+            _named({row.client for row in rows}),
+            status,
+        ]
+        for (strategy, status), rows in sorted(groups.items(), key=lambda item: -len(item[1]))
+    ]
+    return Table(["strategy", "replies", "rounds", "clients", "why"], body, prose=True)
+
+
+def _named(values: set[int]) -> str:
+    if len(values) > MOST_NAMES:
+        return f"{len(values)} of {min(values)} to {max(values)}"
+    return ", ".join(map(str, sorted(values)))
+
+
+def worst_tenth(rows: Sequence[EvaluationRow]) -> Table:
+    """Return how evenly the final models serve all clients; means over seeds."""
+    body = []
+    for strategy in dict.fromkeys(row.strategy for row in rows):
+        arms = [ranked(rows, strategy, seed) for seed in _seeds(rows, strategy)]
+        parts = [(_mean(arm), _mean(worst(arm)), arm[0].accuracy, arm[-1].accuracy) for arm in arms]
+        means = [math.fsum(column) / len(parts) for column in zip(*parts, strict=True)]
+        body.append([strategy, f"{len(arms[0])}", *(number(mean) for mean in means)])
+    head = ["strategy", "clients", "mean accuracy", "of the worst tenth", "lowest", "highest"]
+    return Table(head, body)
+
+
+def ranked(rows: Sequence[EvaluationRow], strategy: str, seed: int) -> list[EvaluationRow]:
+    """Return an arm's clients, the one with the lowest accuracy first."""
+    mine = [row for row in rows if (row.strategy, row.seed) == (strategy, seed)]
+    return sorted(mine, key=lambda row: (row.accuracy, row.client))
+
+
+def worst(arm: Sequence[EvaluationRow]) -> Sequence[EvaluationRow]:
+    """Return the first tenth of ranked clients, rounded up."""
+    return arm[: -(-len(arm) // 10)]
+
+
+def _seeds(rows: Sequence[EvaluationRow], strategy: str) -> list[int]:
+    return sorted({row.seed for row in rows if row.strategy == strategy})
+
+
+def _mean(rows: Sequence[EvaluationRow]) -> float:
+    return math.fsum(row.accuracy for row in rows) / len(rows)

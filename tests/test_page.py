@@ -1,0 +1,166 @@
+"""The report in a real browser: it asks for nothing, reports nothing, and its controls work."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import CHROMIUM, Page, opened
+from runs import play
+
+from fedgen import report
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs a browser: Debian's package chromium is not installed"
+)
+
+CURVE = "document.getElementById('chart-accuracy')"
+DOTS = "document.getElementById('chart-clusters-genetic-cfl-seed0')"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    settings = {"run": {"rounds": 3, "seeds": 2}, "faults": {"nan": 1}}
+    return play(folder / "run", **settings, genetic_cfl={"init": "probe"}).path / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with opened(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser: Page, path: Path) -> Page:
+    browser.errors.clear()
+    browser.requests.clear()
+    show(browser, path)
+    return browser
+
+
+def show(browser: Page, path: Path, **window: object) -> None:
+    browser.open(path, **window)  # type: ignore[arg-type]
+    browser.wait("[...document.querySelectorAll('details.part[open] .plot')].every(p => p.data)")
+
+
+@pytest.mark.parametrize("width", [390, 1280], ids=["phone", "laptop"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_opens_without_an_error_or_a_request_and_fits(
+    browser: Page, path: Path, width: int, scheme: str
+) -> None:
+    browser.errors.clear()
+    browser.requests.clear()
+    show(browser, path, width=width, scheme=scheme)
+    assert browser.errors == []
+    assert {address.split(":", 1)[0] for address in browser.requests} <= {"file", "data"}
+    assert [a for a in browser.requests if a.startswith("file")] == [path.resolve().as_uri()]
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    background = browser.run("getComputedStyle(document.body).backgroundColor")
+    text = browser.run(f"getComputedStyle({CURVE}.querySelector('.xtick text')).fill")
+    dark, light = sum(map(int, background[4:-1].split(","))), sum(map(int, text[4:-1].split(",")))
+    assert (dark < 100 < 500 < light) if scheme == "dark" else (light < 100 < 500 < dark)
+
+
+def test_the_switch_moves_all_curves_to_another_axis_by_keyboard(page: Page) -> None:
+    rounds = "document.querySelector('input[value=rounds]')"
+    assert page.run(f"{CURVE}.data.every(t => t.x.at(-1) >= 15)")  # client-epochs
+    page.run("document.querySelector('input[value=client-epochs]').focus()")
+    page.press("ArrowRight")
+    page.wait(f"{CURVE}.data.every(t => t.x.at(-1) === 3)")
+    page.wait("document.getElementById('chart-loss').data.every(t => t.x.at(-1) === 3)")
+    assert page.run(f"{rounds}.checked") is True
+    assert page.run(f"{CURVE}.layout.xaxis.title.text") == "round"
+    assert page.run(f"{CURVE}.querySelector('.xtitle').textContent") == "round"
+    page.press("ArrowRight")
+    page.wait(f"{CURVE}.layout.xaxis.title.text === 'samples trained so far'")
+    assert page.errors == []
+
+
+def test_the_slider_moves_the_clusters_to_another_round_by_keyboard(page: Page) -> None:
+    slider = "document.getElementById('chart-clusters-genetic-cfl-seed0-slider')"
+    drawn = f"JSON.stringify({DOTS}.data.map(t => [t.x, t.y]))"
+    last = page.run(drawn)
+    assert page.run(f"{slider}.getAttribute('aria-valuetext')") == "round 3"
+    page.run(f"{slider}.focus()")
+    page.press("Home")
+    page.wait(f"{drawn} !== {last!r}")
+    assert page.run(f"{slider}.parentElement.querySelector('output').value") == "0"
+    assert page.run(f"{slider}.getAttribute('aria-valuetext')") == "round 0"
+    page.press("End")
+    page.wait(f"{drawn} === {last!r}")
+    assert page.errors == []
+
+
+def test_a_folded_seed_is_drawn_when_it_is_opened(page: Page) -> None:
+    other = "document.getElementById('chart-clusters-genetic-cfl-seed1')"
+    assert page.run(f"{other}.data === undefined")
+    page.run(f"{other}.closest('details').querySelector('summary').click()")
+    page.wait(f"{other}.data && {other}.querySelectorAll('.points path').length > 0")
+    assert page.errors == []
+
+
+def test_every_chart_says_what_it_shows_and_has_its_data_as_a_table(page: Page) -> None:
+    charts = page.run(
+        "[...document.querySelectorAll('.plot')].map(plot => [plot.getAttribute('role'),"
+        " plot.getAttribute('aria-label'),"
+        " document.getElementById(plot.getAttribute('aria-describedby')).textContent,"
+        " plot.closest('figure').querySelectorAll('.data tbody tr').length])"
+    )
+    assert len(charts) == 2 + 2 * 6 + 1 + 2 * 2
+    for role, label, text, rows in charts:
+        assert role == "img" and label and len(text) > 20 and rows > 0
+    identities = page.run("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(identities) == len(set(identities))
+    links = page.run("[...document.querySelectorAll('nav a')].map(a => a.hash.slice(1))")
+    assert len(links) >= 9 and set(links) <= set(identities)
+    assert page.run("document.querySelectorAll('.scroll:not([tabindex][aria-label])').length") == 0
+
+
+def test_it_prints_on_paper_without_its_controls_and_nothing_is_cut(
+    page: Page, tmp_path: Path
+) -> None:
+    page.print(tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    page.ask("Emulation.setEmulatedMedia", media="print")
+    assert page.run("getComputedStyle(document.querySelector('fieldset')).display") == "none"
+    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.ask("Emulation.setEmulatedMedia", media="")
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    page.wait(f"{CURVE}.querySelector('.main-svg').getBoundingClientRect().width === 640")
+    page.run("dispatchEvent(new Event('afterprint'))")
+    page.wait(f"{CURVE}.querySelector('.main-svg').getBoundingClientRect().width > 900")
+
+
+def test_nothing_that_a_stranger_put_into_a_run_is_executed(
+    browser: Page, path: Path, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    from fedgen.results import load
+
+    evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    whole = load(path.parent)
+    clients = [replace(row, origin=f"{row.origin}{evil}", status=evil) for row in whole.clients]
+    target = tmp_path / "evil.html"
+    target.write_text(report.one(replace(whole, clients=clients)))
+    browser.errors.clear()
+    browser.requests.clear()
+    show(browser, target)
+    time.sleep(0.2)
+    assert browser.run("document.title") == "genetic-cfl, fedavg on digits"
+    assert browser.errors == []
+    # And if something had got in: the page's policy runs only its own two scripts.
+    target.write_text(target.read_text().replace("</main>", f"{evil}</main>"))
+    browser.open(target)
+    time.sleep(0.2)
+    assert browser.run("document.title") == "genetic-cfl, fedavg on digits"
+    assert any("Content Security Policy" in error for error in browser.errors)
+
+
+def test_several_runs_on_one_page_open_as_well(browser: Page, path: Path, tmp_path: Path) -> None:
+    target = report.write_several([path.parent, path.parent], tmp_path / "both.html")
+    browser.errors.clear()
+    show(browser, target)
+    browser.wait(f"{CURVE}.data && {CURVE}.data.length === 4 * 5")
+    assert browser.errors == []
