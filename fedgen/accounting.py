@@ -125,7 +125,7 @@ def _obstacle(config: Config, strategy: str, rows: Sequence[RoundRow]) -> str | 
         )
     if not config.privacy.noise_multiplier:
         return "there is no noise"
-    if "bn" in config.model.name.split("-"):
+    if config.model.layers is not None and config.model.layers.batch_norm:
         return "the moving statistics of batch normalisation are averaged without noise"
     if not any(row.round > 0 for row in rows):
         return "nothing was trained"

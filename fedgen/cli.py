@@ -49,7 +49,9 @@ def compare(
     data_dir: Annotated[
         str | None, typer.Option(help="Where to look for data first.", metavar="DIR")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="cnn, cnn-mnist, mlp, mlp-324-108, ...")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="cnn, cnn-mnist, mlp, mlp-324-108, ..., or a .toml file.")
+    ] = None,
     clients: Annotated[int | None, typer.Option(help="How many clients there are.")] = None,
     fraction: Annotated[float | None, typer.Option(help="Share of them in a cohort.")] = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds.")] = None,
@@ -84,6 +86,8 @@ def compare(
     tree = read_toml(config) if config else {}
     made_by = tree.pop(runs.PROVENANCE, {})  # of a run's config.toml
     build(tree, str(config))
+    if model is not None:
+        tree = tree | {"model": {"name": model}}  # nothing is left of another model's layers
     tree = merge(tree, [parse_setting(text) for text in settings or []])
     given = [(section, key, value) for (section, key), value in flags.items() if value is not None]
     tree = merge(tree, given)

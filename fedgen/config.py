@@ -155,16 +155,54 @@ def build(tree: Mapping[str, Any], where: str = "settings") -> Config:
             expected and what was received.
     """
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(with_model_file(tree))
     except ValidationError as error:
         raise InputError(f"{where}: {_explain(error.errors()[0])}") from error
 
 
+def with_model_file(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a tree in which a ``model.name`` that is a file has given way to the file's settings.
+
+    So a run's own ``config.toml`` holds them, and needs the file no more. Settings that
+    stand beside the name win over the file's.
+
+    Raises:
+        InputError: If the file cannot be read, or holds anything but a ``[model]`` table.
+    """
+    model = tree.get("model")
+    name = model.get("name") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(name, str) or not name.endswith(".toml"):
+        return tree
+    content = read_toml(Path(name))
+    table = content.get("model")
+    if set(content) != {"model"} or not isinstance(table, dict):
+        raise InputError(
+            f"model {name}: expected one table [model], as `fedgen study --best --export` writes, "
+            f"received {', '.join(content) or 'an empty file'}"
+        )
+    if str(table.get("name", "")).endswith(".toml"):
+        raise InputError(
+            f"model {name}: expected the name of a model, received {table['name']!r}, a file"
+        )
+    beside = {key: value for key, value in model.items() if key != "name"}
+    return {**tree, "model": table | beside}
+
+
 def _explain(problem: Any) -> str:
+    path = [str(part) for part in problem["loc"]]
+    return explain(problem, _keys(path[:-1]))
+
+
+def explain(problem: Any, known: Iterable[str]) -> str:
+    """Return what is wrong with a setting, by pydantic's description of it.
+
+    Args:
+        problem: One of ``ValidationError.errors()``.
+        known: Names that may stand where it stands.
+    """
     path = [str(part) for part in problem["loc"]]
     received = problem["input"]
     if problem["type"] == "extra_forbidden":
-        known = _keys(path[:-1])
         what = "setting" if len(path) > 1 else "section"
         prefix = f"{'.'.join(path[:-1])}: " if len(path) > 1 else ""
         return prefix + str(unknown(what, path[-1], known))

@@ -1,7 +1,7 @@
 """The model zoo: ``keras.Sequential`` models by name, all ending in logits."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,24 @@ import numpy as np
 from keras import layers
 
 from fedgen.errors import InputError, RunError
+from fedgen.sections import Layers, Model
 from strategies.aggregation import Statistic
 from strategies.streams import rng
 
 Seeds = Iterator[int]
 
 
-def build(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> keras.Sequential:
-    """Build a model whose initial weights depend on its name, shape and seed alone.
+ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+"""Keras' words for scikit-learn's activations."""
+
+
+def build(
+    model: str | Model, shape: tuple[int, int, int], classes: int, seed: int
+) -> keras.Sequential:
+    """Build a model whose initial weights depend on its settings, shape and seed alone.
 
     Args:
-        name: One of ``fedgen.config.MODELS``.
+        model: Its settings, or one of ``fedgen.sections.MODELS``.
         shape: Height, width and channels of an image.
         classes: Number of logits.
         seed: Seed of the run; initialisers draw from its stream ``"weights"``.
@@ -28,16 +35,16 @@ def build(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ke
     Raises:
         InputError: If the model cannot be built for images of that shape.
     """
+    settings = Model(name=model) if isinstance(model, str) else model
     stream = rng(seed, "weights")
     seeds = iter(lambda: int(stream.integers(2**31)), -1)
     try:
-        hidden = _hidden(name)(seeds)
-        model = keras.Sequential(
-            [keras.Input(shape), *hidden, _dense(classes, seeds)], name="model"
-        )
+        hidden = _hidden(settings, seeds)
+        return keras.Sequential([keras.Input(shape), *hidden, _dense(classes, seeds)], name="model")
     except ValueError as error:
-        raise InputError(f"model {name}: cannot be built for images of shape {shape}") from error
-    return model
+        raise InputError(
+            f"model {settings.title}: cannot be built for images of shape {shape}"
+        ) from error
 
 
 def with_softmax(model: keras.Sequential) -> keras.Sequential:
@@ -63,14 +70,10 @@ def to_keras_file(model: keras.Sequential) -> bytes:
         ) from error
 
 
-def _hidden(name: str) -> Callable[[Seeds], list[Any]]:
-    if name == "cnn":
-        return _cnn
-    if name == "cnn-mnist":
-        return _cnn_mnist
-    if name == "mlp":
-        return lambda seeds: [layers.Flatten(), _dense(128, seeds, activation="relu")]
-    return lambda seeds: _stack(name, seeds)
+def _hidden(model: Model, seeds: Seeds) -> list[Any]:
+    if model.layers is not None:
+        return _stack(model.layers, seeds)
+    return _cnn(seeds) if model.name == "cnn" else _cnn_mnist(seeds)
 
 
 def _cnn(seeds: Seeds) -> list[Any]:
@@ -91,31 +94,30 @@ def _cnn_mnist(seeds: Seeds) -> list[Any]:
     ]
 
 
-def _stack(name: str, seeds: Seeds) -> list[Any]:
-    """A stack of MLP study B: dense-ReLU, then batch normalisation, then dropout 0.5.
-
-    He-normal weights; the 324-108 stack has normal ones with the study's own
-    standard deviations.
-    """
-    parts = name.removeprefix("mlp-").split("-")
-    units = [int(part) for part in parts if part.isdigit()]
-    normalised, dropout = "bn" in parts, "dropout" in parts
-    deviations: list[float | None] = [None] * len(units)
-    if units == [324, 108]:
-        deviations = [0.039, 0.55] if normalised else [0.062, 0.125]
+def _stack(hidden: Layers, seeds: Seeds) -> list[Any]:
+    """An MLP's hidden layers, in the order of MLP study B: dense, normalisation, dropout."""
     stack: list[Any] = [layers.Flatten()]
-    for width, deviation in zip(units, deviations, strict=True):
-        weights = (
-            keras.initializers.HeNormal(seed=next(seeds))
-            if deviation is None
-            else keras.initializers.RandomNormal(stddev=deviation, seed=next(seeds))
+    for number, units in enumerate(hidden.hidden_layers):
+        stack.append(
+            layers.Dense(
+                units,
+                activation=ACTIVATIONS[hidden.activation],
+                kernel_initializer=_initialiser(hidden, number, next(seeds)),
+            )
         )
-        stack.append(layers.Dense(width, activation="relu", kernel_initializer=weights))
-        if normalised:
+        if hidden.batch_norm:
             stack.append(layers.BatchNormalization())
-        if dropout:
-            stack.append(layers.Dropout(0.5, seed=next(seeds)))
+        if hidden.dropout:
+            stack.append(layers.Dropout(hidden.dropout, seed=next(seeds)))
     return stack
+
+
+def _initialiser(hidden: Layers, number: int, seed: int) -> Any:
+    if hidden.initialiser == "normal":
+        return keras.initializers.RandomNormal(stddev=hidden.stddevs[number], seed=seed)
+    if hidden.initialiser == "he-normal":
+        return keras.initializers.HeNormal(seed=seed)
+    return keras.initializers.GlorotUniform(seed=seed)
 
 
 def _conv(

@@ -48,7 +48,7 @@ def one(results: Results) -> str:
     data = _dataset(results)
     seeds = sorted({row.seed for row in results.rounds})
     note = (
-        f"{data}, model {config.model.name}, {config.partition.clients:,} clients, a cohort of "
+        f"{data}, model {config.model.title}, {config.partition.clients:,} clients, a cohort of "
         f"{config.cohort.fraction:.0%}, {_seeds(seeds)}. Clients hold contiguous slices of a "
         "shuffled set: nearly IID, overlapping, unequal."
     )
@@ -259,7 +259,7 @@ def _again(results: Results) -> str:
 def _runs(named: Mapping[str, Results]) -> str:
     body = [
         [
-            *(name, _dataset(run), run.run.config.model.name, ", ".join(run.arms)),
+            *(name, _dataset(run), run.run.config.model.title, ", ".join(run.arms)),
             *(str(len({row.seed for row in run.rounds})), str(final(run.rounds).round)),
         ]
         for name, run in named.items()

@@ -76,7 +76,7 @@ def summarise(
                 described[name]["privacy"] = asdict(accounting.worst(spending))
     return {
         "dataset": dataset,
-        "model": config.model.name,
+        "model": config.model.title,
         "parameters": parameters,
         "rounds": config.run.rounds,
         "seeds": seeds,

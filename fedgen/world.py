@@ -68,7 +68,7 @@ def workers(config: Config) -> int:
 def initial_model(config: Config, seed: int) -> keras.Sequential:
     """Build the model with the initial weights that every arm of a seed starts from."""
     dataset = datasets.load(config.data)
-    return models.build(config.model.name, dataset.shape, dataset.classes, seed)
+    return models.build(config.model, dataset.shape, dataset.classes, seed)
 
 
 def statistics(config: Config) -> dict[int, Statistic]:
@@ -79,7 +79,7 @@ def statistics(config: Config) -> dict[int, Statistic]:
 @lru_cache(maxsize=4)
 def _statistics(data: Data, model: Model) -> tuple[tuple[int, Statistic], ...]:
     dataset = datasets.load(data)
-    built = models.build(model.name, dataset.shape, dataset.classes, 0)
+    built = models.build(model, dataset.shape, dataset.classes, 0)
     return tuple(models.statistics(built).items())
 
 
@@ -115,7 +115,7 @@ def _engine(key: EngineKey, slots: int) -> Engine:
         dataset = datasets.load(data)
         _engines.clear()
         _engines[key] = resident = Engine(
-            models.build(model.name, dataset.shape, dataset.classes, 0),
+            models.build(model, dataset.shape, dataset.classes, 0),
             dataset,
             optimizer=optimizer,
             momentum=momentum,
