@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import strategies
 from fedgen.config import Config
+from fedgen.extensions import is_own
 from fedgen.records import RoundRow
 from fedgen.sections import CENTRALISED
 from strategies.cohort import cohort_size
@@ -118,6 +119,8 @@ def _obstacle(config: Config, strategy: str, rows: Sequence[RoundRow]) -> str | 
     """Return why no epsilon can be claimed, if so."""
     if strategy == CENTRALISED:
         return "training on pooled data is not private: nothing is clipped or noised"
+    if is_own(strategy) or is_own(config.model.name):
+        return "of a strategy or model of your own, fedgen cannot tell what its weights depend on"
     if strategies.load(strategy).selects_on_losses:  # type: ignore[attr-defined]
         return (
             "the strategy selects hyperparameters on losses that clients report without noise, so "

@@ -7,12 +7,13 @@ from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 
 import strategies
-from fedgen import datasets, world
+from fedgen import datasets, extensions, world
 from fedgen.config import Arm, Config
 from fedgen.errors import RunError
 from fedgen.grid import GRACE_SECONDS
 from fedgen.optimizers import Moments, Weights
 from fedgen.plan import Plan
+from fedgen.sections import CENTRALISED
 from fedgen.world import World, batch_order
 from strategies.arrays import read_arrays
 from strategies.cohort import cohort_size
@@ -150,11 +151,22 @@ def reply_timeout(config: Config) -> float | None:
     return START_SECONDS + cohort * (deadline + GRACE_SECONDS) if deadline else None
 
 
+def strategy_class(name: str) -> type[Any]:
+    """Return the class of a strategy, fedgen's or a user's own; or what plays without a grid.
+
+    Raises:
+        InputError: If it is a user's own and cannot be had.
+    """
+    if name == CENTRALISED:
+        return Centralised
+    return extensions.strategy(name) if extensions.is_own(name) else strategies.load(name)
+
+
 def build_strategy(arm: Arm) -> FedAvg:
     """Build a registered strategy; one without a section in the config has its own defaults."""
     config = arm.config
     section = getattr(config, arm.strategy.replace("-", "_"), None)
-    strategy: FedAvg = strategies.load(arm.strategy)(
+    strategy: FedAvg = strategy_class(arm.strategy)(
         seed=arm.seed,
         clients=config.partition.clients,
         fraction=config.cohort.fraction,

@@ -41,16 +41,17 @@ def compare(
     ] = None,
     rounds: Rounds = None,
     strategies: Annotated[
-        str | None, typer.Option(help="genetic-cfl, fedavg, centralised; separated by commas.")
+        str | None,
+        typer.Option(help="What `strategies` lists, or MODULE:CLASS; separated by commas."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="cifar10, mnist, digits, or an .npz file.")
+        str | None, typer.Option(help="What `datasets` lists: a name, or an .npz file.")
     ] = None,
     data_dir: Annotated[
         str | None, typer.Option(help="Where to look for data first.", metavar="DIR")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="cnn, cnn-mnist, mlp, mlp-324-108, ..., or a .toml file.")
+        str | None, typer.Option(help="What `models` lists, a .toml file, or MODULE:FUNCTION.")
     ] = None,
     clients: Annotated[int | None, typer.Option(help="How many clients there are.")] = None,
     fraction: Annotated[float | None, typer.Option(help="Share of them in a cohort.")] = None,
@@ -67,9 +68,9 @@ def compare(
 ) -> None:
     """Train all strategies from the same weights on the same clients."""
     runtime.restart_with_huge_pages()
+    from fedgen import intake, store
     from fedgen import run as runs
-    from fedgen import store
-    from fedgen.config import build, merge, parse_setting, read_toml
+    from fedgen.config import parse_setting
 
     flags: dict[tuple[str, str], Any] = {
         ("run", "rounds"): rounds,
@@ -83,32 +84,13 @@ def compare(
         ("partition", "clients"): clients,
         ("cohort", "fraction"): fraction,
     }
-    tree = read_toml(config) if config else {}
-    made_by = tree.pop(runs.PROVENANCE, {})  # of a run's config.toml
-    build(tree, str(config))
-    if model is not None:
-        tree = tree | {"model": {"name": model}}  # nothing is left of another model's layers
-    tree = merge(tree, [parse_setting(text) for text in settings or []])
     given = [(section, key, value) for (section, key), value in flags.items() if value is not None]
-    tree = merge(tree, given)
-    checked = build(tree)
+    # A flag wins over --set, which wins over the file.
+    request = intake.read(config, [*map(parse_setting, settings or []), *given])
     if out is not None:
         store.check_free(out)
     _require_gpu(quiet)
-    checked, problem = runs.choose_dataset(checked, "dataset" in tree.get("data", {}))
-    if problem is not None:
-        _warn(
-            f"!!! CIFAR-10 CANNOT BE HAD: {problem}",
-            "!!! GOING ON WITH DIGITS. Put cifar10.npz or cifar-10-binary.tar.gz into --data-dir, "
-            "or name a data set with --dataset.",
-        )
-    for difference in runs.other_provenance(made_by, checked):
-        _warn(f"!!! NOT THE SAME RUN AGAIN: {difference}")
-    # A model that does not fit the images shows before anything is written.
-    runtime.import_tensorflow()
-    from fedgen import world
-
-    world.initial_model(checked, checked.run.seed)
+    checked = intake.settle(request, _warn)
     with runs.created(checked, out) as run:
         _play(run, as_json, quiet)
 

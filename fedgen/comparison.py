@@ -12,7 +12,6 @@ import numpy as np
 from fedgen import disk, report, store
 from fedgen.config import Arm
 from fedgen.errors import FedgenError
-from fedgen.optimizers import Weights
 from fedgen.progress import Watcher
 from fedgen.records import EvaluationRow, PartitionRow, RoundRow, Row, to_csv
 from fedgen.run import Run, made_with, summarise_run
@@ -22,6 +21,7 @@ from fedgen.sections import CENTRALISED
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
+    from fedgen.optimizers import Weights
     from fedgen.world import World
 
 
@@ -140,7 +140,7 @@ def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> l
         return evaluations
 
 
-def _evaluate(here: "World", arm: Arm, number: int, weights: Weights) -> list[EvaluationRow]:
+def _evaluate(here: "World", arm: Arm, number: int, weights: "Weights") -> list[EvaluationRow]:
     """Evaluate a model on what every client validates on: samples that trained nobody."""
     rows = []
     for client, shard in enumerate(here.partition.shards):

@@ -118,7 +118,23 @@ def read_toml(path: Path) -> Tree:
         raise InputError(f"config {path}: not valid TOML (nested too deeply)") from error
 
 
-def parse_setting(text: str) -> tuple[str, str, Any]:
+Setting = tuple[str, str, Any]
+"""Section, key and value."""
+
+
+def parse_name(name: str) -> tuple[str, str]:
+    """Split a setting's dotted name.
+
+    Raises:
+        InputError: If it has another form.
+    """
+    section, dot, key = name.partition(".")
+    if not (dot and section and key):
+        raise InputError(f"setting {name!r}: expected SECTION.KEY, as in fedavg.batch_size")
+    return section, key
+
+
+def parse_setting(text: str) -> Setting:
     """Split ``SECTION.KEY=VALUE``; a value that is no TOML value is a string.
 
     Raises:
@@ -137,7 +153,7 @@ def parse_setting(text: str) -> tuple[str, str, Any]:
     return section, key, parsed
 
 
-def merge(tree: Tree, settings: Iterable[tuple[str, str, Any]]) -> Tree:
+def merge(tree: Tree, settings: Iterable[Setting]) -> Tree:
     """Return a tree with single settings laid over it; the tree stays as it is."""
     merged = {name: dict(part) if isinstance(part, dict) else part for name, part in tree.items()}
     for section, key, value in settings:

@@ -1,5 +1,6 @@
 """The model zoo: ``keras.Sequential`` models by name, all ending in logits."""
 
+import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from fedgen import extensions
 from fedgen.errors import InputError, RunError
 from fedgen.sections import Layers, Model
 from strategies.aggregation import Statistic
@@ -36,6 +38,8 @@ def build(
         InputError: If the model cannot be built for images of that shape.
     """
     settings = Model(name=model) if isinstance(model, str) else model
+    if extensions.is_own(settings.name):
+        return _own(settings.name, shape, classes, seed)
     stream = rng(seed, "weights")
     seeds = iter(lambda: int(stream.integers(2**31)), -1)
     try:
@@ -68,6 +72,30 @@ def to_keras_file(model: keras.Sequential) -> bytes:
             f"a temporary file of {4 * model.count_params():,} bytes or more cannot be written to "
             f"{tempfile.gettempdir()} ({error.strerror}); TMPDIR names another place"
         ) from error
+
+
+def _own(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> keras.Sequential:
+    """Build a model of a user's own; initialisers without a seed of theirs get one from ours."""
+    make = extensions.model(name)
+    before = random.getstate()
+    random.seed(int(rng(seed, "weights").integers(2**31)))  # where Keras draws such seeds from
+    try:
+        built = keras.Sequential([keras.Input(shape), *make(shape, classes)], name="model")
+        received, last = built.output_shape, built.layers[-1]
+    except Exception as error:  # whatever a user's own function, or Keras about it, raises
+        raise InputError(
+            f"model {name!r}: cannot be built for images of shape {shape} and {classes} classes "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    finally:
+        random.setstate(before)
+    activation = getattr(last, "activation", None)
+    if received != (None, classes) or activation not in (None, keras.activations.linear):
+        raise InputError(
+            f"model {name!r}: expected {classes} logits as its last layer's output, received shape "
+            f"{received[1:]} with activation {getattr(activation, '__name__', 'none')}"
+        )
+    return built
 
 
 def _hidden(model: Model, seeds: Seeds) -> list[Any]:

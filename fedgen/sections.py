@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from fedgen.errors import unknown
+from fedgen.extensions import FORM, is_own
 from strategies import REGISTRY
 from strategies.aggregation import Aggregation
 from strategies.privacy import Privacy
@@ -166,13 +167,14 @@ class Model(Layers):
     """What is trained: a model by its name, or hidden layers given in place."""
 
     name: str = "cnn"
-    """One of the models there are, "layers" for the settings above, or a .toml file with both."""
+    """One of the models there are, "layers" for the settings above, a .toml file with both, or
+    MODULE:NAME for a function of one's own."""
 
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in (*MODELS, LAYERS):
-            raise ValueError(str(unknown("model", name, (*MODELS, LAYERS, "FILE.toml"))))
+        if name not in (*MODELS, LAYERS) and not is_own(name):
+            raise ValueError(str(unknown("model", name, (*MODELS, LAYERS, "FILE.toml", FORM))))
         return name
 
     @model_validator(mode="after")
@@ -315,7 +317,7 @@ class Run(Section):
     seeds: Annotated[int, Field(ge=1, le=100_000)] = 1
     """How many seeds, counted up from the first."""
     strategies: tuple[str, ...] = ("genetic-cfl", "fedavg")
-    """What is compared, in this order."""
+    """What is compared, in this order; MODULE:NAME is a class of one's own."""
     workers: Count = 0
     """Clients trained at once; 0 for one per core. Does not change results."""
     target: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -333,8 +335,8 @@ class Run(Section):
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         known = (*REGISTRY, CENTRALISED)
         for name in names:
-            if name not in known:
-                raise ValueError(str(unknown("strategy", name, known)))
+            if name not in known and not is_own(name):
+                raise ValueError(str(unknown("strategy", name, (*known, FORM))))
         if not names or len(set(names)) < len(names):
             raise ValueError(f"expected one or more different strategies, received {list(names)}")
         return names

@@ -6,7 +6,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedgen import comparison, runtime, store, world
+from fedgen import comparison, intake, runtime, store
 from fedgen import run as runs
 from fedgen.errors import FedgenError, InputError
 from fedgen.progress import results, watcher
@@ -38,7 +38,7 @@ def main(grid: Grid, context: Context) -> None:
     if out:
         store.check_free(Path(out))
     config, _ = runs.choose_dataset(config, named=True)
-    world.initial_model(config, config.run.seed)
+    intake.check(config)
     with runs.created(config, Path(out).absolute() if out else None) as run:
         print(f"run directory: {run.path.absolute()}", flush=True)
         with watcher(config.run.strategies) as watching:

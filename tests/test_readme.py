@@ -1,0 +1,98 @@
+"""The README: its examples run, its help is the command's, its files and figures are there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs import environment
+from typer.main import get_command
+
+from fedgen.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(python|sh)\n(.*?)```\n", README, re.DOTALL)
+
+COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def examples() -> list[tuple[dict[str, str], list[str]]]:
+    """Files and the commands that follow them, in the order of the README."""
+    found: list[tuple[dict[str, str], list[str]]] = []
+    files: dict[str, str] = {}
+    for kind, text in BLOCKS:
+        if kind == "python":
+            files[text.splitlines()[0].removeprefix("# ")] = text
+        else:
+            found.append((files, text.splitlines()))
+            files = {}
+    return found
+
+
+EXAMPLES = examples()
+
+
+def call(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    settings = environment(folder / "cache") | {"COLUMNS": "100"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=settings, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "commands"), EXAMPLES, ids=[" ".join(files) or "commands" for files, _ in EXAMPLES]
+)
+def test_every_example_runs_as_it_stands(
+    files: dict[str, str], commands: list[str], tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        assert re.fullmatch(r"\w+\.py", name), f"the first line names no file: {name}"
+        (tmp_path / name).write_text(text)
+    for line in commands:
+        words = shlex.split(line)
+        assert words[0] == "python"
+        done = call(words[1:], tmp_path)
+        assert (done.returncode, done.stderr) == (0, ""), line
+        if "compare" in words:
+            assert "again, exactly:" in done.stdout
+
+
+def test_there_are_examples_of_data_a_model_a_strategy_and_python() -> None:
+    assert [list(files) for files, _ in EXAMPLES][:4] == [
+        ["stripes.py"],
+        ["small.py"],
+        ["hill.py"],
+        ["notebook.py"],
+    ]
+    code = next(files["hill.py"] for files, _ in EXAMPLES if "hill.py" in files)
+    body = code.partition("class ")[2].splitlines()
+    assert len([line for line in body if line.strip()]) <= 30
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_the_help_is_the_command_s_own(command: str, tmp_path: Path) -> None:
+    done = call(["-m", "fedgen", *command.split(), "--help"], tmp_path)
+    assert done.returncode == 0
+    assert f"```text\n{done.stdout.strip()}\n```" in README
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if target.startswith("#"):
+            titles = [
+                re.sub(r"[^\w -]", "", t).lower() for t in re.findall(r"^#+ (.*)", README, re.M)
+            ]
+            assert target[1:] in [title.replace(" ", "-") for title in titles]
+        elif not target.startswith("http"):
+            assert (ROOT / target).exists(), target
+
+
+def test_the_tree_names_every_module() -> None:
+    tree = README.partition("## How it is built")[2]
+    for package in ("fedgen", "strategies"):
+        for path in (ROOT / package).glob("*.py"):
+            if not path.stem.startswith("_"):
+                assert re.search(rf"\b{path.stem}\b", tree), path
