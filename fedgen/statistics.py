@@ -58,7 +58,7 @@ def signed_rank(differences: Sequence[float]) -> float:
     left = [difference for difference in differences if difference != 0]
     if len(left) < 2:
         return 1.0
-    from scipy import stats  # takes most of a second, which a run of one seed need not wait
+    from scipy import stats  # takes most of a second, which a run of few seeds need not wait
 
     return float(stats.wilcoxon(left).pvalue)
 
@@ -120,7 +120,9 @@ def compare(values: Sequence[tuple[str, dict[int, float]]]) -> list[Comparison]:
         for _, mine in others
     ]
     usable = [d if d and all(map(math.isfinite, d)) else () for d in paired]
-    corrected = holm([signed_rank(differences) for differences in usable])
+    testable = [_can_pass(len(differences), len(others)) for differences in usable]
+    # Where none can pass, none is tested: SciPy's tests take most of a second to import.
+    corrected = holm([signed_rank(d) if any(testable) else 1.0 for d in usable])
     return [
         Comparison(
             strategy=name,
@@ -128,9 +130,11 @@ def compare(values: Sequence[tuple[str, dict[int, float]]]) -> list[Comparison]:
             differences=differences,
             mean=math.fsum(differences) / len(differences) if differences else math.nan,
             interval=interval(differences),
-            p=p if differences and _can_pass(len(differences), len(others)) else None,
+            p=p if can_pass else None,
         )
-        for (name, _), differences, p in zip(others, usable, corrected, strict=True)
+        for (name, _), differences, p, can_pass in zip(
+            others, usable, corrected, testable, strict=True
+        )
     ]
 
 

@@ -229,7 +229,7 @@ OPTIONS = {
         "--workers --set --out --json --quiet CONFIG.toml"
     ),
     "resume": "--rounds --workers --json --quiet RUN",
-    "report": "RUN",
+    "report": "RUN...",
 }
 
 
