@@ -1,5 +1,6 @@
 """Errors that a user can cause, each a single line that says how to go on."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -11,8 +12,8 @@ class FedgenError(Exception):
 
     @property
     def line(self) -> str:
-        """The text on one line, whatever was quoted in it."""
-        return " ".join(str(self).split())
+        """The text on one line, without passwords, whatever was quoted in it."""
+        return without_passwords(" ".join(str(self).split()))
 
 
 class InputError(FedgenError):
@@ -37,3 +38,8 @@ def unknown(what: str, received: str, known: Iterable[str]) -> InputError:
     near = get_close_matches(received, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
     return InputError(f"unknown {what} {received!r}: {hint}")
+
+
+def without_passwords(text: str) -> str:
+    """Return a text without the passwords of URLs in it: what is printed ends up in logs."""
+    return re.sub(r"(://[^\s:/@]*:)[^\s/]+@", r"\1***@", text)
