@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -54,6 +55,42 @@ class Silent:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+class Several:
+    """Tells several watchers the same, in their order."""
+
+    def __init__(self, watchers: Sequence[Silent]) -> None:
+        self._watchers = watchers
+        self._entered = ExitStack()
+
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+        """Tell all of a start."""
+        for watcher in self._watchers:
+            watcher.begin(text, arms, finished)
+
+    def answered(self, arm: Arm, done: int, asked: int) -> None:
+        """Tell all of a client."""
+        for watcher in self._watchers:
+            watcher.answered(arm, done, asked)
+
+    def finished(self, rows: Sequence[RoundRow]) -> None:
+        """Tell all of a round."""
+        for watcher in self._watchers:
+            watcher.finished(rows)
+
+    def warn(self, text: str) -> None:
+        """Tell all of what is wrong."""
+        for watcher in self._watchers:
+            watcher.warn(text)
+
+    def __enter__(self) -> "Several":
+        for watcher in self._watchers:
+            self._entered.enter_context(watcher)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._entered.close()
 
 
 class Lines(Silent):

@@ -15,7 +15,7 @@ from runs import FLAGS, environment, finish, start
 from shards import round_row
 
 from fedgen.config import Arm, build
-from fedgen.progress import Lines, LiveTable, duration
+from fedgen.progress import Lines, LiveTable, Several, Silent, duration
 
 
 def shown(table: LiveTable) -> str:
@@ -72,6 +72,44 @@ def test_plain_lines_name_what_was_not_used(capsys: pytest.CaptureFixture[str]) 
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "seed 0 on CPU" and len(out) == 4
     assert out[3].split() == ["3", "0.1000", "inf", "0.3"]
+
+
+class Heard(Silent):
+    """Notes what it is told."""
+
+    def __init__(self, told: list[tuple[str, object]], name: str) -> None:
+        self.told, self.name = told, name
+
+    def begin(self, text: str, arms: object, finished: object) -> None:
+        self.told.append((self.name, (text, arms, finished)))
+
+    def answered(self, arm: object, done: int, asked: int) -> None:
+        self.told.append((self.name, (arm, done, asked)))
+
+    def finished(self, rows: object) -> None:
+        self.told.append((self.name, rows))
+
+    def warn(self, text: str) -> None:
+        self.told.append((self.name, text))
+
+    def __exit__(self, *_: object) -> None:
+        self.told.append((self.name, "left"))
+
+
+def test_several_watchers_are_told_the_same_and_left_in_the_end() -> None:
+    told: list[tuple[str, object]] = []
+    arm, row = Arm(build({}), "fedavg", 0), round_row(1)
+    with pytest.raises(KeyboardInterrupt), Several([Heard(told, "a"), Heard(told, "b")]) as all_:
+        all_.begin("seed 0", [arm], [-1])
+        all_.answered(arm, 1, 3)
+        all_.finished([row])
+        all_.warn("careful")
+        raise KeyboardInterrupt
+    said = [("seed 0", [arm], [-1]), (arm, 1, 3), [row], "careful"]
+    assert told == [
+        *((name, what) for what in said for name in "ab"),
+        *(("b", "left"), ("a", "left")),
+    ]
 
 
 def test_without_a_terminal_there_is_a_line_per_round_and_no_control_sequence(
