@@ -133,3 +133,30 @@ def test_a_missing_or_undecodable_file_is_an_input_error(tmp_path: Path) -> None
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
         read_csv(path, RoundRow)
+
+
+def test_csv_files_load_in_pandas_and_polars_as_they_are(tmp_path: Path) -> None:
+    """Numbers are numbers and empty fields are missing, also infinite ones and quoted text.
+
+    An arm that evolves nothing may come first: polars has to look at more than 100 rows.
+    """
+    import pandas
+    import polars
+
+    whole = dataclasses.replace(CLIENT, train_loss=0.5, batch_parent=5)
+    bare = {field.name: None for field in dataclasses.fields(whole) if "None" in str(field.type)}
+    cases: list[tuple[list[Any], type[Row]]] = [
+        ([ROUND, dataclasses.replace(ROUND, train_loss=0.5, round=2)], RoundRow),
+        ([*[dataclasses.replace(whole, **bare)] * 150, whole], ClientRow),
+    ]
+    for written, kind in cases:
+        path = tmp_path / f"{kind.__name__}.csv"
+        path.write_text(to_csv(written, kind, header=True))
+        slow, fast = pandas.read_csv(path), polars.read_csv(path, infer_schema_length=None)
+        for field in dataclasses.fields(kind):
+            wanted = [getattr(row, field.name) for row in written]
+            text = "str" in str(field.type)
+            assert pandas.api.types.is_numeric_dtype(slow[field.name]) != text, field.name
+            assert fast[field.name].dtype.is_numeric() != text, field.name
+            assert [None if pandas.isna(x) else x for x in slow[field.name]] == wanted
+            assert fast[field.name].to_list() == wanted
