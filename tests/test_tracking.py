@@ -1,0 +1,182 @@
+"""A run in MLflow: checked before training, read back through MLflow after it."""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import FLAGS, finish, rows, start
+from shards import new_shard
+from test_bad_input import environment
+from test_bad_input import run as fedgen
+
+from fedgen import tracking
+from fedgen.config import build, to_toml
+from fedgen.errors import InputError, RunError
+from fedgen.results import load
+from fedgen.run import Run
+
+URI = "sqlite:///ml.db"
+
+
+def logged(uri: str) -> tuple[Any, dict[str, Any]]:
+    """MLflow's client, and the runs of the experiment by name."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("fedgen")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    return client, {run.info.run_name: run for run in found}
+
+
+@pytest.fixture
+def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database of its own, and a folder for the artifacts, which MLflow puts where it runs."""
+    monkeypatch.chdir(tmp_path)
+    return f"sqlite:///{tmp_path / 'ml.db'}"
+
+
+def half_done(folder: Path) -> Path:
+    """A run directory after rounds 0 and 1 of 2 rounds, as a killed process leaves it."""
+    config = build({"run": {"rounds": 2, "strategies": ["fedavg", "genetic-cfl"]}})
+    run = Run(folder / "run", config, {"fingerprint": "f5d9"})
+    run.path.mkdir()
+    (run.path / "config.toml").write_text(to_toml(run.tree()))
+    new_shard(run.path, 2)
+    return run.path
+
+
+def test_a_run_is_logged_and_a_failure_to_do_so_loses_nothing(tmp_path: Path, uri: str) -> None:
+    (tmp_path / "mlruns").write_text("MLflow cannot put artifacts here")
+    command = ["compare", *FLAGS, "--strategies=genetic-cfl,fedavg", "--rounds=1", "--out=run"]
+    code, out, err = finish(start([*command, f"--mlflow={URI}", "--json"], tmp_path))
+    assert code == 3
+    summary = json.loads(out)
+    assert summary == json.loads((tmp_path / "run" / "summary.json").read_text())
+    (line,) = err.splitlines()
+    assert line.startswith(f"fedgen: MLflow at {URI} did not take the run (")
+    again = "python -m fedgen export run --mlflow sqlite:///ml.db"
+    assert line.endswith(f"Nothing of it is lost; log it again with: {again}")
+    assert logged(uri)[1] == {}
+
+    (tmp_path / "mlruns").unlink()
+    result = fedgen(tmp_path, tmp_path, *shlex.split(again)[3:])
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"MLflow: 2 runs in {URI}\n"
+    client, found = logged(uri)
+    assert set(found) == {"genetic-cfl-seed0", "fedavg-seed0"}
+    for name, run in found.items():
+        strategy = name.removesuffix("-seed0")
+        mine = [row for row in rows(tmp_path / "run" / "rounds.csv") if row["strategy"] == strategy]
+        assert run.info.status == "FINISHED"
+        history = client.get_metric_history(run.info.run_id, "accuracy/test")
+        assert [(point.step, point.value) for point in history] == [
+            (int(row["round"]), float(row["test_accuracy"])) for row in mine
+        ]
+        epochs = sum(int(row["client_epochs"]) for row in mine)
+        assert run.data.metrics["cost/client-epochs"] == epochs
+        assert {
+            "strategy": strategy,
+            "seed": "0",
+            "run.rounds": "1",
+            "run.strategies": '["genetic-cfl", "fedavg"]',
+            "genetic-cfl.mutation": "0.1",
+            "training.local_epochs": "1",
+            "data.data_dir": "",
+        }.items() <= run.data.params.items()
+        tags = run.data.tags
+        assert tags["run_directory"] == "run" and len(tags["provenance.fingerprint"]) == 64
+        assert {"provenance.fedgen", "provenance.tensorflow", "provenance.python"} <= tags.keys()
+        folder = Path(client.download_artifacts(run.info.run_id, ""))
+        for file in ("summary.json", "config.toml", "rounds.csv", "clients.csv", "report.html"):
+            assert (folder / file).read_text() == (tmp_path / "run" / file).read_text(), file
+
+
+def test_a_half_done_run_is_logged_as_killed_and_whole(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "BATCH", 7)  # no run here has so many rounds that one is full
+    assert tracking.log(load(half_done(tmp_path)), uri) == 1  # the other arm has no round yet
+    client, found = logged(uri)
+    run = found["fedavg-seed0"]
+    assert run.info.status == "KILLED"
+    history = client.get_metric_history(run.info.run_id, "cost/client-epochs")
+    assert [(point.step, point.value) for point in history] == [(0, 4), (1, 8)]
+    assert run.data.metrics["loss/test"] > 1e300  # infinite; a database holds no such number
+    assert run.data.tags["provenance.fingerprint"] == "f5d9"
+    assert len(run.data.metrics) == 10 and len(run.data.params) > 50
+    folder = Path(client.download_artifacts(run.info.run_id, ""))
+    assert len(rows(folder / "rounds.csv")) == 2
+
+
+UNUSABLE = {
+    "": "expected the URI of an MLflow server or database, received ''",
+    "ftp://x": "expected an MLflow server that answers, or a database",
+    "sqlite:////proc/x.db": "unable to open database file",
+    "oracle://me:secret@127.0.0.1/x": "expected an MLflow server that answers",
+    "postgresql://me:secret@127.0.0.1:9/x": "expected an MLflow server that answers",
+    "http://me:secret@127.0.0.1:9": "expected an MLflow server that answers.*onnection refused",
+}
+
+
+@pytest.mark.parametrize("uri", UNUSABLE)
+def test_a_uri_that_cannot_be_used_is_refused_in_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    started = time.monotonic()
+    with pytest.raises(InputError, match=UNUSABLE[uri]) as caught:
+        tracking.check(uri)
+    assert time.monotonic() - started < 20
+    assert "secret" not in caught.value.line and caught.value.line.startswith("--mlflow")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_gone_at_the_end_is_no_wrong_input(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="log it again with: .*export .*run --mlflow ftp://x"):
+        tracking.log(load(half_done(tmp_path)), "ftp://x")
+
+
+def test_an_experiment_that_was_deleted_is_named(uri: str) -> None:
+    from mlflow import MlflowClient
+
+    tracking.check(uri)
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("fedgen")
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    with pytest.raises(InputError, match="is deleted.*mlflow experiments restore -x 1"):
+        tracking.check(uri)
+
+
+MISSING = """
+import sys
+sys.modules["mlflow"] = None
+sys.argv = ["fedgen", *sys.argv[1:]]
+from fedgen.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", [["compare", *FLAGS, "--out=new"], ["resume", "run"]])
+def test_before_training_a_missing_library_is_named(tmp_path: Path, command: list[str]) -> None:
+    half_done(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    result = subprocess.run(
+        [sys.executable, "-c", MISSING, *command, f"--mlflow={URI}"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("fedgen: --mlflow: mlflow-skinny is missing")
+    assert line.endswith("pip install 'fedgen[mlflow]'")
+    assert sorted(tmp_path.rglob("*")) == before
