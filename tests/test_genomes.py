@@ -1,0 +1,132 @@
+"""Genomes as an Optuna study: read back through Optuna, against the CSV file."""
+
+import math
+import re
+import sqlite3
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from runs import play, rows
+from shards import client_row
+from test_bad_input import imported
+from test_bad_input import run as fedgen
+
+from fedgen import genomes
+from fedgen.errors import InputError, RunError
+from fedgen.results import Results, load
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A run some of whose clients have no fitness: their answers were rejected."""
+    folder = tmp_path_factory.mktemp("study") / "small"
+    strategies = ["genetic-cfl", "fedavg"]
+    return load(
+        play(
+            folder, run={"rounds": 2, "seeds": 2, "strategies": strategies}, faults={"nan": 1}
+        ).path
+    )
+
+
+def number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def test_every_evolved_genome_is_a_trial(results: Results, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    told = fedgen(
+        *(tmp_path, tmp_path, "export", str(results.path), "--optuna", url),
+        options=("-X", "importtime"),
+    )
+    assert told.returncode == 0, told.stderr
+    assert not {"tensorflow", "keras", "flwr", "mlflow"} & imported(told.stderr)
+    evolved = [row for row in rows(results.path / "clients.csv") if row["origin"] != "fixed"]
+    assert {row["strategy"] for row in evolved} == {"genetic-cfl"}
+    assert told.stdout == f"Optuna: {len(evolved)} trials in {url}\n"
+    loaded = optuna.load_study(study_name="small", storage=url)
+    assert loaded.direction == optuna.study.StudyDirection.MINIMIZE
+    assert len(loaded.trials) == len(evolved)
+    for trial, row in zip(loaded.trials, evolved, strict=True):
+        assert trial.params == {
+            "learning_rate": float(row["learning_rate"]),
+            "batch_size": int(row["batch_size"]),
+        }
+        assert trial.value == number(row["fitness"])
+        assert trial.state == (TrialState.COMPLETE if row["fitness"] else TrialState.FAIL)
+        assert trial.user_attrs == {
+            **{key: row[key] for key in ("strategy", "origin", "status")},
+            **{key: int(row[key]) for key in ("seed", "round", "client", "cluster")},
+            **{key: number(row[key]) for key in ("parent", "batch_parent", "mutation")},
+        }
+    assert {trial.state for trial in loaded.trials} == {TrialState.COMPLETE, TrialState.FAIL}
+    best = min(float(row["fitness"]) for row in evolved if row["fitness"])
+    assert loaded.best_value == best
+
+
+def test_the_distributions_hold_all_values_on_a_logarithmic_scale() -> None:
+    evolved = [
+        replace(client_row(1, client), learning_rate=rate, batch_size=batch, origin="mutant")
+        for client, (rate, batch) in enumerate([(1e-3, 64), (1e-6, 17), (0.1, 128)])
+    ]
+    for trial in genomes.trials(evolved):
+        rate, batch = (trial.distributions[name] for name in ("learning_rate", "batch_size"))
+        assert rate == optuna.distributions.FloatDistribution(1e-6, 0.1, log=True)
+        assert batch == optuna.distributions.IntDistribution(17, 128, log=True)
+
+
+@pytest.mark.parametrize("fitness", [None, math.inf, math.nan])
+def test_without_a_finite_fitness_a_trial_has_failed(fitness: float | None) -> None:
+    (trial,) = genomes.trials([replace(client_row(1, 0), origin="mutant", fitness=fitness)])
+    assert (trial.state, trial.value) == (TrialState.FAIL, None)
+
+
+def test_a_study_of_that_name_is_left_as_it_is(results: Results, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    optuna.create_study(study_name="small", storage=url)
+    with pytest.raises(InputError, match="has a study 'small' already.*optuna delete-study --stu"):
+        genomes.write(results, url)
+    assert optuna.load_study(study_name="small", storage=url).trials == []
+
+
+def test_what_cannot_be_written_whole_is_not_kept(results: Results, tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    url = f"sqlite:///{path}"
+    optuna.create_study(study_name="another", storage=url)
+    refuse = "WHEN (SELECT count(*) FROM trials) > 3 BEGIN SELECT RAISE(ABORT, 'no more'); END"
+    with closing(sqlite3.connect(path)) as base:
+        base.execute(f"CREATE TRIGGER full BEFORE INSERT ON trial_params {refuse}")
+    with pytest.raises(RunError, match="study 'small' cannot be written") as caught:
+        genomes.write(results, url)
+    assert caught.value.line.endswith("it was not kept")
+    assert optuna.get_all_study_names(url) == ["another"]
+    with closing(sqlite3.connect(path)) as base:
+        assert base.execute("SELECT count(*) FROM trials").fetchone() == (0,)
+        base.execute("DROP TRIGGER full")
+    assert genomes.write(results, url) == 24
+
+
+@pytest.mark.parametrize(
+    "url", ["", "x.db", "sqlite:////proc/x.db", "nonsense://x", "oracle://me:secret@127.0.0.1/x"]
+)
+def test_a_bad_url_is_one_line(results: Results, url: str) -> None:
+    with pytest.raises(InputError, match="expected the URL of a database") as caught:
+        genomes.write(results, url)
+    assert "secret" not in caught.value.line
+
+
+def test_a_run_without_genomes_is_refused(results: Results, tmp_path: Path) -> None:
+    fixed = replace(results, clients=[client_row(1, 0)])
+    with pytest.raises(InputError, match="no evolved genomes.*expected.*received genetic-cfl"):
+        genomes.write(fixed, f"sqlite:///{tmp_path / 'x.db'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_library_is_named(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(InputError, match=re.escape("pip install 'fedgen[optuna]'")):
+        genomes.write(results, "sqlite:///x.db")
