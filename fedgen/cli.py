@@ -13,7 +13,7 @@ import click
 import typer
 
 from fedgen import runtime
-from fedgen.errors import FedgenError
+from fedgen.errors import FedgenError, InputError, without_passwords
 
 app = typer.Typer(
     name="fedgen",
@@ -31,6 +31,12 @@ Workers = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write event files into RUN/tensorboard.")
+]
+MLflow = Annotated[
+    str | None, typer.Option(help="Log to this MLflow server or database.", metavar="URI")
+]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
 
@@ -63,6 +69,8 @@ def compare(
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory.", metavar="DIR")] = None,
+    tensorboard: TensorBoard = False,
+    mlflow: MLflow = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -90,9 +98,10 @@ def compare(
     if out is not None:
         store.check_free(out)
     _require_gpu(quiet)
+    _require_mlflow(mlflow)
     checked = intake.settle(request, _warn)
     with runs.created(checked, out) as run:
-        _play(run, as_json, quiet)
+        _play(run, as_json, quiet, tensorboard, mlflow)
 
 
 @app.command()
@@ -100,6 +109,8 @@ def resume(
     path: RunPath,
     rounds: Rounds = None,
     workers: Workers = None,
+    tensorboard: TensorBoard = False,
+    mlflow: MLflow = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -109,12 +120,13 @@ def resume(
 
     runs.open_run(path)
     _require_gpu(quiet)
+    _require_mlflow(mlflow)
     with runs.resumed(path, rounds, workers) as run:
         if runs.is_finished(run) and not (as_json or quiet):
             print(
                 f"{path}: already finished; --rounds adds rounds. Its last files are written anew."
             )
-        _play(run, as_json, quiet)
+        _play(run, as_json, quiet, tensorboard, mlflow)
 
 
 @app.command()
@@ -132,6 +144,40 @@ def report(
         print(drawing.write(paths[0]))
     else:
         print(drawing.write_several(paths, out or Path("report.html")))
+
+
+@app.command()
+def export(
+    path: RunPath,
+    optuna: Annotated[
+        str | None,
+        typer.Option(help="Write genomes as a study into this database.", metavar="URL"),
+    ] = None,
+    mlflow: MLflow = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Hand a run, finished or half-done, on to Optuna, MLflow or TensorBoard."""
+    from fedgen.results import load
+
+    if optuna is None and mlflow is None and not tensorboard:
+        raise InputError(
+            "export: expected at least one of --optuna URL, --mlflow URI and --tensorboard, "
+            "received none"
+        )
+    results = load(path)
+    _require_mlflow(mlflow)
+    if tensorboard:
+        runtime.import_tensorflow()
+        from fedgen import tensorboard as events
+
+        folder = events.write(results)
+        print(f"event files: {folder}; look at them with tensorboard --logdir {folder}")
+    if optuna is not None:
+        from fedgen import genomes
+
+        print(f"Optuna: {genomes.write(results, optuna)} trials in {without_passwords(optuna)}")
+    if mlflow is not None:
+        _log(results, mlflow)
 
 
 @app.command()
@@ -164,18 +210,20 @@ def _list(lines: Mapping[str, str]) -> None:
         print(f"{name:<{width}}  {line}")
 
 
-def _play(run: Any, as_json: bool, quiet: bool) -> None:
+def _play(run: Any, as_json: bool, quiet: bool, tensorboard: bool, mlflow: str | None) -> None:
+    runtime.import_tensorflow()  # quietly, before the comparison does
     from fedgen import comparison
-    from fedgen.progress import Silent, results, watcher
+    from fedgen.progress import Several, Silent, results, watcher
+    from fedgen.tensorboard import EventFiles
 
     command = f"python -m fedgen resume {shlex.quote(str(run.path))}"
-    runtime.import_tensorflow()
     silent = as_json or quiet
     if not silent:
         print(f"run directory: {run.path}", flush=True)
     try:
-        with Silent() if silent else watcher(run.config.run.strategies) as watching:
-            summary = comparison.play(run, watching)
+        watching = [Silent() if silent else watcher(run.config.run.strategies)]
+        with Several([*watching, *([EventFiles(run.path)] if tensorboard else [])]) as told:
+            summary = comparison.play(run, told)
     except KeyboardInterrupt:
         _warn(f"interrupted; every finished round is kept. Go on with: {command}")
         _leave(INTERRUPTED)
@@ -189,6 +237,18 @@ def _play(run: Any, as_json: bool, quiet: bool) -> None:
         print(f"report: {run.path / 'report.html'}")
         config = shlex.quote(str(run.path / "config.toml"))
         print(f"again, exactly: python -m fedgen compare {config}")
+    if mlflow is not None:
+        from fedgen.results import load
+
+        _log(load(run.path), mlflow, silent)
+
+
+def _log(results: Any, uri: str, silent: bool = False) -> None:
+    from fedgen import tracking
+
+    runs = tracking.log(results, uri)
+    if not silent:
+        print(f"MLflow: {runs} runs in {without_passwords(uri)}")
 
 
 def _require_gpu(quiet: bool) -> None:
@@ -196,6 +256,15 @@ def _require_gpu(quiet: bool) -> None:
     health = runtime.require_gpu()
     if health is not None and not quiet:
         _warn(health)
+
+
+def _require_mlflow(uri: str | None) -> None:
+    # Before anything is trained: hours later is late to hear of a mistyped URI.
+    if uri is None:
+        return
+    from fedgen import tracking
+
+    tracking.check(uri)
 
 
 def _warn(*lines: str) -> None:

@@ -137,6 +137,11 @@ CASES = [
     ("compare --set fedavg.learning_rate=0", "fedavg.learning_rate.*received 0"),
     ("compare --set fedavg.learning_rate=-1e-3", "fedavg.learning_rate.*received -0.001"),
     ("compare --set fedavg.batch_size=0", "fedavg.batch_size.*received 0"),
+    ("compare --mlflow ftp://x", "--mlflow ftp://x: expected an MLflow server"),
+    ("resume @/nowhere --mlflow ftp://x", "nowhere.*not a run directory"),
+    ("export @/nowhere", "expected at least one of --optuna URL, --mlflow URI and --tensorboard"),
+    ("export @/nowhere --tensorboard", "nowhere.*not a run directory"),
+    ("export @/full --optuna sqlite:///x.db --mlflow sqlite:///x.db", "full.*not a run directory"),
     ("compare --dataset digits --out @/full", "--out .*full.*not an empty directory"),
     ("compare --dataset digits --out @/file", "--out .*file.*not an empty directory"),
     ("compare --dataset digits --out @/file/run", "--out .*file/run.*cannot be written"),
@@ -203,7 +208,7 @@ def imported(stderr: str) -> set[str]:
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
-@pytest.mark.parametrize("command", [(), ("compare",), ("resume",), ("report",)])
+@pytest.mark.parametrize("command", [(), ("compare",), ("resume",), ("report",), ("export",)])
 def test_help_answers_without_tensorflow_and_flower(
     tmp_path: Path, command: tuple[str, ...]
 ) -> None:
@@ -226,9 +231,10 @@ def test_bad_settings_are_refused_without_tensorflow(tmp_path: Path) -> None:
 OPTIONS = {
     "compare": (
         "--rounds --strategies --dataset --data-dir --model --clients --fraction --seeds --seed "
-        "--workers --set --out --json --quiet CONFIG.toml"
+        "--workers --set --out --tensorboard --mlflow --json --quiet CONFIG.toml"
     ),
-    "resume": "--rounds --workers --json --quiet RUN",
+    "resume": "--rounds --workers --tensorboard --mlflow --json --quiet RUN",
+    "export": "--optuna --mlflow --tensorboard RUN",
     "report": "RUN...",
 }
 
