@@ -38,7 +38,8 @@ class Trained:
 
     Attributes:
         weights: All weights in the model's order.
-        losses: Mean training loss of every epoch.
+        losses: Mean training loss of every epoch, each batch before its update.
+        accuracies: Training accuracy of every epoch, measured like the losses.
         learning_rate: The rate that the update operations received, a float32.
         batch_size: The batch size that the loop cut the epochs into.
         moments: Optimiser state at the end, if it was asked for.
@@ -46,6 +47,7 @@ class Trained:
 
     weights: Weights
     losses: list[float]
+    accuracies: list[float]
     learning_rate: float
     batch_size: int
     moments: Moments | None = None

@@ -146,7 +146,7 @@ class Engine:
         steps = 0 if moments is None else moments.steps
         slot = self._slots.get()
         try:
-            trained, state, losses, rate, batch, stopped = self._train(
+            trained, state, losses, hits, rate, batch, stopped = self._train(
                 slot.trainable,
                 slot.state,
                 slot.first,
@@ -178,7 +178,8 @@ class Engine:
                 result[place] = value.numpy()
         return Trained(
             weights=result,
-            losses=[float(loss) for loss in losses.numpy()],
+            losses=losses.numpy().tolist(),
+            accuracies=hits.numpy().tolist(),
             learning_rate=float(rate),
             batch_size=int(batch),
             moments=moments if keep else None,
@@ -310,10 +311,10 @@ class Engine:
         epochs, samples = tf.shape(order)[0], tf.shape(order)[1]
         per_epoch = (samples + batch - 1) // batch
 
-        def unfinished(step: Any, losses: Any) -> Any:
+        def unfinished(step: Any, *_: Any) -> Any:
             return tf.logical_and(step < epochs * per_epoch, self._may_run(until))
 
-        def train_batch(step: Any, losses: Any) -> tuple[Any, Any]:
+        def train_batch(step: Any, losses: Any, hits: Any) -> tuple[Any, Any, Any]:
             epoch, begin = step // per_epoch, (step % per_epoch) * batch
             pixels, targets = self._batch(images, labels, order[epoch, begin : begin + batch])
             weights = [variable.read_value() for variable in trainable]
@@ -331,20 +332,22 @@ class Engine:
             for variable, value in zip(state, after, strict=True):
                 variable.assign(value)
             count = tf.cast(tf.size(targets), tf.float32)
-            return step + 1, losses + tf.one_hot(epoch, epochs) * loss * count
+            here = tf.one_hot(epoch, epochs)
+            return step + 1, losses + here * loss * count, hits + here * _hits(logits, targets)
 
         # The flag itself might be read before the loop ends; the step tells for sure.
-        last, losses = tf.while_loop(
+        last, losses, hits = tf.while_loop(
             unfinished,
             train_batch,
-            (tf.constant(0), tf.zeros([epochs])),
-            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None])),
+            (tf.constant(0), tf.zeros([epochs]), tf.zeros([epochs])),
+            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None]), tf.TensorShape([None])),
             parallel_iterations=1,
         )
         return (
             [variable.read_value() for variable in trainable],
             [variable.read_value() for variable in state],
             losses / tf.cast(samples, tf.float32),
+            hits / tf.cast(samples, tf.float32),
             rate,
             batch,
             last < epochs * per_epoch,
@@ -372,11 +375,10 @@ class Engine:
             pixels, targets = self._batch(images, labels, indices[begin:end])
             logits, _ = self._model.stateless_call(trainable, state, pixels, training=False)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-            hits = tf.equal(tf.argmax(logits, -1, tf.int32), targets)
             return (
                 end,
                 loss + tf.reduce_sum(tf.cast(losses, tf.float64)),
-                correct + tf.reduce_sum(tf.cast(hits, tf.float64)),
+                correct + tf.cast(_hits(logits, targets), tf.float64),
             )
 
         zero = tf.constant(0.0, tf.float64)
@@ -384,3 +386,7 @@ class Engine:
             unfinished, count_batch, (tf.constant(0), zero, zero), parallel_iterations=1
         )
         return loss, correct, last < samples
+
+
+def _hits(logits: Any, targets: Any) -> Any:
+    return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), targets), tf.float32))
