@@ -14,6 +14,7 @@ import typer
 
 from fedgen import runtime
 from fedgen.errors import FedgenError, InputError, without_passwords
+from fedgen.study.command import study
 
 app = typer.Typer(
     name="fedgen",
@@ -22,6 +23,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+app.command()(study)
 
 INTERRUPTED = 130
 

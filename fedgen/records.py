@@ -1,8 +1,8 @@
-"""Rows of a run's CSV files: their columns, writing and reading."""
+"""Rows of CSV files: their columns, writing and reading."""
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,15 @@ class EvaluationRow:
 
 Row = RoundRow | ClientRow | PartitionRow | EvaluationRow
 
+_CONVERT: dict[str, Callable[[str], Any]] = {
+    "bool": {"True": True, "False": False}.__getitem__,
+    "float": float,
+    "int": int,
+    "str": str,
+}
 
-def columns(kind: type[Row]) -> list[str]:
+
+def columns(kind: type[Any]) -> list[str]:
     """Return the column names of a kind of row."""
     return [field.name for field in fields(kind)]
 
@@ -144,28 +151,39 @@ def parse_csv(content: bytes, path: Path, kind: type[Row]) -> list[Any]:
         raise InputError(f"{path}: cannot be read ({error})") from error
     if not table or table[0] != columns(kind):
         raise InputError(f"{path}: expected the columns {','.join(columns(kind))}")
-    return [_parse(path, number, values, kind) for number, values in enumerate(table[1:], 2)]
+    return [parse(path, number, values, kind) for number, values in enumerate(table[1:], 2)]
 
 
-def _parse(path: Path, line: int, values: list[str], kind: type[Row]) -> Row:
+def parse(path: Path, line: int, values: Sequence[str], kind: type[Any]) -> Any:
+    """Make a row of its fields.
+
+    Args:
+        path: Where it stands, for errors.
+        line: On which line.
+        values: The fields.
+        kind: A dataclass of bool, int, float and str; ``None`` is an empty field.
+
+    Raises:
+        InputError: If a field is missing, or is not what it should be.
+    """
     if len(values) != len(fields(kind)):
         raise InputError(
             f"{path} line {line}: expected {len(fields(kind))} fields, received {len(values)}"
         )
     parsed: list[Any] = []
     for field, text in zip(fields(kind), values, strict=True):
-        annotation = field.type
-        if text == "" and "None" in str(annotation):
+        annotation = str(field.type)
+        if text == "" and "None" in annotation:
             parsed.append(None)
             continue
-        convert = int if "int" in str(annotation) else float if "float" in str(annotation) else str
+        name = next(name for name in _CONVERT if name in annotation)
         try:
-            value = convert(text)
-            if convert is int and not -(2**63) <= int(value) < 2**63:
+            value = _CONVERT[name](text)
+            if name == "int" and not -(2**63) <= int(value) < 2**63:
                 raise ValueError(text)
             parsed.append(value)
-        except ValueError:
+        except (ValueError, KeyError):
             raise InputError(
-                f"{path} line {line}: {field.name} must be {convert.__name__}, received {text!r}"
+                f"{path} line {line}: {field.name} must be {name}, received {text!r}"
             ) from None
     return kind(*parsed)

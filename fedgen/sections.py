@@ -50,7 +50,14 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-Sizes = Annotated[tuple[Positive, ...], BeforeValidator(_as_tuple)]
+def _as_sizes(value: object) -> object:
+    sizes = value if isinstance(value, list | tuple) else [value]
+    if sizes is not value or not all(type(size) is int and 1 <= size < 2**31 for size in sizes):
+        raise ValueError(f"expected a list of positive integers, received {value!r}")
+    return tuple(sizes)
+
+
+Sizes = Annotated[tuple[int, ...], BeforeValidator(_as_sizes)]
 Deviations = Annotated[tuple[Rate, ...], BeforeValidator(_as_tuple)]
 
 

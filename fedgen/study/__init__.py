@@ -1,0 +1,1 @@
+"""Sweeps of one estimator's settings on one data set, kept so that nothing is fitted twice."""

@@ -1,0 +1,185 @@
+"""Which case is best, why, and what may be said of the others."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedgen import statistics
+from fedgen.errors import InputError
+from fedgen.statistics import Interval
+from fedgen.study.cases import METRICS, Case
+from fedgen.study.fits import Fit
+from fedgen.study.ledger import LEAK, Ledger
+
+MEASURED = (*METRICS, "epochs", "parameters")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A case and its fits.
+
+    Attributes:
+        case: The case.
+        fits: Those that are there, by seed.
+    """
+
+    case: Case
+    fits: tuple[Fit, ...]
+
+    def values(self, metric: str) -> list[float]:
+        """Return a metric's values over the repeats that have one."""
+        values = (getattr(fit, metric) for fit in self.fits)
+        return [float(value) for value in values if value is not None]
+
+    def mean(self, metric: str) -> float | None:
+        """Return a metric's mean over the repeats that have one."""
+        values = self.values(metric)
+        return math.fsum(values) / len(values) if values else None
+
+    def interval(self, metric: str) -> Interval | None:
+        """Return the 95 % interval of that mean."""
+        return statistics.interval(self.values(metric))
+
+    @property
+    def sound(self) -> bool:
+        """Whether it has fits, and all went well."""
+        return bool(self.fits) and all(fit.status == "ok" for fit in self.fits)
+
+    @property
+    def reasons(self) -> list[str]:
+        """What kept fits from being ok or from converging, a line each, without repetition."""
+        words = {"ok": "not converged"}
+        lines = (f"{words.get(f.status, f.status)}: {f.reason}" for f in self.fits if f.reason)
+        return list(dict.fromkeys(lines))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best case, and why it is."""
+
+    standing: Standing
+    reason: str
+
+
+def rank(ledger: Ledger, cases: Sequence[Case]) -> list[Standing]:
+    """Return the cases that have fits, best first; those with a fit that went wrong come last."""
+    standings = [Standing(case, tuple(ledger.of(case))) for case in cases]
+    metric = ranked_by(ledger)
+
+    def place(standing: Standing) -> tuple[bool, float]:
+        mean = standing.mean(metric)
+        return not standing.sound, math.inf if mean is None else -mean
+
+    return sorted((standing for standing in standings if standing.fits), key=place)
+
+
+def ranked_by(ledger: Ledger) -> str:
+    """Return the metric that ranks: the test set does only where no other images are held out."""
+    return "validation_accuracy" if ledger.study.chooses else "accuracy"
+
+
+def choose(ledger: Ledger, standings: Sequence[Standing]) -> Choice:
+    """Choose the best of ranked cases; the test set has no say in it.
+
+    Raises:
+        InputError: If nothing has run, nothing ran well, or no share is held out to choose by.
+    """
+    if not standings:
+        raise InputError(f"{ledger.path}: nothing has run yet; run the study without --best first")
+    if not ledger.study.chooses:
+        raise InputError(
+            f"{ledger.path}: expected images to choose by, received data.validation_fraction = 0: "
+            "the test set must not choose. Run the study with --set data.validation_fraction=0.1 "
+            "and another --out first"
+        )
+    if not standings[0].sound:
+        raise InputError(f"{ledger.path}: no case ran without a diverged or failed fit")
+    return Choice(standings[0], _reason(standings))
+
+
+def _reason(standings: Sequence[Standing]) -> str:
+    metric, best = "validation_accuracy", standings[0]
+    repeats = len(best.fits)
+    text = (
+        f"highest mean validation accuracy, {best.mean(metric):.4f}{spread(best, metric)} "
+        f"over {repeats} {'repeat' if repeats == 1 else 'repeats'}"
+    )
+    others = [standing for standing in standings[1:] if standing.sound]
+    if not others:
+        return f"{text}; there is no other sound case"
+    theirs = {fit.seed: fit.validation_accuracy or 0.0 for fit in others[0].fits}
+    ahead = [
+        (fit.validation_accuracy or 0.0) - theirs[fit.seed]
+        for fit in best.fits
+        if fit.seed in theirs
+    ]
+    if not ahead:
+        return f"{text}; {others[0].case.title} has no repeat in common with it"
+    text += f", {math.fsum(ahead) / len(ahead):.4f} ahead of {others[0].case.title}"
+    bounds = statistics.interval(ahead)
+    if bounds is None:
+        return f"{text}; one repeat cannot tell whether that is chance"
+    return f"{text} (95 % interval {bounds[0]:.4f} to {bounds[1]:.4f}" + (
+        "), which is more than chance between these two"
+        if bounds[0] > 0
+        else "), which may be chance"
+    )
+
+
+def spread(standing: Standing, metric: str, digits: int = 4) -> str:
+    """Return a mean's interval as text, or nothing."""
+    bounds = standing.interval(metric)
+    return f" ({bounds[0]:.{digits}f} to {bounds[1]:.{digits}f})" if bounds else ""
+
+
+def summarise(ledger: Ledger, cases: Sequence[Case], leaked: float) -> dict[str, Any]:
+    """Return what a study comes to, as ``--json`` prints it.
+
+    Args:
+        ledger: The fits.
+        cases: The study's cases.
+        leaked: Share of the test images that are among the training images.
+    """
+    standings = rank(ledger, cases)
+    about = ledger.study.study
+    best = choose(ledger, standings) if _choosable(ledger, standings) else None
+    fits = [fit for standing in standings for fit in standing.fits]
+    return {
+        "study": about.name,
+        "estimator": about.estimator,
+        "directory": str(ledger.path),
+        "sampling": about.sampling,
+        "leaks": LEAK if ledger.study.leaks else None,
+        "leaked_share": leaked,
+        "fits": len(fits),
+        "missing": len(ledger.missing(cases)),
+        "not_ok": sum(fit.status != "ok" for fit in fits),
+        "ranked_by": ranked_by(ledger),
+        "cases": [_described(standing) for standing in standings],
+        "best": best and {"case": best.standing.case.key, "reason": best.reason},
+    }
+
+
+def _choosable(ledger: Ledger, standings: Sequence[Standing]) -> bool:
+    return ledger.study.chooses and bool(standings) and standings[0].sound
+
+
+def _described(standing: Standing) -> dict[str, Any]:
+    return {
+        "case": standing.case.key,
+        "title": standing.case.title,
+        "settings": dict(standing.case.varied),
+        "seeds": [fit.seed for fit in standing.fits],
+        "statuses": [fit.status for fit in standing.fits],
+        "converged": [fit.converged for fit in standing.fits],
+        "reasons": standing.reasons,
+        **{
+            metric: {
+                "mean": standing.mean(metric),
+                "interval": standing.interval(metric),
+                "values": standing.values(metric),
+            }
+            for metric in MEASURED
+        },
+    }
