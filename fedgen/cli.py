@@ -288,7 +288,9 @@ def main() -> None:
     # A shell completes the command `fedgen`; it cannot complete `python -m fedgen`.
     completes = any(word.endswith("-completion") for word in sys.argv[1:])
     try:
-        app(standalone_mode=False, prog_name="fedgen" if completes else None)
+        code = app(standalone_mode=False, prog_name="fedgen" if completes else None)
+        if code == INTERRUPTED:  # Typer catches Ctrl-C itself, and returns what it stands for
+            raise KeyboardInterrupt
     except click.exceptions.NoArgsIsHelpError as error:
         _warn(error.format_message())
         _leave(2)

@@ -209,19 +209,22 @@ def _explain(problem: Any) -> str:
     return explain(problem, _keys(path[:-1]))
 
 
-def explain(problem: Any, known: Iterable[str]) -> str:
+def explain(problem: Any, known: Iterable[str], top: str = "section") -> str:
     """Return what is wrong with a setting, by pydantic's description of it.
 
     Args:
         problem: One of ``ValidationError.errors()``.
         known: Names that may stand where it stands.
+        top: What a name without a section is called.
     """
     path = [str(part) for part in problem["loc"]]
     received = problem["input"]
     if problem["type"] == "extra_forbidden":
-        what = "setting" if len(path) > 1 else "section"
+        what = "setting" if len(path) > 1 else top
         prefix = f"{'.'.join(path[:-1])}: " if len(path) > 1 else ""
         return prefix + str(unknown(what, path[-1], known))
+    if problem["type"] == "missing":
+        return f"{'.'.join(path)}: expected a value, there is none"
     message = problem["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if problem["type"] == "value_error":

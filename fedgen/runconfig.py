@@ -40,7 +40,7 @@ def to_run_config(config: Config) -> RunConfig:
         f"{section}.{key}={json.dumps(value)}"
         for section, part in tree.items()
         for key, value in part.items()
-        if (section, key) not in FLAT.values() and value != defaults[section][key]
+        if (section, key) not in FLAT.values() and value != defaults[section].get(key)
     ]
     return {**flat, "strategy": ",".join(flat["strategy"]), SET: shlex.join(others), OUT: ""}
 

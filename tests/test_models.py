@@ -8,7 +8,7 @@ import pytest
 
 from fedgen import models
 from fedgen.errors import InputError, RunError
-from fedgen.sections import MODELS
+from fedgen.sections import MODELS, Model, named_layers
 
 CIFAR, MNIST, DIGITS = (32, 32, 3), (28, 28, 1), (8, 8, 1)
 
@@ -81,3 +81,33 @@ def test_moving_statistics_are_told_from_weights() -> None:
     normalised = models.build("mlp-324-108-bn-dropout", (8, 8, 1), 10, 0)
     # Dense (2), gamma, beta, moving mean and variance; twice.
     assert models.statistics(normalised) == {4: "mean", 5: "variance", 10: "mean", 11: "variance"}
+
+
+def test_layers_given_in_place_build_as_those_of_the_zoo() -> None:
+    named = models.build("mlp-324-108-bn-dropout", DIGITS, 10, 3)
+    layers = named_layers("mlp-324-108-bn-dropout")
+    assert layers is not None
+    given = models.build(Model(name="layers", **layers.model_dump()), DIGITS, 10, 3)
+    pairs = zip(models.get_weights(named), models.get_weights(given), strict=True)
+    assert all(a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("activation", "keras_word"),
+    [("identity", "linear"), ("logistic", "sigmoid"), ("tanh", "tanh"), ("relu", "relu")],
+)
+def test_activations_have_scikit_learns_names(activation: str, keras_word: str) -> None:
+    model = models.build(
+        Model(name="layers", hidden_layers=(5,), activation=activation, dropout=0.1), DIGITS, 10, 0
+    )
+    assert model.layers[1].activation.__name__ == keras_word
+    assert [type(layer).__name__ for layer in model.layers] == [
+        "Flatten",
+        "Dense",
+        "Dropout",
+        "Dense",
+    ]
+
+
+def test_no_hidden_layer_is_a_linear_model() -> None:
+    assert models.build(Model(name="layers"), MNIST, 10, 0).count_params() == 7850

@@ -48,6 +48,17 @@ EVERYTHING = {
 SAME = (("partition", "kind"), ("privacy", "kind"))
 """There is one kind of partition, and privacy goes with no aggregation but the mean."""
 PRIVATE = {"privacy": {"kind": "local"}}
+IN_PLACE = {
+    "model": {
+        "name": "layers",
+        "hidden_layers": [30, 20],
+        "activation": "tanh",
+        "batch_norm": True,
+        "dropout": 0.25,
+        "initialiser": "normal",
+        "stddevs": [0.1, 0.2],
+    }
+}
 
 paths = st.text(st.characters(codec="utf-8"))
 counts = st.integers(1, 2**31 - 1)
@@ -113,7 +124,9 @@ def test_the_example_changes_every_setting() -> None:
 
 
 @pytest.mark.parametrize(
-    "tree", [{}, EVERYTHING, PRIVATE], ids=["defaults", "everything", "private"]
+    "tree",
+    [{}, EVERYTHING, PRIVATE, IN_PLACE],
+    ids=["defaults", "everything", "private", "in place"],
 )
 def test_round_trip(tree: dict[str, Any]) -> None:
     config = build(tree)

@@ -283,10 +283,9 @@ def _case(study: Study, basis: Tree, given: Tree, where: str) -> Case:
         settings = kind.model_validate(study.fixed | given)
     except ValidationError as error:
         problem = error.errors()[0]
-        known = f"{study.study.estimator}, {_given(given)}" if given else study.study.estimator
-        raise InputError(
-            f"{where}: {known}: {config.explain(problem, kind.model_fields)}"
-        ) from error
+        case = f"{study.study.estimator}, {_given(given)}" if given else study.study.estimator
+        explained = config.explain(problem, kind.model_fields, "setting")
+        raise InputError(f"{where}: {case}: {explained}") from error
     text = json.dumps(basis | {"settings": settings.model_dump(mode="json")}, sort_keys=True)
     return Case(
         key=hashlib.sha256(text.encode()).hexdigest()[:12],

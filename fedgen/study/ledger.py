@@ -106,15 +106,20 @@ def opened(path: Path, study: Study, dataset: Dataset, cases: Sequence[Case]) ->
         InputError: If it holds another study, or is in use.
         RunError: If it cannot be written.
     """
+    ours = {STUDY, RESULTS, EPOCHS, locks.LOCK}
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: expected a directory, received a file")
+    if (
+        path.exists()
+        and not ours & {entry.name for entry in path.iterdir()}
+        and any(path.iterdir())
+    ):
+        raise InputError(f"{path}: expected a new or empty directory, or that of a study")
     disk.make_folder(path)
     with locks.hold(path):
         tree = _tree(study, dataset)
-        if (path / STUDY).exists() or (path / RESULTS).exists():
-            ledger = read(path, study, dataset)
-        elif any(entry.name != locks.LOCK for entry in path.iterdir()):
-            raise InputError(f"{path}: expected a new or empty directory, or that of a study")
-        else:
-            ledger = Ledger(path, study)
+        there = (path / STUDY).exists() or (path / RESULTS).exists()
+        ledger = read(path, study, dataset) if there else Ledger(path, study)
         disk.replace(path / STUDY, to_toml(tree).encode())
         # Written anew, as a torn line or epochs without a fit may be at their ends.
         ledger.finish(cases)

@@ -1,0 +1,54 @@
+"""Small real studies on digits, in this process."""
+
+from pathlib import Path
+from typing import Any
+
+from fedgen import datasets
+from fedgen.study import cases as studies
+from fedgen.study import ledger, sweep
+from fedgen.study.cases import Case, Study
+from fedgen.study.ledger import Ledger
+from fedgen.study.terminal import Silent
+
+SECONDS = ("train_seconds", "predict_seconds")
+
+SKLEARN: dict[str, Any] = {
+    "study": {"name": "small", "estimator": "sklearn-mlp", "seeds": 2},
+    "data": {"dataset": "digits", "train_samples": 300, "validation_fraction": 0.2},
+    "fixed": {"max_iter": 5, "learning_rate_init": 0.03},
+    "axes": {"hidden_layers": [[8], [4, 6]], "alpha": [1e-4, 1.0]},
+}
+KERAS: dict[str, Any] = {
+    "study": {"name": "small", "estimator": "keras", "seeds": 2},
+    "data": {"dataset": "digits", "train_samples": 300, "validation_fraction": 0.2},
+    "fixed": {"epochs": 3, "learning_rate": 0.01, "batch_size": 32},
+    "axes": {"hidden_layers": [[8]], "dropout": [0.0, 0.5]},
+}
+
+
+def build(base: dict[str, Any], **sections: Any) -> Study:
+    """Check a study with sections laid over another one's."""
+    tree = {**base, **{name: part for name, part in sections.items() if name == "cases"}}
+    for name, part in sections.items():
+        if name != "cases":
+            tree[name] = base.get(name, {}) | part
+    return studies.build(tree, "test")
+
+
+def cases(study: Study) -> list[Case]:
+    """Return a study's cases with the hashes that its data give them."""
+    return studies.cases(study, datasets.load(study.data).fingerprint)
+
+
+def play(out: Path, study: Study, jobs: int = 1) -> Ledger:
+    """Run what a study lacks."""
+    with ledger.opened(out, study, datasets.load(study.data), cases(study)) as kept:
+        sweep.play(kept, cases(study), jobs, Silent())
+    return kept
+
+
+def rows(path: Path) -> list[list[str]]:
+    """Return a CSV file's fields, but for the seconds."""
+    table = [line.split(",") for line in path.read_text().splitlines()]
+    kept = [place for place, name in enumerate(table[0]) if name not in SECONDS]
+    return [[line[place] for place in kept] for line in table]
