@@ -81,7 +81,7 @@ def study(
 def _play(
     path: Path, study: "Study", images: "Dataset", cases: "list[Case]", jobs: int, as_json: bool
 ) -> None:
-    from fedgen.study import ledger, ranking, samples, sweep, terminal
+    from fedgen.study import ledger, ranking, report, samples, sweep, terminal
 
     with ledger.opened(path, study, images, cases) as kept:
         if not as_json:
@@ -95,10 +95,12 @@ def _play(
             print("every finished fit is kept; the same command goes on", file=sys.stderr)
             raise
         leaked = samples.load(samples.draw(study)).leaked
+        drawn = report.write(kept, cases, leaked)
         if as_json:
             print(json.dumps(ranking.summarise(kept, cases, leaked)))
         else:
             terminal.print_results(kept, ranking.rank(kept, cases), leaked)
+            print(f"page: {drawn}")
 
 
 def _show_best(

@@ -63,13 +63,20 @@ class Choice:
 
 
 def rank(ledger: Ledger, cases: Sequence[Case]) -> list[Standing]:
-    """Return the cases that have fits, best first; those with a fit that went wrong come last."""
+    """Return the cases that have fits, best first; of equals, the one with fewer parameters.
+
+    Those with a fit that went wrong come last.
+    """
     standings = [Standing(case, tuple(ledger.of(case))) for case in cases]
     metric = ranked_by(ledger)
 
-    def place(standing: Standing) -> tuple[bool, float]:
+    def place(standing: Standing) -> tuple[bool, float, float]:
         mean = standing.mean(metric)
-        return not standing.sound, math.inf if mean is None else -mean
+        return (
+            not standing.sound,
+            math.inf if mean is None else -mean,
+            standing.mean("parameters") or 0.0,
+        )
 
     return sorted((standing for standing in standings if standing.fits), key=place)
 
