@@ -126,7 +126,11 @@ def _series(
         },
         text=[plain(s.case.title) for s in standings],
         mode="lines+markers" if where.ordered else "markers",
-        marker={"size": 9, "symbol": ["circle" if s.sound else "x" for s in standings]},
+        marker={
+            "size": 9,
+            "color": colour,
+            "symbol": ["circle" if s.sound else "x" for s in standings],
+        },
         line={"color": colour, "dash": DASHES[place // len(COLOURS) % len(DASHES)]},
         offsetgroup=str(place),
         legendgroup=series,
@@ -203,7 +207,7 @@ def curves(what: str, where: Layout, fits: Sequence[tuple[Case, Sequence[Epoch]]
             figure.add_scatter(
                 x=[epoch.epoch for epoch in epochs],
                 y=[finite(getattr(epoch, f"{part}_{what}")) for epoch in epochs],
-                mode="lines",
+                mode="lines" if place < len(COLOURS) else "lines+markers",
                 line={"color": COLOURS[place % len(COLOURS)], "dash": dash, "width": 1.5},
                 name=name,
                 legendgroup=str(place),
