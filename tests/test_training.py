@@ -92,6 +92,15 @@ def test_sgd_with_momentum_matches_keras(engines: dict, digits: Dataset) -> None
     np.testing.assert_allclose(trained.losses, losses, rtol=1e-4)
 
 
+def test_training_accuracy_is_that_of_the_samples_an_epoch_visits(engines: dict) -> None:
+    engine, weights = engines["mlp", "sgd"], initial("mlp")
+    job = plan(rate=1e-12)  # so small that no weight moves
+    trained = engine.train(weights, job)
+    wanted = [engine.evaluate(weights, order).accuracy for order in job.order]
+    assert 0 < wanted[0] < 1 and wanted[0] != wanted[1]
+    np.testing.assert_allclose(trained.accuracies, wanted, rtol=1e-6)
+
+
 def test_first_adam_step_moves_by_the_learning_rate(engines: dict) -> None:
     """By hand: with fresh moments a step is rate * g / (|g| + tiny), so |step| is the rate."""
     weights = initial("cnn")

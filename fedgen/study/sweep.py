@@ -1,6 +1,7 @@
 """Running what a study lacks: scikit-learn in processes, Keras in threads of the engine."""
 
 from collections.abc import Generator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from typing import Protocol
 
@@ -56,20 +57,18 @@ def weight(case: Case) -> int:
 def _outcomes(tasks: Sequence[Task], wanted: Draw, jobs: int) -> Generator[tuple[int, Outcome]]:
     """Yield outcomes as they come, each with its task's number."""
     from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     sklearn = all(isinstance(case.settings, SklearnMlp) for case, _ in tasks)
+    slots = max(min(jobs, len(tasks)), 1)
     with parallel_config(backend="loky" if sklearn else "threading"):
-        parallel = Parallel(
-            min(jobs, max(len(tasks), 1)), batch_size=1, return_as="generator_unordered"
-        )
+        parallel = Parallel(slots, batch_size=1, return_as="generator_unordered")
         running = parallel(
-            delayed(_numbered)(number, case, seed, wanted, jobs)
+            delayed(_numbered)(number, case, seed, wanted, slots)
             for number, (case, seed) in enumerate(tasks)
         )
     try:
         yield from running
-    except TerminatedWorkerError as error:
+    except BrokenProcessPool as error:
         raise RunError(
             "a process of a fit was killed, perhaps for want of memory; the fits that ended are "
             "kept, and the same command with fewer --jobs goes on"
