@@ -24,8 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command()(study)
-
 INTERRUPTED = 130
 
 Rounds = Annotated[int | None, typer.Option(help="Training rounds.")]
@@ -181,6 +179,9 @@ def export(
         print(f"Optuna: {genomes.write(results, optuna)} trials in {without_passwords(optuna)}")
     if mlflow is not None:
         _log(results, mlflow)
+
+
+app.command()(study)
 
 
 @app.command()
