@@ -28,7 +28,10 @@ def study(
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as seeds=3; repeatable."),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(help="Fits at once, a thread each; 0 for one per core.", metavar="N")
+        int,
+        typer.Option(
+            help="Fits at once, a thread each; 0 for one per core.", metavar="N", show_default=False
+        ),
     ] = 0,
     out: Annotated[
         Path | None,
