@@ -276,4 +276,4 @@ def test_without_a_named_data_set_digits_stand_in_and_say_so(tmp_path: Path) -> 
     assert made.name.startswith("digits-")
     assert json.loads((made / "summary.json").read_text())["dataset"] == "digits"
     assert 'dataset = "digits"' in (made / "config.toml").read_text()
-    assert "<title>genetic-cfl, fedavg on digits</title>" in (made / "report.html").read_text()
+    assert "<title>fedavg on digits</title>" in (made / "report.html").read_text()
