@@ -181,5 +181,6 @@ def step(belief: Belief, trials: Sequence[Trial], schedule: Schedule, discount: 
     )
 
 
-LEAST = -600.0
-"""Least log of a probability, less the likeliest one's: none becomes 0, which has no log."""
+LEAST = -40.0
+"""Least log of a probability, less the likeliest one's. So none becomes 0, which has no log, and
+what is as good as never drawn (4e-18) makes no gradient that numbers cannot hold."""
