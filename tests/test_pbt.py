@@ -114,6 +114,15 @@ def test_a_client_without_a_usable_reply_has_no_loss() -> None:
     assert all(map(math.isfinite, strategy.losses.values()))
 
 
+def test_the_loss_of_an_earlier_round_is_forgotten() -> None:
+    strategy = PBT(seed=3, clients=10, fraction=1.0)
+    with toy.toy_grid(10) as grid, toy.toy_grid(10, {4: toy.crash}) as later:
+        arrays, _ = toy.play_round(strategy, grid, 1, toy.start())
+        assert 4 in strategy.losses
+        toy.play_round(strategy, later, 2, arrays)
+    assert set(strategy.losses) == set(range(10)) - {4}
+
+
 def test_newcomers_draw_random_genes() -> None:
     strategy = PBT(seed=3, clients=10, fraction=0.5, resample=True)
     first, second = set(strategy.cohort(1)), set(strategy.cohort(2))
