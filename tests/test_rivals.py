@@ -15,7 +15,6 @@ from fedgen import run as runs
 from fedgen.config import build
 from fedgen.errors import InputError
 from fedgen.progress import Silent
-from fedgen.runconfig import from_run_config, to_run_config
 from strategies.fedavg import FedAvg
 
 CLIENTS = 10
@@ -137,11 +136,6 @@ def test_wrong_settings_are_one_line(section: str, key: str, value: object, why:
         build({section: {key: value}})
     assert section in error.value.line and why in error.value.line
     assert "\n" not in error.value.line and error.value.exit_code == 2
-
-
-def test_a_grid_of_one_s_own_reaches_the_clients_run_config() -> None:
-    config = build({"fedavg-tuned": {"learning_rates": [1e-5, 0.3], "batch_sizes": [8]}})
-    assert from_run_config(to_run_config(config)) == config
 
 
 def test_fednova_with_central_privacy_is_one_line() -> None:
