@@ -22,9 +22,10 @@ class FedAvgTuned(FedAvg):
     """Federated averaging, tuned first by successive halving (arXiv 1502.07943).
 
     Every pair of the grid has a model of its own, which starts from the initial weights and is
-    trained by federated averaging on the cohort of round 1. After each rung the better half
-    goes on, with twice the rounds: all rungs cost about the same. A pair's score is the mean, by
-    training samples, of the clients' validation losses after local training in its latest round.
+    trained by federated averaging on the cohort of round 1. After each rung the better half,
+    rounded up, goes on, with twice the rounds: all rungs cost about the same. A pair's score is the
+    mean, by training samples, of the clients' validation losses after local training in its
+    latest round; the test set has no say.
     A pair that loses more than half of the replies in a round (its weights are not finite,
     say) is out.
 
