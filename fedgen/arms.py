@@ -74,11 +74,12 @@ class Federated:
 
     def state(self) -> tuple[dict[str, Any], Weights]:
         """Return the strategy's state."""
-        return self.strategy.state(), []
+        return self.strategy.state(), self.strategy.state_arrays()
 
     def restore(self, state: Mapping[str, Any], arrays: Weights) -> None:
         """Take up the strategy's state."""
         self.strategy.restore(state)
+        self.strategy.restore_arrays(arrays)
 
 
 class Centralised:
@@ -183,6 +184,15 @@ def build_strategy(arm: Arm) -> FedAvg:
         statistics=world.statistics(config),
         fingerprint=datasets.load(config.data).fingerprint,
         local_epochs=config.training.local_epochs,
+        **_of_training(arm),
         **(section.model_dump() if section else {}),
     )
     return strategy
+
+
+def _of_training(arm: Arm) -> dict[str, Any]:
+    """Return what a strategy must know of the clients' optimiser."""
+    training = arm.config.training
+    if arm.strategy != "fednova":
+        return {}
+    return {"local_momentum": training.momentum if training.optimizer == "sgd" else 0.0}

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_snake
 
 from fedgen.errors import InputError, unknown
+from fedgen.rivals import PBT, AdaptiveServer, FedAvgDecay, FedAvgM, FedAvgTuned, FedEx
 from fedgen.sections import (
     AggregationSettings,
     Cohort,
@@ -50,6 +51,14 @@ class Config(Section):
     run: Run = Run()
     genetic_cfl: GeneticCFL = GeneticCFL()
     fedavg: FixedRate = FixedRate()
+    fedavg_tuned: FedAvgTuned = FedAvgTuned()
+    fedavg_decay: FedAvgDecay = FedAvgDecay()
+    fedavgm: FedAvgM = FedAvgM()
+    fedadam: AdaptiveServer = AdaptiveServer()
+    fedyogi: AdaptiveServer = AdaptiveServer()
+    fednova: FixedRate = FixedRate()
+    pbt: PBT = PBT()
+    fedex: FedEx = FedEx()
     centralised: FixedRate = FixedRate()
 
     @model_validator(mode="after")
@@ -72,6 +81,12 @@ class Config(Section):
             raise ValueError(
                 f"privacy.kind {self.privacy.kind!r} needs aggregation.kind 'mean', "
                 f"received {rule.kind!r}"
+            )
+        if self.privacy.kind == "central" and "fednova" in self.run.strategies:
+            raise ValueError(
+                "run.strategies: fednova scales every update by how many samples all clients have, "
+                "which no noise covers; expected privacy.kind 'none' or 'local' with it, "
+                "received 'central'"
             )
         if sum(faults.counts().values()) > cohort:
             raise ValueError(

@@ -12,7 +12,7 @@ Gene = Literal["learning rate", "batch size"]
 
 MOVED = ", after the probe's gene was moved a little"
 
-KEPT = ("elite", "random", "probe")
+KEPT = ("elite", "kept", "random", "probe")
 """Origins under which a genome that a client already had is handed on as it is."""
 
 
@@ -109,7 +109,8 @@ def tell(steps: Sequence[Step], form: str) -> list[str]:
             else f"Rounds {first.round} to {last.round}"
         )
         moved = begin > 0 and _is_probe(steps[begin - 1])
-        told.append(f"{rounds}: {_how(first, form)}{MOVED if moved else ''}.")
+        kept = begin == 0 or moved or steps[begin - 1].value == first.value
+        told.append(f"{rounds}: {_how(first, form, kept)}{MOVED if moved else ''}.")
         begin = end
     return told
 
@@ -122,11 +123,12 @@ def _keeps(step: Step) -> bool:
     return step.origin in KEPT and step.parent in (None, step.client)
 
 
-def _how(step: Step, form: str) -> str:
+def _how(step: Step, form: str, kept: bool) -> str:
     value = format(step.value, form)
     if step.parent is None:
         return f"client {step.client} starts with {value} ({step.origin})"
     if _keeps(step):
         return f"client {step.client} keeps {value} ({step.origin})"
-    mutated = f" times {step.factor:g}" if step.factor != 1 else ", unchanged"
+    same = ", unchanged" if kept else ", perturbed"
+    mutated = f" times {step.factor:g}" if step.factor != 1 else same
     return f"client {step.client} inherits from client {step.parent}{mutated}: {value}"

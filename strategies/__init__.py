@@ -9,6 +9,15 @@ from importlib import import_module
 REGISTRY = {
     "genetic-cfl": "strategies.genetic:GeneticCFL",
     "fedavg": "strategies.fedavg:FedAvg",
+    "fedavg-tuned": "strategies.tuned:FedAvgTuned",
+    "fedavg-decay": "strategies.decay:FedAvgDecay",
+    "fedavgm": "strategies.fedopt:FedAvgM",
+    "fedadam": "strategies.fedopt:FedAdam",
+    "fedyogi": "strategies.fedopt:FedYogi",
+    "fednova": "strategies.fednova:FedNova",
+    "random-search": "strategies.random_search:RandomSearch",
+    "pbt": "strategies.pbt:PBT",
+    "fedex": "strategies.fedex:FedEx",
 }
 """Strategy name to ``module:Class``."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from strategies.streams import rng
 
 Deal = Literal["owner", "index"]
-Origin = Literal["random", "probe", "elite", "mutant", "fixed"]
+Origin = Literal["random", "probe", "elite", "mutant", "fixed", "drawn", "kept"]
 
 PROBE_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 PROBE_BATCHES = (16, 32, 64, 128)

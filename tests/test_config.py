@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from fedgen.config import Config, build, dump, merge, parse_setting, read_toml, to_toml
 from fedgen.errors import InputError
 
+FIXED = {"learning_rate": 1e-4, "batch_size": 32}
+
 DEFAULTS = {
     "data": {"dataset": "cifar10", "data_dir": "", "validation_fraction": 0.1},
     "partition": {"kind": "contiguous", "clients": 100, "min_samples": 0, "max_samples": 0},
@@ -45,8 +47,21 @@ DEFAULTS = {
         "deal": "owner",
         "weighting": "samples",
     },
-    "fedavg": {"learning_rate": 1e-4, "batch_size": 32},
-    "centralised": {"learning_rate": 1e-4, "batch_size": 32},
+    "fedavg": FIXED,
+    "fedavg-tuned": {
+        "learning_rates": [1e-2, 1e-3, 1e-4, 1e-5],
+        "batch_sizes": [16, 64],
+        "search_rounds": 1,
+        "search_epochs": 1,
+    },
+    "fedavg-decay": {**FIXED, "horizon": 10, "floor": 0.01},
+    "fedavgm": {**FIXED, "server_rate": 1.0, "momentum": 0.9},
+    "fedadam": {**FIXED, "server_rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},
+    "fedyogi": {**FIXED, "server_rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},
+    "fednova": FIXED,
+    "pbt": {"fitness": "validation", "quantile": 0.2, "redraw": 0.0, "every": 1},
+    "fedex": {"configurations": 16, "schedule": "aggressive", "baseline": 0.0},
+    "centralised": FIXED,
 }
 
 rates = st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infinity=False)

@@ -64,6 +64,19 @@ def test_the_way_of_a_batch_size_is_another_and_kept_rounds_are_one_sentence() -
     ]
 
 
+def test_a_batch_size_that_was_perturbed_is_not_called_unchanged() -> None:
+    """As in population-based tuning, where rows hold the factor of the rate alone."""
+    rows = [
+        row(1, 3, 1e-4, 20, "random"),
+        row(2, 3, 1e-4, 20, "kept", 3, 1.0, 3),
+        row(3, 7, 1.2e-4, 16, "mutant", 3, 1.2, 3),
+    ]
+    assert tell(ancestry(rows, rows[-1], "batch size"), "g") == [
+        "Rounds 1 to 2: client 3 starts with 20 (random).",
+        "Round 3: client 7 inherits from client 3, perturbed: 16.",
+    ]
+
+
 def test_a_parent_that_sat_out_rounds_is_found_where_it_last_took_part() -> None:
     rows = [row(1, 3, 1e-4, 16, "random"), row(5, 7, 9e-5, 16, "mutant", 3, 0.9, 3)]
     assert [step.round for step in ancestry(rows, rows[1], "learning rate")] == [1, 5]

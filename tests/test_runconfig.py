@@ -14,6 +14,8 @@ from strategies import REGISTRY
 
 STRATEGIES = (*REGISTRY, CENTRALISED)
 
+ADAPTIVE = {"server_rate": 0.5, "beta_1": 0.0, "beta_2": 0.5, "tau": 1e-6}
+
 EVERYTHING = {
     "data": {"dataset": '/a b/it\'s "x".npz', "data_dir": "/d\\e f", "validation_fraction": 0.25},
     "partition": {"clients": 31, "min_samples": 3, "max_samples": 9},
@@ -43,6 +45,19 @@ EVERYTHING = {
         "weighting": "uniform",
     },
     "fedavg": {"learning_rate": 1e-7, "batch_size": 8},
+    "fedavg-tuned": {
+        "learning_rates": [1e-5, 0.3],
+        "batch_sizes": [8],
+        "search_rounds": 2,
+        "search_epochs": 3,
+    },
+    "fedavg-decay": {"learning_rate": 0.5, "batch_size": 9, "horizon": 3, "floor": 0.5},
+    "fedavgm": {"learning_rate": 0.5, "batch_size": 9, "server_rate": 0.5, "momentum": 0.0},
+    "fedadam": {"learning_rate": 0.5, "batch_size": 9, **ADAPTIVE},
+    "fedyogi": {"learning_rate": 0.5, "batch_size": 9, **ADAPTIVE},
+    "fednova": {"learning_rate": 0.5, "batch_size": 9},
+    "pbt": {"fitness": "improvement", "quantile": 0.5, "redraw": 0.25, "every": 2},
+    "fedex": {"configurations": 3, "schedule": "adaptive", "baseline": 0.5},
     "centralised": {"learning_rate": 0.1 + 0.2, "batch_size": 128},
 }
 SAME = (("partition", "kind"), ("privacy", "kind"))

@@ -1,0 +1,152 @@
+"""Population-based tuning of the clients' hyperparameters, without clusters.
+
+Population Based Training (Jaderberg et al., 2017, arXiv 1711.09846), which FedPop (Chen et al.,
+2023, arXiv 2308.08634) brought to federated learning; FedPop also evolves whole runs and their
+servers' settings, here there is one run. Every client is a member of the population, its
+fitness is its loss after local training, and since all start from the one global model,
+an exploit copies hyperparameters and no weights.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from strategies.evolution import Assignment, Genome, random_genome, rank
+from strategies.fedavg import FedAvg
+from strategies.outcomes import RoundOutcome
+from strategies.streams import rng
+
+FACTORS = (0.8, 1.2)
+"""What a copied hyperparameter is multiplied by, half of the time each, as in the paper."""
+
+
+class PBT(FedAvg):
+    """Population-based tuning over all cohort clients (Jaderberg et al., arXiv 1711.09846).
+
+    Args:
+        fitness: What clients minimise: their ``"validation"`` loss after local training, or
+            its ``"improvement"`` over the global model's.
+        quantile: Share of the cohort that is replaced, and from as large a share of the
+            best, in (0, 0.5]: the paper's truncation selection.
+        redraw: Probability that a hyperparameter is drawn anew instead of copied and
+            perturbed, in [0, 1].
+        every: Rounds between two selections, at least 1.
+        **common: What ``FedAvg`` takes; its own learning rate and batch size have no
+            effect here.
+    """
+
+    selects_on_losses = True
+
+    def __init__(
+        self,
+        *,
+        fitness: Literal["validation", "improvement"] = "validation",
+        quantile: float = 0.2,
+        redraw: float = 0.0,
+        every: int = 1,
+        **common: Any,
+    ) -> None:
+        super().__init__(fitness=fitness, **common)
+        self.quantile = quantile
+        self.redraw = redraw
+        self.every = every
+        self.genomes: dict[int, Genome] = {}
+        self.losses: dict[int, float] = {}
+
+    def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
+        """Let the worst of the cohort copy the best; newcomers draw random genes."""
+        members = {client: self.genomes[client] for client in cohort if client in self.genomes}
+        assigned = {c: Assignment(g, "kept", c, c, 1.0) for c, g in members.items()}
+        if (server_round - 1) % self.every == 0:
+            assigned |= select(
+                members,
+                self.losses,
+                seed=self.seed,
+                server_round=server_round,
+                quantile=self.quantile,
+                redraw=self.redraw,
+            )
+        for client in cohort:
+            if client not in assigned:
+                draw = rng(self.seed, "genome", 0, client)
+                assigned[client] = Assignment(random_genome(draw), "random")
+        self.genomes |= {client: assignment.genome for client, assignment in assigned.items()}
+        return assigned
+
+    def learn(self, outcome: RoundOutcome) -> None:
+        """Keep every finite fitness; a client without one in this round has none at all."""
+        for client in outcome.clients:
+            self.losses.pop(client.client, None)
+            if client.update is not None and math.isfinite(client.update.fitness):
+                self.losses[client.client] = client.update.fitness
+
+    def state(self) -> dict[str, Any]:
+        """Return genes and losses as JSON values."""
+        genomes = {str(c): [g.learning_rate, g.batch_size] for c, g in self.genomes.items()}
+        losses = {str(c): loss for c, loss in self.losses.items()}
+        return {**super().state(), "genomes": genomes, "losses": losses}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up genes and losses."""
+        super().restore(state)
+        self.genomes = {int(c): Genome(float(r), int(b)) for c, (r, b) in state["genomes"].items()}
+        self.losses = {int(c): float(loss) for c, loss in state["losses"].items()}
+
+
+def select(
+    genomes: Mapping[int, Genome],
+    losses: Mapping[int, float],
+    *,
+    seed: int,
+    server_round: int,
+    quantile: float = 0.2,
+    redraw: float = 0.0,
+) -> dict[int, Assignment]:
+    """Return new genes for the worst members: exploit, then explore.
+
+    Every one of the worst copies a member drawn uniformly from the best, and perturbs both
+    hyperparameters independently: times 0.8 or 1.2, or drawn anew from the ranges
+    that they started in.
+
+    Args:
+        genomes: Genome of every member, by client.
+        losses: Loss of the members that have one; lower is better, none is worst.
+        seed: Seed of the run; draws come from its stream ``"pbt"``.
+        server_round: Round that the genes are for.
+        quantile: Share of the members that is replaced, at least one of two or more.
+        redraw: Probability that a hyperparameter is drawn anew.
+
+    Returns:
+        An assignment for every replaced member; none without a loss among the best.
+    """
+    ranked = rank(sorted(genomes), losses)
+    count = min(max(1, math.floor(quantile * len(ranked) + 1e-9)), len(ranked) // 2)
+    best = [client for client in ranked[:count] if client in losses]
+    if not best:
+        return {}
+    return {
+        client: _explore(best, genomes, rng(seed, "pbt", server_round, client), redraw)
+        for client in ranked[len(ranked) - count :]
+    }
+
+
+def _explore(
+    best: list[int], genomes: Mapping[int, Genome], draw: np.random.Generator, redraw: float
+) -> Assignment:
+    parent = best[draw.integers(len(best))]
+    factor, batch_factor = (FACTORS[draw.integers(len(FACTORS))] for _ in range(2))
+    new_rate, new_batch = draw.random(2) < redraw
+    fresh = random_genome(draw)
+    copied = genomes[parent]
+    return Assignment(
+        Genome(
+            fresh.learning_rate if new_rate else copied.learning_rate * factor,
+            fresh.batch_size if new_batch else max(1, round(copied.batch_size * batch_factor)),
+        ),
+        "drawn" if new_rate and new_batch else "mutant",
+        parent=None if new_rate else parent,
+        batch_parent=None if new_batch else parent,
+        mutation=None if new_rate else factor,
+    )

@@ -1,0 +1,145 @@
+"""What holds for every rival of genetic-cfl: resumed, sized and refused alike."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy
+from flwr.app import ArrayRecord
+from runs import comparable, play, rows
+
+import strategies
+from fedgen import comparison
+from fedgen import run as runs
+from fedgen.config import build
+from fedgen.errors import InputError
+from fedgen.progress import Silent
+from strategies.fedavg import FedAvg
+
+CLIENTS = 10
+RIVALS = (
+    *("fedavg-tuned", "fedavg-decay", "fedavgm", "fedadam", "fedyogi", "fednova"),
+    *("random-search", "pbt", "fedex"),
+)
+WITH_ARRAYS = ("fedavgm", "fedadam", "fedyogi")
+
+
+def rival(name: str, **settings: object) -> FedAvg:
+    made: FedAvg = strategies.load(name)(seed=3, clients=CLIENTS, **settings)
+    return made
+
+
+@pytest.mark.parametrize("settings", [{"fraction": 1.0}, {"fraction": 0.5, "resample": True}])
+@pytest.mark.parametrize("name", RIVALS)
+def test_a_restored_run_continues_identically(name: str, settings: dict[str, object]) -> None:
+    faults = {5: toy.report_infinite_fitness, 8: toy.crash}
+    with toy.toy_grid(CLIENTS, faults) as grid, toy.toy_grid(CLIENTS, faults) as other:
+        strategy = rival(name, **settings)
+        arrays = strategy.initialise(grid, toy.start())
+        for number in (1, 2):
+            arrays, _ = toy.play_round(strategy, grid, number, arrays)
+        resumed, resumed_arrays = rival(name, **settings), ArrayRecord(arrays.to_numpy_ndarrays())
+        resumed.restore(json.loads(json.dumps(strategy.state())))
+        resumed.restore_arrays([array.copy() for array in strategy.state_arrays()])
+        for number in (3, 4):
+            arrays, sent = toy.play_round(strategy, grid, number, arrays)
+            resumed_arrays, resumed_sent = toy.play_round(resumed, other, number, resumed_arrays)
+            assert resumed_sent == sent
+            assert toy.as_bytes(resumed_arrays) == toy.as_bytes(arrays)
+    assert resumed.state() == strategy.state()
+    for mine, theirs in zip(resumed.state_arrays(), strategy.state_arrays(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("name", WITH_ARRAYS)
+def test_without_its_arrays_it_would_not(name: str) -> None:
+    with toy.toy_grid(CLIENTS) as grid:
+        strategy, forgetful = rival(name, fraction=1.0), rival(name, fraction=1.0)
+        arrays, _ = toy.play_round(strategy, grid, 1, toy.start())
+        mine, _ = toy.play_round(strategy, grid, 2, arrays)
+        theirs, _ = toy.play_round(forgetful, grid, 2, arrays)
+    assert toy.as_bytes(mine) != toy.as_bytes(theirs)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_stock_start_gives_the_weights_of_rounds_by_hand(name: str) -> None:
+    with toy.toy_grid(CLIENTS) as grid:
+        strategy = rival(name, fraction=1.0)
+        arrays = strategy.initialise(grid, toy.start())
+        for number in (1, 2):
+            arrays, _ = toy.play_round(strategy, grid, number, arrays)
+        result = rival(name, fraction=1.0).start(
+            grid=grid, initial_arrays=toy.start(), num_rounds=2
+        )
+    assert toy.as_bytes(result.arrays) == toy.as_bytes(arrays)
+
+
+def test_who_looks_at_losses_says_so() -> None:
+    looking = {name for name in RIVALS if strategies.load(name).selects_on_losses}
+    assert looking == {"fedavg-tuned", "pbt", "fedex"}
+
+
+def test_a_comparison_of_all_rivals_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    names = [*RIVALS, "fedavg"]
+    small = {
+        "fedavg-tuned": {"learning_rates": [1e-2, 1e-4], "batch_sizes": [32]},
+        "fedex": {"configurations": 3},
+        "partition": {"clients": 4},
+        "cohort": {"fraction": 1.0},
+        "training": {"optimizer": "sgd", "momentum": 0.5, "local_epochs": 1},
+    }
+    whole = play(tmp_path / "whole", run={"rounds": 2, "strategies": names}, **small)
+    part = play(tmp_path / "part", run={"rounds": 1, "strategies": names}, **small)
+    with runs.resumed(part.path, rounds=2) as longer:
+        comparison.play(longer, Silent())
+    assert comparable(part.path) == comparable(whole.path)
+
+    table = [r for r in rows(whole.path / "rounds.csv") if r["round"] in "01"]
+    clients = [r for r in rows(whole.path / "clients.csv") if r["round"] == "1"]
+    by_round = {(r["strategy"], r["round"]): r for r in table}
+    for name in RIVALS:
+        start, first = by_round[name, "0"], by_round[name, "1"]
+        # Paired: the same initial weights, cohort and samples as fedavg.
+        assert start["test_loss"] == by_round["fedavg", "0"]["test_loss"]
+        assert first["samples"] == by_round["fedavg", "1"]["samples"]
+        mine = [(r["client"], r["samples"]) for r in clients if r["strategy"] == name]
+        assert mine == [(r["client"], r["samples"]) for r in clients if r["strategy"] == "fedavg"]
+        # Two pairs, one round of one epoch each, four clients.
+        assert start["client_epochs"] == ("8" if name == "fedavg-tuned" else "0")
+    applied = {r["strategy"]: r["status"] for r in clients}
+    assert set(applied.values()) == {"ok"}
+    report = (whole.path / "report.html").read_text()
+    for name in ("random-search", "pbt", "fedex"):
+        assert f"How {name} evolved" in report
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "why"),
+    [
+        ("fedavg-tuned", "learning_rates", [], "at least 1 item"),
+        ("fedavg-tuned", "batch_sizes", [16, 0], "greater than or equal to 1"),
+        ("fedavg-decay", "horizon", 0, "greater than or equal to 1, received 0"),
+        ("fedavg-decay", "floor", 0.0, "greater than 0"),
+        ("fedavgm", "momentum", 1.0, "less than 1"),
+        ("fedadam", "tau", 0.0, "greater than 0"),
+        ("fedyogi", "beta_2", -0.1, "greater than or equal to 0"),
+        ("fednova", "momentum", 0.5, "unknown setting 'momentum'"),
+        ("pbt", "quantile", 0.6, "less than or equal to 0.5, received 0.6"),
+        ("pbt", "fitness", "test", "'validation' or 'improvement', received 'test'"),
+        ("fedex", "configurations", 0, "greater than or equal to 1"),
+        ("fedex", "schedule", "fast", "received 'fast'"),
+    ],
+)
+def test_wrong_settings_are_one_line(section: str, key: str, value: object, why: str) -> None:
+    with pytest.raises(InputError) as error:
+        build({section: {key: value}})
+    assert section in error.value.line and why in error.value.line
+    assert "\n" not in error.value.line and error.value.exit_code == 2
+
+
+def test_fednova_with_central_privacy_is_one_line() -> None:
+    tree = {"privacy": {"kind": "central"}, "run": {"strategies": ["fedavg", "fednova"]}}
+    with pytest.raises(InputError, match="fednova .* expected privacy.kind 'none' or 'local'"):
+        build(tree)
+    build(tree | {"privacy": {"kind": "local"}})
