@@ -74,11 +74,12 @@ class Federated:
 
     def state(self) -> tuple[dict[str, Any], Weights]:
         """Return the strategy's state."""
-        return self.strategy.state(), []
+        return self.strategy.state(), self.strategy.arrays()
 
     def restore(self, state: Mapping[str, Any], arrays: Weights) -> None:
         """Take up the strategy's state."""
         self.strategy.restore(state)
+        self.strategy.restore_arrays(arrays)
 
 
 class Centralised:
@@ -160,6 +161,17 @@ def strategy_class(name: str) -> type[Any]:
     if name == CENTRALISED:
         return Centralised
     return extensions.strategy(name) if extensions.is_own(name) else strategies.load(name)
+
+
+def check_strategy(arm: Arm) -> None:
+    """Check that what plays an arm can be built.
+
+    Raises:
+        InputError: If it is a user's own and cannot be had.
+        StrategyError: If it does not go with the other settings.
+    """
+    if strategy_class(arm.strategy) is not Centralised:
+        build_strategy(arm)
 
 
 def build_strategy(arm: Arm) -> FedAvg:

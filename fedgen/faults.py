@@ -120,10 +120,16 @@ class FaultyGrid(Grid):
         if not training:
             return []
         training.sort(key=lambda message: self._partitions[message.metadata.dst_node_id])
-        server_round = cast(int, cast(ConfigRecord, training[0].content["config"])["server-round"])
-        draw = rng(self._seed, "faults", server_round)
-        chosen = draw.permutation(len(training))[: len(self._kinds)].tolist()
-        marked = [(training[i], kind) for i, kind in zip(chosen, self._kinds, strict=False)]
+        first = cast(ConfigRecord, training[0].content["config"])
+        draw = rng(self._seed, "faults", cast(int, first["server-round"]))
+        # Messages that go one after another say whose turn of how many it is.
+        turn, turns = cast(int, first.get("turn", 0)), cast(int, first.get("turns", len(training)))
+        chosen = draw.permutation(turns)[: len(self._kinds)].tolist()
+        marked = [
+            (training[i - turn], kind)
+            for i, kind in zip(chosen, self._kinds, strict=False)
+            if 0 <= i - turn < len(training)
+        ]
         for message, kind in marked:
             config = cast(ConfigRecord, message.content["config"])
             config[FAULT], config[FACTOR] = kind, self._factor
@@ -158,6 +164,7 @@ def misbehave(message: Message, context: Context, call_next: ClientAppCallable) 
     # Records cannot be replaced in place without a warning.
     reply.content = RecordDict(
         {
+            **reply.content,
             "arrays": ArrayRecord({name: Array(array) for name, array in answer.arrays.items()}),
             "metrics": MetricRecord(answer.metrics),
         }
