@@ -13,16 +13,21 @@ from pydantic.alias_generators import to_snake
 
 from fedgen.errors import InputError, unknown
 from fedgen.sections import (
+    IFCA,
     AggregationSettings,
     Cohort,
+    Cyclic,
     Data,
+    DeltaSGD,
     Faults,
+    FedProx,
     FixedRate,
     GeneticCFL,
     Model,
     Partition,
     PrivacySettings,
     Run,
+    Scaffold,
     Section,
     Training,
 )
@@ -50,6 +55,11 @@ class Config(Section):
     run: Run = Run()
     genetic_cfl: GeneticCFL = GeneticCFL()
     fedavg: FixedRate = FixedRate()
+    fedprox: FedProx = FedProx()
+    cyclic: Cyclic = Cyclic()
+    scaffold: Scaffold = Scaffold()
+    delta_sgd: DeltaSGD = DeltaSGD()
+    ifca: IFCA = IFCA()
     centralised: FixedRate = FixedRate()
 
     @model_validator(mode="after")

@@ -9,6 +9,11 @@ from importlib import import_module
 REGISTRY = {
     "genetic-cfl": "strategies.genetic:GeneticCFL",
     "fedavg": "strategies.fedavg:FedAvg",
+    "fedprox": "strategies.fedprox:FedProx",
+    "cyclic": "strategies.cyclic:Cyclic",
+    "scaffold": "strategies.scaffold:Scaffold",
+    "delta-sgd": "strategies.deltasgd:DeltaSGD",
+    "ifca": "strategies.ifca:IFCA",
 }
 """Strategy name to ``module:Class``."""
 

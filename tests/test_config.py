@@ -46,6 +46,17 @@ DEFAULTS = {
         "weighting": "samples",
     },
     "fedavg": {"learning_rate": 1e-4, "batch_size": 32},
+    "fedprox": {"learning_rate": 1e-4, "batch_size": 32, "mu": 0.01},
+    "cyclic": {"learning_rate": 1e-3, "batch_size": 0, "average": "snapshots"},
+    "scaffold": {"learning_rate": 0.1, "batch_size": 32, "global_rate": 1.0},
+    "delta-sgd": {
+        "initial_rate": 0.2,
+        "gamma": 2.0,
+        "delta": 0.1,
+        "theta": 1.0,
+        "batch_size": 32,
+    },
+    "ifca": {"learning_rate": 1e-4, "batch_size": 32, "models": 2},
     "centralised": {"learning_rate": 1e-4, "batch_size": 32},
 }
 
