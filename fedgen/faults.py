@@ -25,6 +25,7 @@ from flwr.clientapp.typing import ClientAppCallable
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
+from fedgen.grid import turns
 from fedgen.sections import Faults
 from strategies.arrays import read_arrays
 from strategies.streams import rng
@@ -120,15 +121,14 @@ class FaultyGrid(Grid):
         if not training:
             return []
         training.sort(key=lambda message: self._partitions[message.metadata.dst_node_id])
-        first = cast(ConfigRecord, training[0].content["config"])
-        draw = rng(self._seed, "faults", cast(int, first["server-round"]))
-        # Messages that go one after another say whose turn of how many it is.
-        turn, turns = cast(int, first.get("turn", 0)), cast(int, first.get("turns", len(training)))
-        chosen = draw.permutation(turns)[: len(self._kinds)].tolist()
+        server_round = cast(int, cast(ConfigRecord, training[0].content["config"])["server-round"])
+        draw = rng(self._seed, "faults", server_round)
+        before, total = turns(training)
+        chosen = draw.permutation(total)[: len(self._kinds)].tolist()
         marked = [
-            (training[i - turn], kind)
+            (training[i - before], kind)
             for i, kind in zip(chosen, self._kinds, strict=False)
-            if 0 <= i - turn < len(training)
+            if 0 <= i - before < len(training)
         ]
         for message, kind in marked:
             config = cast(ConfigRecord, message.content["config"])

@@ -19,7 +19,8 @@ class Scaffold(FedAvg):
     Algorithm 1 of arXiv 1910.06378: client i steps with ``y <- y - rate (g + c - c_i)``, plain
     SGD whatever the run's optimiser; after its K steps from x its variate becomes, by option
     II, ``c_i - c + (x - y) / (K rate)``; then ``c <- c + sum(changes of c_i) / clients`` and
-    ``x <- x + global_rate mean(y - x)``, every client weighing the same.
+    ``x <- x + global_rate mean(y - x)``, every client weighing the same. Of the clients, those
+    count that may ever train: all of them, or the cohort where one is kept for the whole run.
 
     By option II a variate follows from what the server knows, so the server works it out
     from the checked reply and keeps it: nothing but weights comes up, nothing is lost with a
@@ -72,6 +73,7 @@ class Scaffold(FedAvg):
         start = read_arrays(self._reference)
         zeros = [np.zeros_like(array) for array in start]
         ours = self.variate or zeros
+        population = self.clients if self.resample else len(outcome.clients)
         total = [np.zeros(array.shape, np.float64) for array in start]
         for result in outcome.clients:
             if result.update is None or result.assignment is None:
@@ -87,8 +89,7 @@ class Scaffold(FedAvg):
             for sum_, after, before in zip(total, new, old, strict=True):
                 sum_ += after.astype(np.float64) - before
         self.variate = [
-            (c + change / self.clients).astype(c.dtype)
-            for c, change in zip(ours, total, strict=True)
+            (c + change / population).astype(c.dtype) for c, change in zip(ours, total, strict=True)
         ]
 
     def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:

@@ -87,7 +87,9 @@ def _train(config: Mapping[str, Any], records: Mapping[str, Any], goal: float) -
 
 
 @contextmanager
-def grid(goals: list[float], faults: Mapping[int, Fault] | None = None) -> Iterator[toy.ToyGrid]:
+def grid(
+    goals: list[float], faults: Mapping[int, Fault] | None = None, **settings: Any
+) -> Iterator[toy.ToyGrid]:
     """A grid with a client per goal; ``sent`` of it holds the latest messages."""
     app = ClientApp(mods=[misbehave])
 
@@ -107,7 +109,7 @@ def grid(goals: list[float], faults: Mapping[int, Fault] | None = None) -> Itera
         packed = {name: ArrayRecord(arrays) for name, arrays in answer.items()}
         return Message(RecordDict({**packed, "metrics": metrics}), reply_to=message)
 
-    made = toy.ToyGrid(app, {}, clients=len(goals), workers=2)
+    made = toy.ToyGrid(app, {}, clients=len(goals), workers=2, **settings)
     try:
         yield made
     finally:

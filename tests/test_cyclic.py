@@ -161,6 +161,13 @@ def test_faults_hit_the_clients_that_they_hit_elsewhere() -> None:
     assert len(strategy.outcome.updates) == 6
 
 
+def test_progress_counts_turns() -> None:
+    told: list[tuple[int, int]] = []
+    with quadratic.grid(GOALS, on_reply=lambda done, asked: told.append((done, asked))) as grid:
+        toy.play_round(cyclic(), grid, 1, quadratic.start())
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
 def test_restored_run_continues_identically() -> None:
     with quadratic.grid(GOALS) as grid, quadratic.grid(GOALS) as other:
         strategy, arrays = cyclic(), quadratic.start()

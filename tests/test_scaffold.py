@@ -48,6 +48,16 @@ def test_two_rounds_by_hand() -> None:
     assert variates(strategy) == pytest.approx([0.0, 2.0, -2.0])  # the gradients at the optimum
 
 
+@pytest.mark.parametrize(("resample", "population"), [(False, 2), (True, 4)])
+def test_clients_that_never_train_do_not_thin_the_variate(resample: bool, population: int) -> None:
+    """Where one cohort is kept, c is the mean of its variates: corrections add up to nothing."""
+    strategy = scaffold(clients=4, fraction=0.5, resample=resample)
+    with quadratic.grid([0.0, 1.0, 3.0, 7.0]) as grid:
+        toy.play_round(strategy, grid, 1, quadratic.start(2.5))
+    c, *theirs = variates(strategy)
+    assert len(theirs) == 2 and c == sum(theirs) / population != 0
+
+
 def test_every_client_weighs_the_same_and_the_server_may_overstep() -> None:
     with quadratic.grid(GOALS) as grid:
         arrays, _ = toy.play_round(scaffold(global_rate=2.0), grid, 1, quadratic.start())
