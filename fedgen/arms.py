@@ -74,7 +74,7 @@ class Federated:
 
     def state(self) -> tuple[dict[str, Any], Weights]:
         """Return the strategy's state."""
-        return self.strategy.state(), self.strategy.arrays()
+        return self.strategy.state(), self.strategy.state_arrays()
 
     def restore(self, state: Mapping[str, Any], arrays: Weights) -> None:
         """Take up the strategy's state."""

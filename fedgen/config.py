@@ -12,22 +12,18 @@ from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_snake
 
 from fedgen.errors import InputError, unknown
+from fedgen.local_rivals import IFCA, Cyclic, DeltaSGD, FedProx, Scaffold
 from fedgen.sections import (
-    IFCA,
     AggregationSettings,
     Cohort,
-    Cyclic,
     Data,
-    DeltaSGD,
     Faults,
-    FedProx,
     FixedRate,
     GeneticCFL,
     Model,
     Partition,
     PrivacySettings,
     Run,
-    Scaffold,
     Section,
     Training,
 )

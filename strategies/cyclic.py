@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message
+from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from strategies.aggregation import Arrays, weighted_mean
-from strategies.arrays import read_arrays
+from strategies.arrays import like, read_arrays
 from strategies.evolution import Assignment, Genome, random_genome
 from strategies.fedavg import FedAvg, StrategyError
 from strategies.outcomes import RoundOutcome
@@ -100,8 +100,7 @@ class Cyclic(FedAvg):
         zeros = [np.zeros(array.shape, array.dtype) for array in self._model.values()]
         moments = self.moments or (zeros, zeros)
         return {
-            name: ArrayRecord(dict(zip(self._model, map(Array, arrays), strict=True)))
-            for name, arrays in zip(MOMENTS, moments, strict=True)
+            name: like(arrays, self._model) for name, arrays in zip(MOMENTS, moments, strict=True)
         }
 
     def configure_train(
@@ -138,7 +137,7 @@ class Cyclic(FedAvg):
         if self.ends_at == "last":
             return self._model
         mean = weighted_mean(self._snapshots, [1.0] * len(self._snapshots))
-        return ArrayRecord(dict(zip(self._model, map(Array, mean), strict=True)))
+        return like(mean, self._model)
 
     def state(self) -> dict[str, Any]:
         """Return how many steps the optimiser has taken."""
@@ -149,7 +148,7 @@ class Cyclic(FedAvg):
         super().restore(state)
         self.steps = int(state["steps"])
 
-    def arrays(self) -> Arrays:
+    def state_arrays(self) -> Arrays:
         """Return the optimiser's moments, first ones first."""
         return [array for moments in self.moments or () for array in moments]
 
@@ -179,8 +178,7 @@ class Cyclic(FedAvg):
         self._turns.append(judged)
         for update in judged.updates:
             self._snapshots.append(read_arrays(self._model))
-            named = zip(self._model, map(Array, update.arrays), strict=True)
-            self._model = ArrayRecord(dict(named))
+            self._model = like(update.arrays, self._model)
             first, second = (update.returned[name] for name in MOMENTS)
             self.moments = first, second
             per_epoch = -(-update.num_examples // update.applied.batch_size)

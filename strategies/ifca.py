@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message
+from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from strategies.aggregation import Arrays
-from strategies.arrays import read_arrays
+from strategies.arrays import like, read_arrays
 from strategies.fedavg import FedAvg, StrategyError
 from strategies.outcomes import RoundOutcome
 from strategies.replies import ReplyError, Update
@@ -56,7 +56,7 @@ class IFCA(FedAvg):
             )
         self.count = models
         self.models: list[Arrays] = []
-        self._names: list[str] = []
+        self._form = ArrayRecord()
 
     def prepare(self, grid: Grid, arrays: ArrayRecord) -> ArrayRecord:
         """Make the models."""
@@ -77,7 +77,7 @@ class IFCA(FedAvg):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Build a message per client of the cohort, all models in each."""
-        self._names = list(self.initialise(grid, arrays))
+        self._form = self.initialise(grid, arrays)
         return super().configure_train(server_round, self._record(0), config, grid)
 
     def judge_round(self, replies: Iterable[Message]) -> RoundOutcome:
@@ -110,7 +110,7 @@ class IFCA(FedAvg):
                 samples[number] = sum(update.num_examples for update in group.updates)
         return self._record(samples.index(max(samples)))
 
-    def arrays(self) -> Arrays:
+    def state_arrays(self) -> Arrays:
         """Return all models, one after another."""
         return [array for model in self.models for array in model]
 
@@ -120,7 +120,7 @@ class IFCA(FedAvg):
         self.models = [arrays[i : i + size] for i in range(0, size * self.count, size or 1)]
 
     def _record(self, number: int) -> ArrayRecord:
-        return ArrayRecord(dict(zip(self._names, map(Array, self.models[number]), strict=True)))
+        return like(self.models[number], self._form)
 
     def _check_assigned(self, client: int, update: Update) -> None:
         super()._check_assigned(client, update)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord
+from flwr.app import ArrayRecord
 
 from strategies.aggregation import Arrays
-from strategies.arrays import read_arrays
+from strategies.arrays import like, read_arrays
 from strategies.fedavg import FedAvg, StrategyError
 from strategies.outcomes import RoundOutcome
 from strategies.replies import ReplyError, Update
@@ -65,8 +65,7 @@ class Scaffold(FedAvg):
         ours = self.variate or zeros
         theirs = self.variates.get(client, zeros)
         offset = [c - c_i for c, c_i in zip(ours, theirs, strict=True)]
-        named = zip(self._reference, map(Array, offset), strict=True)
-        return {"gradient-offset": ArrayRecord(dict(named))}
+        return {"gradient-offset": like(offset, self._reference)}
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Bring the variates up to date with every reply that is used."""
@@ -102,10 +101,10 @@ class Scaffold(FedAvg):
             y if i in self.statistics else _beyond(x, y, self.global_rate)
             for i, (x, y) in enumerate(pairs)
         ]
-        return ArrayRecord(dict(zip(mean, map(Array, moved), strict=True)))
+        return like(moved, mean)
 
     def state(self) -> dict[str, Any]:
-        """Return whose variates ``arrays`` holds."""
+        """Return whose variates ``state_arrays`` holds."""
         return {**super().state(), "variates": sorted(self.variates)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -113,7 +112,7 @@ class Scaffold(FedAvg):
         super().restore(state)
         self.variates = {int(client): [] for client in state["variates"]}
 
-    def arrays(self) -> Arrays:
+    def state_arrays(self) -> Arrays:
         """Return c and every c_i, stacked: an array per array of the model."""
         rows = [self.variate, *(self.variates[client] for client in sorted(self.variates))]
         return [np.stack(layer) for layer in zip(*rows, strict=True)]

@@ -126,7 +126,7 @@ def test_restored_run_continues_identically() -> None:
         arrays, _ = toy.play_round(strategy, grid, 1, arrays)
         resumed, again = ifca(), ArrayRecord(arrays.to_numpy_ndarrays())
         resumed.restore(json.loads(json.dumps(strategy.state())))
-        resumed.restore_arrays([np.array(array) for array in strategy.arrays()])
+        resumed.restore_arrays([np.array(array) for array in strategy.state_arrays()])
         for number in (2, 3):
             arrays, _ = toy.play_round(strategy, grid, number, arrays)
             again, _ = toy.play_round(resumed, other, number, again)

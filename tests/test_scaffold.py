@@ -108,21 +108,21 @@ def test_restored_run_continues_identically() -> None:
             arrays, _ = toy.play_round(strategy, grid, number, arrays)
         resumed, again = scaffold(**settings), arrays
         resumed.restore(json.loads(json.dumps(strategy.state())))
-        resumed.restore_arrays([np.array(array) for array in strategy.arrays()])
+        resumed.restore_arrays([np.array(array) for array in strategy.state_arrays()])
         for number in (3, 4, 5):
             arrays, _ = toy.play_round(strategy, grid, number, arrays)
             again, _ = toy.play_round(resumed, other, number, again)
             assert toy.as_bytes(again) == toy.as_bytes(arrays)
     assert resumed.state() == strategy.state() and len(strategy.variates) > 2
-    pairs = zip(resumed.arrays(), strategy.arrays(), strict=True)
+    pairs = zip(resumed.state_arrays(), strategy.state_arrays(), strict=True)
     assert all(a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def test_a_fresh_strategy_has_no_arrays() -> None:
     strategy = scaffold()
     strategy.restore(scaffold().state())
-    strategy.restore_arrays(scaffold().arrays())
-    assert strategy.arrays() == [] and strategy.variates == {}
+    strategy.restore_arrays(scaffold().state_arrays())
+    assert strategy.state_arrays() == [] and strategy.variates == {}
 
 
 def test_central_privacy_is_refused() -> None:
