@@ -22,6 +22,7 @@ from fedgen.rules import AutoTuned, Corrected, Proximal, Rule
 from fedgen.runconfig import from_run_config
 from fedgen.world import World, batch_order
 from strategies.arrays import read_arrays
+from strategies.cyclic import MOMENTS
 from strategies.privacy import privatise
 from strategies.streams import rng
 
@@ -40,8 +41,7 @@ def refuse(message: Message, context: Context, call_next: ClientAppCallable) -> 
 
 app = ClientApp(mods=[refuse, misbehave])
 
-FIRST, SECOND = "first-moments", "second-moments"
-"""Records of an optimiser's state, each like the model."""
+FIRST, SECOND = MOMENTS
 
 
 class _Client:

@@ -17,6 +17,7 @@ from strategies.replies import ReplyError, Update
 from strategies.streams import rng
 
 MOMENTS = ("first-moments", "second-moments")
+"""Records of the optimiser's state, each like the model."""
 
 
 class Cyclic(FedAvg):

@@ -276,7 +276,7 @@ class FedAvg(Strategy):
         """Build a message per client, largest training set first, and remember them.
 
         The longest client first keeps parallel workers busy to the end. A client
-        has gone offline since the first round gets none and counts as failed.
+        that has gone offline since the first round gets none and counts as failed.
 
         Args:
             grid: Where the clients are.
