@@ -77,13 +77,15 @@ class Scaffold(FedAvg):
         for result in outcome.clients:
             if result.update is None or result.assignment is None:
                 continue
-            rate = np.float32(result.assignment.genome.learning_rate)
-            length = result.update.reported["local-steps"] * np.float64(rate)
+            rate = result.assignment.genome.learning_rate
+            length = result.update.reported["local-steps"] * rate
             old = self.variates.get(result.client, zeros)
             layers = zip(old, ours, start, result.update.arrays, strict=True)
             new = [_option_2(c_i, c, x, y, length) for c_i, c, x, y in layers]
             for i in self.statistics:  # averages of activations: no step led to them
                 new[i] = zeros[i]
+            if not all(np.isfinite(array).all() for array in new):
+                continue  # of absurd weights: it would spoil every client's next step
             self.variates[result.client] = new
             for sum_, after, before in zip(total, new, old, strict=True):
                 sum_ += after.astype(np.float64) - before
@@ -136,7 +138,8 @@ class Scaffold(FedAvg):
 def _option_2(c_i: Any, c: Any, x: Any, y: Any, length: float) -> Any:
     """Return a client's new variate; ``length`` is its steps times their size."""
     exact = c_i.astype(np.float64) - c + (x.astype(np.float64) - y) / length
-    return exact.astype(x.dtype)
+    with np.errstate(over="ignore"):  # the caller looks
+        return exact.astype(x.dtype)
 
 
 def _beyond(x: Any, y: Any, rate: float) -> Any:

@@ -212,6 +212,12 @@ def test_types_and_choices_must_match(setting: str) -> None:
         "genetic-cfl.elites=-1",
         "genetic-cfl.mutation=1",
         "genetic-cfl.mutation=-0.1",
+        "fedprox.mu=-1",
+        "cyclic.batch_size=-1",
+        "scaffold.global_rate=0",
+        "delta-sgd.gamma=0",
+        "delta-sgd.delta=-0.1",
+        "ifca.models=0",
     ],
 )
 def test_ranges(setting: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 import quadratic
 import toy
 
+from strategies.aggregation import Aggregation
 from strategies.fedavg import StrategyError
 from strategies.privacy import Privacy
 from strategies.scaffold import Scaffold
@@ -98,6 +99,20 @@ def test_a_client_that_is_not_used_keeps_its_variate(fault: quadratic.Fault) -> 
     assert quadratic.value(arrays) == 0.25
     assert strategy.outcome.clients[1].status.startswith("rejected: metric local-steps: expected")
     assert variates(strategy) == [0.375, 0.75]  # c moves by one client's change over both
+
+
+def absurd(answer: quadratic.Content) -> None:
+    answer["arrays"] = [np.array([3e38], np.float32)]
+
+
+def test_a_variate_that_float32_cannot_hold_is_not_kept() -> None:
+    """x - y is -3e38, over K rate = 0.5; a robust average would bear such weights."""
+    strategy = scaffold(learning_rate=0.25, aggregation=Aggregation("median"), clients=3)
+    with quadratic.grid([0.0, 4.0, 4.0], {1: absurd}) as grid:
+        arrays, _ = toy.play_round(strategy, grid, 1, quadratic.start())
+        assert sorted(strategy.variates) == [0, 2]
+        arrays, _ = toy.play_round(strategy, grid, 2, arrays)
+    assert len(strategy.outcome.updates) == 3 and np.isfinite(quadratic.value(arrays))
 
 
 def test_restored_run_continues_identically() -> None:
