@@ -163,6 +163,17 @@ def strategy_class(name: str) -> type[Any]:
     return extensions.strategy(name) if extensions.is_own(name) else strategies.load(name)
 
 
+def check_strategy(arm: Arm) -> None:
+    """Check that what plays an arm can be built.
+
+    Raises:
+        InputError: If it is a user's own and cannot be had.
+        StrategyError: If it does not go with the other settings.
+    """
+    if strategy_class(arm.strategy) is not Centralised:
+        build_strategy(arm)
+
+
 def build_strategy(arm: Arm) -> FedAvg:
     """Build a registered strategy; one without a section in the config has its own defaults."""
     config = arm.config

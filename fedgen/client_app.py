@@ -16,11 +16,13 @@ from flwr.common.constant import ErrorCode
 from fedgen import datasets, runtime, world
 from fedgen.errors import FedgenError, InputError
 from fedgen.faults import misbehave
-from fedgen.optimizers import Weights
+from fedgen.optimizers import Moments, Weights
 from fedgen.plan import Plan, Stopped, Trained
+from fedgen.rules import AutoTuned, Corrected, Proximal, Rule
 from fedgen.runconfig import from_run_config
 from fedgen.world import World, batch_order
 from strategies.arrays import read_arrays
+from strategies.cyclic import MOMENTS
 from strategies.privacy import privatise
 from strategies.streams import rng
 
@@ -39,6 +41,8 @@ def refuse(message: Message, context: Context, call_next: ClientAppCallable) -> 
 
 app = ClientApp(mods=[refuse, misbehave])
 
+FIRST, SECOND = MOMENTS
+
 
 class _Client:
     """One client as a training message addresses it."""
@@ -54,7 +58,11 @@ class _Client:
         deadline = self.settings.training.deadline
         self.until = time.time() + deadline if deadline else math.inf
         self.server_round = cast(int, self.config["server-round"])
-        self.weights: Weights = read_arrays(cast(ArrayRecord, message.content["arrays"]))
+        self.records = {
+            name: read_arrays(record) for name, record in message.content.array_records.items()
+        }
+        self.weights: Weights = self.records["arrays"]
+        self.picked: int | None = None
 
     def train(self, learning_rate: float, batch_size: int, epochs: int) -> Trained:
         """Train from the received weights; equal seeds visit samples in equal order."""
@@ -65,8 +73,38 @@ class _Client:
             batch_size=batch_size,
             order=batch_order(self.shard.train, draw, epochs),
             dropout_seed=int(dropout.integers(2**31)),
+            moments=self.moments(),
+            rule=self.rule(),
         )
-        return self.world.engine.train(self.weights, plan, until=self.until)
+        keep = plan.moments is not None
+        return self.world.engine.train(self.weights, plan, until=self.until, keep=keep)
+
+    def pick(self) -> None:
+        """Of several models, start from the one with the lowest loss on the training samples."""
+        models = [self.weights]
+        models += [self.records[f"model-{j}"] for j in range(1, cast(int, self.config["models"]))]
+        engine, train = self.world.engine, self.shard.train
+        losses = [engine.evaluate(model, train, until=self.until).loss for model in models]
+        self.picked = int(np.argmin([loss if loss < math.inf else math.inf for loss in losses]))
+        self.weights = models[self.picked]
+
+    def moments(self) -> Moments | None:
+        """Return the optimiser's state that came with the message, if one did."""
+        if FIRST not in self.records:
+            return None
+        places = self.world.engine.trainable
+        first, second = ([self.records[name][i] for i in places] for name in (FIRST, SECOND))
+        return Moments(first, second, cast(int, self.config["optimizer-steps"]))
+
+    def rule(self) -> Rule | None:
+        """Return what the message asks to do with the gradients, if anything."""
+        if "proximal-mu" in self.config:
+            return Proximal(cast(float, self.config["proximal-mu"]))
+        if "auto-tune" in self.config:
+            return AutoTuned(*cast(list[float], self.config["auto-tune"]))
+        if "gradient-offset" in self.records:
+            return Corrected(self.records["gradient-offset"])
+        return None
 
     def fitness(self, weights: Weights, validation_loss: float | None = None) -> float:
         """Return what the strategy asked for as fitness; lower is better."""
@@ -97,6 +135,7 @@ class _Client:
         """Pack a result; ``epochs`` counts all that were trained for it."""
         metrics = MetricRecord(
             {
+                **self.acknowledge(trained),
                 "num-examples": len(self.shard.train),
                 "learning-rate": trained.learning_rate,
                 "batch-size": trained.batch_size,
@@ -109,7 +148,24 @@ class _Client:
         )
         weights = self.privatise(trained.weights)
         content = RecordDict({"arrays": ArrayRecord(weights), "metrics": metrics})
+        if trained.moments is not None:
+            for name, values in ((FIRST, trained.moments.first), (SECOND, trained.moments.second)):
+                full = [np.zeros_like(weight) for weight in weights]
+                for place, value in zip(self.world.engine.trainable, values, strict=True):
+                    full[place] = value
+                content[name] = ArrayRecord(full)
         return Message(content, reply_to=message)
+
+    def acknowledge(self, trained: Trained) -> dict[str, float]:
+        """Return, as metrics, what was made of whatever the message asked for beside training."""
+        rule = self.rule()
+        if self.picked is not None:
+            return {"model": self.picked}
+        if isinstance(rule, Proximal):
+            return {"proximal-mu": float(rule.numbers[0])}
+        if isinstance(rule, AutoTuned):
+            return {"initial-rate": trained.initial_rate}
+        return {"local-steps": trained.steps} if isinstance(rule, Corrected) else {}
 
 
 @app.query()
@@ -147,6 +203,8 @@ def train(message: Message, context: Context) -> Message:
     client = _Client(message, context)
     config = client.config
     epochs = cast(int, config["local-epochs"])
+    if "models" in config:
+        client.pick()
     trained = client.train(
         cast(float, config["learning-rate"]), cast(int, config["batch-size"]), epochs
     )

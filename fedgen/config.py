@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_snake
 
 from fedgen.errors import InputError, unknown
 from fedgen.rivals import PBT, AdaptiveServer, FedAvgDecay, FedAvgM, FedAvgTuned, FedEx
+from fedgen.local_rivals import IFCA, Cyclic, DeltaSGD, FedProx, Scaffold
 from fedgen.sections import (
     AggregationSettings,
     Cohort,
@@ -59,6 +60,11 @@ class Config(Section):
     fednova: FixedRate = FixedRate()
     pbt: PBT = PBT()
     fedex: FedEx = FedEx()
+    fedprox: FedProx = FedProx()
+    cyclic: Cyclic = Cyclic()
+    scaffold: Scaffold = Scaffold()
+    delta_sgd: DeltaSGD = DeltaSGD()
+    ifca: IFCA = IFCA()
     centralised: FixedRate = FixedRate()
 
     @model_validator(mode="after")

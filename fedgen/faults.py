@@ -25,6 +25,7 @@ from flwr.clientapp.typing import ClientAppCallable
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
+from fedgen.grid import turns
 from fedgen.sections import Faults
 from strategies.arrays import read_arrays
 from strategies.streams import rng
@@ -122,8 +123,13 @@ class FaultyGrid(Grid):
         training.sort(key=lambda message: self._partitions[message.metadata.dst_node_id])
         server_round = cast(int, cast(ConfigRecord, training[0].content["config"])["server-round"])
         draw = rng(self._seed, "faults", server_round)
-        chosen = draw.permutation(len(training))[: len(self._kinds)].tolist()
-        marked = [(training[i], kind) for i, kind in zip(chosen, self._kinds, strict=False)]
+        before, total = turns(training)
+        chosen = draw.permutation(total)[: len(self._kinds)].tolist()
+        marked = [
+            (training[i - before], kind)
+            for i, kind in zip(chosen, self._kinds, strict=False)
+            if 0 <= i - before < len(training)
+        ]
         for message, kind in marked:
             config = cast(ConfigRecord, message.content["config"])
             config[FAULT], config[FACTOR] = kind, self._factor
@@ -158,6 +164,7 @@ def misbehave(message: Message, context: Context, call_next: ClientAppCallable) 
     # Records cannot be replaced in place without a warning.
     reply.content = RecordDict(
         {
+            **reply.content,
             "arrays": ArrayRecord({name: Array(array) for name, array in answer.arrays.items()}),
             "metrics": MetricRecord(answer.metrics),
         }

@@ -4,12 +4,12 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
-from flwr.app import Context, Error, Message, MessageType, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.serverapp import Grid
@@ -36,6 +36,16 @@ def identify_task() -> None:
     TaskIdentity.run_id = RUN_ID
     TaskIdentity.node_id = SUPERLINK_NODE_ID
     TaskIdentity.task_id = 1
+
+
+def turns(messages: Sequence[Message]) -> tuple[int, int]:
+    """Return how many of a round's messages came before these, and how many there are in all.
+
+    Messages that go one after another say whose turn of how many it is.
+    """
+    config = messages[0].content.get("config")
+    said = config if isinstance(config, ConfigRecord) else {}
+    return cast(int, said.get("turn", 0)), cast(int, said.get("turns", len(messages)))
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,8 @@ class InProcessGrid(Grid):
                 del left[identity]
                 replies.append(reply)
                 if self._on_reply is not None and trains:
-                    self._on_reply(len(replies), len(messages))
+                    before, total = turns(messages)
+                    self._on_reply(before + len(replies), total)
         finally:
             self._forget(left)
         return replies

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from fedgen import run as runs
 from fedgen import runtime
-from fedgen.config import Config, Setting, build, merge, read_toml
+from fedgen.config import Arm, Config, Setting, build, merge, read_toml
+from fedgen.errors import InputError
 
 Warn = Callable[[str], None]
 
@@ -73,7 +74,11 @@ def check(config: Config) -> None:
     """
     runtime.import_tensorflow()
     from fedgen import arms, world
+    from strategies.fedavg import StrategyError
 
     world.initial_model(config, config.run.seed)
     for name in config.run.strategies:
-        arms.strategy_class(name)
+        try:
+            arms.check_strategy(Arm(config, name, config.run.seed))
+        except StrategyError as error:
+            raise InputError(str(error)) from error

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgen.optimizers import Moments, Weights
+from fedgen.rules import Rule
 
 
 class Stopped(RuntimeError):
@@ -23,6 +24,7 @@ class Plan:
             the order in which they are visited.
         dropout_seed: Seed of dropout, at least 0.
         moments: Optimiser state to go on from, ``None`` for a fresh one.
+        rule: What is done with the gradients, ``None`` for the optimiser's own step.
     """
 
     learning_rate: float
@@ -30,6 +32,7 @@ class Plan:
     order: NDArray[np.int32]
     dropout_seed: int = 0
     moments: Moments | None = None
+    rule: Rule | None = None
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,12 @@ class Trained:
         weights: All weights in the model's order.
         losses: Mean training loss of every epoch, each batch before its update.
         accuracies: Training accuracy of every epoch, measured like the losses.
-        learning_rate: The rate that the update operations received, a float32.
+        learning_rate: The rate that the update operations received, a float32; the mean over
+            all steps where a rule changes it.
         batch_size: The batch size that the loop cut the epochs into.
         moments: Optimiser state at the end, if it was asked for.
+        initial_rate: The rate that the compiled loop was given, a float32.
+        steps: Steps taken.
     """
 
     weights: Weights
@@ -51,6 +57,8 @@ class Trained:
     learning_rate: float
     batch_size: int
     moments: Moments | None = None
+    initial_rate: float = 0.0
+    steps: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ the result of a client does not depend on how many run beside it.
 
 import math
 import queue
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import keras
@@ -24,12 +25,12 @@ from numpy.typing import NDArray
 from fedgen import runtime
 from fedgen.convolution import with_fast_gradients
 from fedgen.datasets import Dataset
+from fedgen.loops import EVALUATION_BATCH, Loops
 from fedgen.optimizers import Kind, Moments, Optimizer, Weights
 from fedgen.plan import Evaluation, Plan, Stopped, Trained
+from fedgen.rules import Rule
 
 Split = Literal["train", "test"]
-
-EVALUATION_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,6 @@ class Engine:
         runtime.require()
         self.workers = workers
         self._model = model = with_fast_gradients(model)
-        self._optimizer = Optimizer(optimizer, momentum)
-        self._scale = dataset.scale
         self._data = {
             "train": (tf.constant(dataset.x_train), tf.constant(dataset.y_train)),
             "test": (tf.constant(dataset.x_test), tf.constant(dataset.y_test)),
@@ -79,18 +78,28 @@ class Engine:
         self._state = [position.get(id(weight)) for weight in model.non_trainable_variables]
         self._zeros = [tf.zeros(weight.shape) for weight in model.trainable_variables]
         self._stop = tf.Variable(False, trainable=False)
+        optimise = Optimizer(optimizer, momentum)
+        self._loops = loops = Loops(model, optimise, dataset.scale, self._stop)
         slots = [self._slot() for _ in range(workers)]
         self._slots: queue.LifoQueue[_Slot] = queue.LifoQueue()
         for slot in slots:
             self._slots.put(slot)
         self._pool = ThreadPoolExecutor(workers, "evaluate")
-        self._functions = tf.function(self._train_graph), tf.function(self._evaluate_graph)
+        self._functions = tf.function(loops.train), tf.function(loops.evaluate)
         self._train, self._evaluate = self._trace(slots[0])
+        self._tracing = threading.Lock()
+        self._ruled: dict[type[Rule], tuple[Any, Any]] = {}
 
     @property
     def traces(self) -> int:
-        """How often the two compiled functions were traced; stays at 2."""
-        return sum(function.experimental_get_tracing_count() for function in self._functions)
+        """How often functions were traced: 2, and once for every kind of rule that was used."""
+        functions = [*self._functions, *(function for function, _ in self._ruled.values())]
+        return sum(function.experimental_get_tracing_count() for function in functions)
+
+    @property
+    def trainable(self) -> list[int]:
+        """Positions of the trainable weights among all weights, in the order of moments."""
+        return list(self._trainable)
 
     @property
     def device(self) -> str:
@@ -144,9 +153,14 @@ class Engine:
             self._zeros if moments is None else [tf.constant(a) for a in moments.second],
         ]
         steps = 0 if moments is None else moments.steps
+        rule = plan.rule
+        own = [rule.arrays[index] for index in self._trainable] if rule and rule.arrays else []
+        terms = (tf.constant(rule.numbers), [tf.constant(a) for a in own]) if rule else ()
+        taken = plan.order.shape[0] * -(-plan.order.shape[1] // plan.batch_size)
         slot = self._slots.get()
         try:
-            trained, state, losses, hits, rate, batch, stopped = self._train(
+            function = self._train if rule is None else self._with_rule(rule, terms, slot)
+            trained, state, losses, hits, rate, mean_rate, batch, stopped = function(
                 slot.trainable,
                 slot.state,
                 slot.first,
@@ -158,11 +172,11 @@ class Engine:
                 tf.constant(plan.batch_size, tf.int32),
                 tf.constant(steps, tf.int32),
                 tf.constant(until, tf.float64),
+                terms,
             )
             if stopped:
                 raise Stopped
             if keep:
-                taken = plan.order.shape[0] * -(-plan.order.shape[1] // plan.batch_size)
                 moments = Moments(
                     [variable.numpy() for variable in slot.first],
                     [variable.numpy() for variable in slot.second],
@@ -180,9 +194,11 @@ class Engine:
             weights=result,
             losses=losses.numpy().tolist(),
             accuracies=hits.numpy().tolist(),
-            learning_rate=float(rate),
+            learning_rate=float(mean_rate),
             batch_size=int(batch),
             moments=moments if keep else None,
+            initial_rate=float(rate),
+            steps=taken,
         )
 
     def evaluate(
@@ -255,19 +271,33 @@ class Engine:
 
     def _trace(self, slot: _Slot) -> tuple[Any, Any]:
         """Return what is called from then on: its dispatch costs half of a ``tf.function``'s."""
-
-        def like(variables: Sequence[tf.Variable]) -> list[tf.TensorSpec]:
-            return [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
-
-        images, labels = self._data["train"]
-        pixels = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
-        targets = tf.TensorSpec([None], labels.dtype)
-        moment = tf.TensorSpec([], tf.float64)
-        groups = (slot.trainable, slot.state, slot.first, slot.second)
+        pixels, targets, moment = self._specs()
         train, evaluate = self._functions
-        trained = train.get_concrete_function(
+        evaluated = evaluate.get_concrete_function(
+            _like(slot.trainable),
+            _like(slot.state),
+            pixels,
+            targets,
+            tf.TensorSpec([None], tf.int32),
+            moment,
+        )
+        return self._trace_training(train, slot, ()), evaluated
+
+    def _with_rule(self, rule: Rule, terms: Sequence[Any], slot: _Slot) -> Any:
+        """Return the compiled training of a kind of rule, traced when it is first asked for."""
+        with self._tracing:
+            if type(rule) not in self._ruled:
+                function = tf.function(replace(self._loops, rule=type(rule)).train)
+                specs = (*_like(terms[:1]), _like(terms[1]))
+                self._ruled[type(rule)] = function, self._trace_training(function, slot, specs)
+            return self._ruled[type(rule)][1]
+
+    def _trace_training(self, function: Any, slot: _Slot, terms: Sequence[Any]) -> Any:
+        pixels, targets, moment = self._specs()
+        groups = (slot.trainable, slot.state, slot.first, slot.second)
+        return function.get_concrete_function(
             *groups,
-            [like(group) for group in groups],
+            [_like(group) for group in groups],
             pixels,
             targets,
             tf.TensorSpec([None, None], tf.int32),
@@ -275,118 +305,14 @@ class Engine:
             tf.TensorSpec([], tf.int32),
             tf.TensorSpec([], tf.int32),
             moment,
-        )
-        evaluated = evaluate.get_concrete_function(
-            like(slot.trainable),
-            like(slot.state),
-            pixels,
-            targets,
-            tf.TensorSpec([None], tf.int32),
-            moment,
-        )
-        return trained, evaluated
-
-    def _batch(self, images: Any, labels: Any, indices: Any) -> tuple[Any, Any]:
-        pixels = tf.cast(tf.gather(images, indices), tf.float32) * self._scale
-        return pixels, tf.gather(labels, indices)
-
-    def _train_graph(
-        self,
-        trainable: list[tf.Variable],
-        state: list[tf.Variable],
-        first: list[tf.Variable],
-        second: list[tf.Variable],
-        start: list[list[Any]],
-        images: Any,
-        labels: Any,
-        order: Any,
-        rate: Any,
-        batch: Any,
-        steps_before: Any,
-        until: Any,
-    ) -> tuple[Any, ...]:
-        for variables, values in zip((trainable, state, first, second), start, strict=True):
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
-        epochs, samples = tf.shape(order)[0], tf.shape(order)[1]
-        per_epoch = (samples + batch - 1) // batch
-
-        def unfinished(step: Any, *_: Any) -> Any:
-            return tf.logical_and(step < epochs * per_epoch, self._may_run(until))
-
-        def train_batch(step: Any, losses: Any, hits: Any) -> tuple[Any, Any, Any]:
-            epoch, begin = step // per_epoch, (step % per_epoch) * batch
-            pixels, targets = self._batch(images, labels, order[epoch, begin : begin + batch])
-            weights = [variable.read_value() for variable in trainable]
-            with tf.GradientTape() as tape:
-                tape.watch(weights)
-                logits, after = self._model.stateless_call(
-                    weights, [variable.read_value() for variable in state], pixels, training=True
-                )
-                loss = tf.reduce_mean(
-                    tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-                )
-            gradients = tape.gradient(loss, weights)
-            number = tf.cast(steps_before + step + 1, tf.float32)
-            self._optimizer.apply(trainable, first, second, gradients, rate, number)
-            for variable, value in zip(state, after, strict=True):
-                variable.assign(value)
-            count = tf.cast(tf.size(targets), tf.float32)
-            here = tf.one_hot(epoch, epochs)
-            return step + 1, losses + here * loss * count, hits + here * _hits(logits, targets)
-
-        # The flag itself might be read before the loop ends; the step tells for sure.
-        last, losses, hits = tf.while_loop(
-            unfinished,
-            train_batch,
-            (tf.constant(0), tf.zeros([epochs]), tf.zeros([epochs])),
-            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None]), tf.TensorShape([None])),
-            parallel_iterations=1,
-        )
-        return (
-            [variable.read_value() for variable in trainable],
-            [variable.read_value() for variable in state],
-            losses / tf.cast(samples, tf.float32),
-            hits / tf.cast(samples, tf.float32),
-            rate,
-            batch,
-            last < epochs * per_epoch,
+            terms,
         )
 
-    def _may_run(self, until: Any) -> Any:
-        return tf.logical_and(tf.timestamp() < until, ~self._stop.read_value())
-
-    def _evaluate_graph(
-        self,
-        trainable: list[Any],
-        state: list[Any],
-        images: Any,
-        labels: Any,
-        indices: Any,
-        until: Any,
-    ) -> tuple[Any, Any, Any]:
-        samples = tf.size(indices)
-
-        def unfinished(begin: Any, *_: Any) -> Any:
-            return tf.logical_and(begin < samples, self._may_run(until))
-
-        def count_batch(begin: Any, loss: Any, correct: Any) -> tuple[Any, Any, Any]:
-            end = begin + EVALUATION_BATCH
-            pixels, targets = self._batch(images, labels, indices[begin:end])
-            logits, _ = self._model.stateless_call(trainable, state, pixels, training=False)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-            return (
-                end,
-                loss + tf.reduce_sum(tf.cast(losses, tf.float64)),
-                correct + tf.cast(_hits(logits, targets), tf.float64),
-            )
-
-        zero = tf.constant(0.0, tf.float64)
-        last, loss, correct = tf.while_loop(
-            unfinished, count_batch, (tf.constant(0), zero, zero), parallel_iterations=1
-        )
-        return loss, correct, last < samples
+    def _specs(self) -> tuple[tf.TensorSpec, tf.TensorSpec, tf.TensorSpec]:
+        images, labels = self._data["train"]
+        pixels = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+        return pixels, tf.TensorSpec([None], labels.dtype), tf.TensorSpec([], tf.float64)
 
 
-def _hits(logits: Any, targets: Any) -> Any:
-    return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), targets), tf.float32))
+def _like(values: Sequence[Any]) -> list[tf.TensorSpec]:
+    return [tf.TensorSpec(value.shape, value.dtype) for value in values]

@@ -18,6 +18,11 @@ REGISTRY = {
     "random-search": "strategies.random_search:RandomSearch",
     "pbt": "strategies.pbt:PBT",
     "fedex": "strategies.fedex:FedEx",
+    "fedprox": "strategies.fedprox:FedProx",
+    "cyclic": "strategies.cyclic:Cyclic",
+    "scaffold": "strategies.scaffold:Scaffold",
+    "delta-sgd": "strategies.deltasgd:DeltaSGD",
+    "ifca": "strategies.ifca:IFCA",
 }
 """Strategy name to ``module:Class``."""
 

@@ -25,7 +25,7 @@ from strategies.arrays import like, read_arrays
 from strategies.cohort import cohort_size, draw_cohort
 from strategies.evolution import Assignment, Genome
 from strategies.outcomes import OK, ClientOutcome, RoundOutcome, record_bytes
-from strategies.peers import Peers, PeersMissing
+from strategies.peers import Peer, Peers, PeersMissing
 from strategies.privacy import Privacy, add_noise
 from strategies.replies import (
     ReplyError,
@@ -76,6 +76,8 @@ class FedAvg(Strategy):
     Attributes:
         selects_on_losses: Whether hyperparameters depend on what clients report; no
             noise covers that.
+        reports: Metrics that a reply must hold beside the usual ones.
+        returns: Records that a reply must hold beside the weights, each like the model.
         outcome: What became of the latest round (of the probe, before round 1).
 
     Raises:
@@ -83,6 +85,8 @@ class FedAvg(Strategy):
     """
 
     selects_on_losses = False
+    reports: tuple[str, ...] = ()
+    returns: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -140,6 +144,14 @@ class FedAvg(Strategy):
         """Return what every client of the cohort is to train with."""
         return {client: Assignment(self.genome, "fixed") for client in cohort}
 
+    def instructions(self, client: int) -> Mapping[str, Any]:
+        """Return what a client's config says beside its hyperparameters."""
+        return {}
+
+    def enclosed(self, client: int) -> Mapping[str, ArrayRecord]:
+        """Return the records that travel to a client beside the weights."""
+        return {}
+
     def learn(self, outcome: RoundOutcome) -> None:
         """Take in what became of a round."""
 
@@ -186,15 +198,7 @@ class FedAvg(Strategy):
         arrays = self.initialise(grid, arrays)
         cohort = self.cohort(server_round)
         self._assigned = self.assign(server_round, cohort)
-        settings = {
-            client: {
-                **config,
-                "learning-rate": assignment.genome.learning_rate,
-                "batch-size": assignment.genome.batch_size,
-                "local-epochs": self.local_epochs,
-            }
-            for client, assignment in self._assigned.items()
-        }
+        settings = {client: {**config, **self.settings(client)} for client in self._assigned}
         return self.messages(grid, server_round, arrays, settings)
 
     def aggregate_train(
@@ -205,7 +209,7 @@ class FedAvg(Strategy):
         Raises:
             StrategyError: If fewer than half of the cohort sent a usable reply.
         """
-        self.outcome = self.judge(replies, self._assigned, self._check_assigned)
+        self.outcome = self.judge_round(replies)
         self.learn(self.outcome)
         arrays = self.average(server_round, self.outcome)
         metrics = MetricRecord(
@@ -217,6 +221,10 @@ class FedAvg(Strategy):
             }
         )
         return arrays, metrics
+
+    def judge_round(self, replies: Iterable[Message]) -> RoundOutcome:
+        """Sort out the replies to a round's messages."""
+        return self.judge(replies, self._assigned, self._check_assigned)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -235,6 +243,27 @@ class FedAvg(Strategy):
 
     # The parts of a round that a probe shares.
 
+    def settings(self, client: int) -> dict[str, Any]:
+        """Return what the config of a client's training message says."""
+        genome = self._assigned[client].genome
+        return {
+            "learning-rate": genome.learning_rate,
+            "batch-size": genome.batch_size,
+            "local-epochs": self.local_epochs,
+            **self.instructions(client),
+        }
+
+    def connect(self, grid: Grid, clients: set[int]) -> dict[int, Peer]:
+        """Return those of the clients that are online.
+
+        Raises:
+            StrategyError: If too few are.
+        """
+        try:
+            return self.peers.connect(grid, clients)
+        except PeersMissing as error:
+            raise StrategyError(str(error)) from error
+
     def messages(
         self,
         grid: Grid,
@@ -242,37 +271,41 @@ class FedAvg(Strategy):
         arrays: ArrayRecord,
         settings: Mapping[int, Mapping[str, Any]],
         message_type: str = MessageType.TRAIN,
+        online: Mapping[int, Peer] | None = None,
     ) -> list[Message]:
         """Build a message per client, largest training set first, and remember them.
 
         The longest client first keeps parallel workers busy to the end. A client
         that has gone offline since the first round gets none and counts as failed.
 
+        Args:
+            grid: Where the clients are.
+            server_round: The round, 0 for a probe.
+            arrays: The weights to start from.
+            settings: What each client's config says.
+            message_type: What is asked for.
+            online: Who is online, where that is known already.
+
         Raises:
             StrategyError: If too few clients of the cohort are online.
         """
-        try:
-            online = self.peers.connect(grid, set(settings))
-        except PeersMissing as error:
-            raise StrategyError(str(error)) from error
+        if online is None:
+            online = self.connect(grid, set(settings))
         common: dict[str, Any] = {
             "seed": self.seed,
             "server-round": server_round,
             "fitness": self.fitness,
         }
-        order = sorted(online, key=lambda client: (-online[client].num_examples, client))
+        asked = [(-online[client].num_examples, client) for client in settings if client in online]
+        trains = message_type == MessageType.TRAIN
         self._reference = arrays
-        self._sent = {
-            client: Message(
-                RecordDict(
-                    {"arrays": arrays, "config": ConfigRecord({**common, **settings[client]})}
-                ),
-                online[client].node_id,
-                message_type,
-                group_id=str(server_round),
-            )
-            for client in order
-        }
+        self._sent = {}
+        for _, client in sorted(asked):
+            config = ConfigRecord({**common, **settings[client]})
+            enclosed = self.enclosed(client) if trains else {}
+            content = RecordDict({"arrays": arrays, "config": config, **enclosed})
+            node = online[client].node_id
+            self._sent[client] = Message(content, node, message_type, group_id=str(server_round))
         return list(self._sent.values())
 
     def judge(
@@ -310,13 +343,9 @@ class FedAvg(Strategy):
         Raises:
             StrategyError: If fewer than half of the cohort sent a usable reply.
         """
+        if outcome.shortage:
+            raise StrategyError(f"round {server_round}: {outcome.shortage}")
         updates = outcome.updates
-        if 2 * len(updates) < len(outcome.clients) or not updates:
-            reasons = sorted({o.status for o in outcome.clients if o.status != OK})
-            raise StrategyError(
-                f"round {server_round}: {len(updates)} of {len(outcome.clients)} replies are "
-                f"usable, at least half are needed. Reasons: {'; '.join(reasons[:3])}"
-            )
         uniform = self.weighting == "uniform" or self.privacy.kind != "none"
         weights = [1.0 if uniform else float(update.num_examples) for update in updates]
         arrays = [update.arrays for update in updates]
@@ -354,7 +383,8 @@ class FedAvg(Strategy):
         if reply.has_error():
             return f"failed: {error_reason(reply)}", None
         try:
-            update = read_update(reply, self._reference, self.peers[client].num_examples)
+            known = self.peers[client].num_examples
+            update = read_update(reply, self._reference, known, self.reports, self.returns)
             check_variances(update.arrays, self.statistics)
             check(client, update)
         except ReplyError as error:

@@ -51,6 +51,18 @@ class RoundOutcome:
         return [outcome.update for outcome in self.clients if outcome.update is not None]
 
     @property
+    def shortage(self) -> str:
+        """Why the replies are not enough for a model: fewer than half are usable. Or nothing."""
+        usable = len(self.updates)
+        if usable and 2 * usable >= len(self.clients):
+            return ""
+        reasons = sorted({outcome.status for outcome in self.clients if outcome.status != OK})
+        return (
+            f"{usable} of {len(self.clients)} replies are usable, at least half are needed. "
+            f"Reasons: {'; '.join(reasons[:3])}"
+        )
+
+    @property
     def rejected(self) -> int:
         """Number of replies that came and could not be used."""
         return sum(outcome.status.startswith("rejected") for outcome in self.clients)

@@ -6,8 +6,8 @@ each of them is a rejection with a reason, and the round goes on without it.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -41,6 +41,8 @@ class Update:
         samples: Samples trained for this reply.
         epochs: Local epochs trained for this reply.
         seconds: Time the client took.
+        reported: Metrics that the strategy asks for beside the usual ones. May be non-finite.
+        returned: Arrays that it asks for beside the weights, each record like the model.
     """
 
     arrays: Arrays
@@ -51,15 +53,25 @@ class Update:
     samples: int
     epochs: int
     seconds: float
+    reported: Mapping[str, float] = field(default_factory=dict)
+    returned: Mapping[str, Arrays] = field(default_factory=dict)
 
 
-def read_update(message: Message, reference: ArrayRecord, known_examples: int) -> Update:
+def read_update(
+    message: Message,
+    reference: ArrayRecord,
+    known_examples: int,
+    reports: Iterable[str] = (),
+    returns: Iterable[str] = (),
+) -> Update:
     """Check a reply against the global model and the client's own sample count.
 
     Args:
         message: Reply without an error.
         reference: Arrays that were sent; keys, shapes and dtypes must match.
         known_examples: Upper bound of ``num-examples``, from the first query.
+        reports: Names of further metrics that must be there.
+        returns: Names of further records that must be there, each like ``reference``.
 
     Raises:
         ReplyError: Naming what is missing or wrong.
@@ -81,6 +93,8 @@ def read_update(message: Message, reference: ArrayRecord, known_examples: int) -
         samples=_integer(metrics, "samples", 1, epochs * known_examples),
         epochs=epochs,
         seconds=_number(metrics, "seconds"),
+        reported={key: _number(metrics, key) for key in reports},
+        returned={name: _check_record(content.get(name), name, reference) for name in returns},
     )
 
 
@@ -189,6 +203,25 @@ def plain(text: str) -> str:
     """
     clean = "".join(letter if letter.isprintable() else " " for letter in text)
     return clean if len(clean) <= MOST_LETTERS else f"{clean[: MOST_LETTERS - 3]}..."
+
+
+def check_reported(update: Update, key: str, expected: float) -> None:
+    """Check in float32 that a client reports a metric as it was told to use it.
+
+    Raises:
+        ReplyError: If it does not.
+    """
+    if np.float32(update.reported[key]) != np.float32(expected):
+        raise ReplyError(f"metric {key}: expected {expected:g}, received {update.reported[key]:g}")
+
+
+def _check_record(received: object, name: str, reference: ArrayRecord) -> Arrays:
+    if not isinstance(received, ArrayRecord):
+        raise ReplyError(f"expected a record {name} of arrays, received none")
+    try:
+        return _check_arrays(received, reference)
+    except ReplyError as error:
+        raise ReplyError(f"record {name}: {error}") from error
 
 
 def _check_arrays(received: ArrayRecord, reference: ArrayRecord) -> Arrays:

@@ -67,6 +67,7 @@ def test_more_rounds_and_less_noise_cost_more() -> None:
     ("sections", "strategy", "why"),
     [
         ({}, "genetic-cfl", "selects hyperparameters on losses"),
+        ({}, "ifca", "selects hyperparameters on losses"),
         ({}, "centralised", "pooled data"),
         ({"model": {"name": "mlp-324-108-bn"}}, "fedavg", "moving statistics"),
         ({"privacy": {"kind": "central", "noise_multiplier": 0.0}}, "fedavg", "no noise"),

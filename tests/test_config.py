@@ -61,6 +61,17 @@ DEFAULTS = {
     "fednova": FIXED,
     "pbt": {"fitness": "validation", "quantile": 0.2, "redraw": 0.0, "every": 1},
     "fedex": {"configurations": 16, "schedule": "aggressive", "baseline": 0.0},
+    "fedprox": {"learning_rate": 1e-4, "batch_size": 32, "mu": 0.01},
+    "cyclic": {"learning_rate": 1e-3, "batch_size": 0, "average": "snapshots"},
+    "scaffold": {"learning_rate": 0.1, "batch_size": 32, "global_rate": 1.0},
+    "delta-sgd": {
+        "initial_rate": 0.2,
+        "gamma": 2.0,
+        "delta": 0.1,
+        "theta": 1.0,
+        "batch_size": 32,
+    },
+    "ifca": {"learning_rate": 1e-4, "batch_size": 32, "models": 2},
     "centralised": FIXED,
 }
 
@@ -216,6 +227,12 @@ def test_types_and_choices_must_match(setting: str) -> None:
         "genetic-cfl.elites=-1",
         "genetic-cfl.mutation=1",
         "genetic-cfl.mutation=-0.1",
+        "fedprox.mu=-1",
+        "cyclic.batch_size=-1",
+        "scaffold.global_rate=0",
+        "delta-sgd.gamma=0",
+        "delta-sgd.delta=-0.1",
+        "ifca.models=0",
     ],
 )
 def test_ranges(setting: str) -> None:

@@ -58,6 +58,17 @@ EVERYTHING = {
     "fednova": {"learning_rate": 0.5, "batch_size": 9},
     "pbt": {"fitness": "improvement", "quantile": 0.5, "redraw": 0.25, "every": 2},
     "fedex": {"configurations": 3, "schedule": "adaptive", "baseline": 0.5},
+    "fedprox": {"learning_rate": 1e-7, "batch_size": 8, "mu": 0.0},
+    "cyclic": {"learning_rate": 1e-7, "batch_size": 8, "average": "last"},
+    "scaffold": {"learning_rate": 1e-7, "batch_size": 8, "global_rate": 0.5},
+    "delta-sgd": {
+        "initial_rate": 1e-7,
+        "gamma": 1.0,
+        "delta": 0.02,
+        "theta": 0.5,
+        "batch_size": 8,
+    },
+    "ifca": {"learning_rate": 1e-7, "batch_size": 8, "models": 3},
     "centralised": {"learning_rate": 0.1 + 0.2, "batch_size": 128},
 }
 SAME = (("partition", "kind"), ("privacy", "kind"))

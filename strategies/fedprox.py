@@ -1,0 +1,35 @@
+"""FedProx: federated averaging whose clients are held near the global model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from strategies.fedavg import FedAvg
+from strategies.replies import Update, check_reported
+
+
+class FedProx(FedAvg):
+    """Federated averaging with a proximal term in every client's loss (Li et al., 2020).
+
+    A client minimises its loss plus ``mu / 2 ||w - w_global||^2`` (arXiv 1812.06127), with
+    the run's optimiser, as the paper leaves the local solver open. Everybody does all of
+    its epochs: the paper's partial work of stragglers is not modelled. With mu = 0 it is
+    FedAvg.
+
+    Args:
+        mu: Weight of the term, at least 0. The paper tries 0.001, 0.01, 0.1 and 1.
+        **common: What ``FedAvg`` takes.
+    """
+
+    reports = ("proximal-mu",)
+
+    def __init__(self, *, mu: float = 0.01, **common: Any) -> None:
+        super().__init__(**common)
+        self.mu = mu
+
+    def instructions(self, client: int) -> Mapping[str, Any]:
+        """Tell the client mu."""
+        return {"proximal-mu": self.mu}
+
+    def _check_assigned(self, client: int, update: Update) -> None:
+        super()._check_assigned(client, update)
+        check_reported(update, "proximal-mu", self.mu)
