@@ -12,8 +12,8 @@ from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_snake
 
 from fedgen.errors import InputError, unknown
-from fedgen.rivals import PBT, AdaptiveServer, FedAvgDecay, FedAvgM, FedAvgTuned, FedEx
 from fedgen.local_rivals import IFCA, Cyclic, DeltaSGD, FedProx, Scaffold
+from fedgen.rivals import PBT, AdaptiveServer, FedAvgDecay, FedAvgM, FedAvgTuned, FedEx
 from fedgen.sections import (
     AggregationSettings,
     Cohort,

@@ -11,13 +11,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedgen import models
+from fedgen.loops import EVALUATION_BATCH
 from fedgen.optimizers import Kind, Moments
 from fedgen.plan import Plan
 from fedgen.sections import Model
 from fedgen.study.estimators import KerasModel
 from fedgen.study.fits import Trained, stopped_improving
 from fedgen.study.samples import Draw, Samples, load
-from fedgen.training import EVALUATION_BATCH, Engine, Split
+from fedgen.training import Engine, Split
 from strategies.streams import rng
 
 TOLERANCE, PATIENCE = 1e-4, 10
