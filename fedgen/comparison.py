@@ -73,11 +73,13 @@ def _partition_rows(run: Run, seed: int) -> list[PartitionRow]:
 
     dataset, partition = datasets.load(run.config.data), world.load_partition(run.config, seed)
     rows = []
-    for client, (part, shard) in enumerate(zip(partition.slices, partition.shards, strict=True)):
+    slices = partition.slices or [None] * len(partition.shards)
+    for client, (part, shard) in enumerate(zip(slices, partition.shards, strict=True)):
         counts = np.bincount(dataset.y_train[shard.train], minlength=dataset.classes)
         labels = " ".join(map(str, counts.tolist()))
+        start, stop = (part.start, part.stop) if part else (None, None)
         sizes = len(shard.train), len(shard.validation)
-        rows.append(PartitionRow(seed, client, part.start, part.stop, *sizes, labels))
+        rows.append(PartitionRow(seed, client, start, stop, *sizes, labels))
     return rows
 
 

@@ -66,7 +66,7 @@ def settle(request: Request, warn: Warn) -> Config:
 
 
 def check(config: Config) -> None:
-    """Check that the model and the strategies of a config can be built.
+    """Check that the partition, the model and the strategies of a config can be had.
 
     Raises:
         InputError: If not.
@@ -74,6 +74,9 @@ def check(config: Config) -> None:
     runtime.import_tensorflow()
     from fedgen import arms, world
 
+    if config.partition.kind != "contiguous":  # which fits any data set
+        for offset in range(config.run.seeds):
+            world.load_partition(config, config.run.seed + offset)
     world.initial_model(config, config.run.seed)
     for name in config.run.strategies:
         arms.strategy_class(name)

@@ -49,8 +49,7 @@ def one(results: Results) -> str:
     seeds = sorted({row.seed for row in results.rounds})
     note = (
         f"{data}, model {config.model.title}, {config.partition.clients:,} clients, a cohort of "
-        f"{config.cohort.fraction:.0%}, {_seeds(seeds)}. Clients hold contiguous slices of a "
-        "shuffled set: nearly IID, overlapping, unequal."
+        f"{config.cohort.fraction:.0%}, {_seeds(seeds)}. {config.partition.told}"
     )
     lead = _headline(results) + _leak(results) + f'<p class="note">{escape(note)}</p>'
     sections: Sections = [

@@ -88,14 +88,21 @@ class Data(Section):
 class Partition(Section):
     """Who holds what."""
 
-    kind: Literal["contiguous"] = "contiguous"
-    """One random contiguous slice a client; slices may overlap."""
+    kind: Literal["contiguous", "iid", "dirichlet", "shards", "quantity"] = "contiguous"
+    """One random contiguous slice a client, which may overlap; or disjoint parts: equal and random,
+    with label shares from a Dirichlet distribution, of so many labels each, or of unequal sizes."""
     clients: Positive = 100
     """How many clients there are."""
     min_samples: Count = 0
     """Shortest slice; 0 for 2 % of the training set (10 % under 10,000 samples)."""
     max_samples: Count = 0
     """Slices are shorter than this; 0 for 8 % of the training set (40 % under 10,000)."""
+    alpha: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """Concentration of "dirichlet": near 0, a client has one label; 10^6, the shares of the set."""
+    labels_per_client: Positive = 2
+    """Labels that every client has, for "shards"."""
+    sigma: Annotated[float, Field(ge=0, le=10)] = 0.5
+    """Standard deviation of the logarithm of the clients' sizes, for "quantity"."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Partition":
@@ -105,6 +112,21 @@ class Partition(Section):
                 f"received {self.min_samples} and {self.max_samples}"
             )
         return self
+
+    @property
+    def told(self) -> str:
+        """What clients hold, as a sentence."""
+        return {
+            "contiguous": "Clients hold contiguous slices of a shuffled set: nearly IID, "
+            "overlapping, unequal.",
+            "iid": "The training set is dealt out at random: IID, disjoint, equal sizes.",
+            "dirichlet": "Clients' label shares are drawn from a Dirichlet distribution of "
+            f"concentration {self.alpha:g}: label skew, disjoint, equal sizes.",
+            "shards": f"Every client trains on {self.labels_per_client} labels: label skew, "
+            "disjoint, about equal sizes.",
+            "quantity": f"Sizes are log-normal with sigma {self.sigma:g}, samples random: IID, "
+            "disjoint, unequal sizes.",
+        }[self.kind]
 
 
 class Cohort(Section):

@@ -145,6 +145,17 @@ CASES = [
     ("compare --dataset digits --out @/full", "--out .*full.*not an empty directory"),
     ("compare --dataset digits --out @/file", "--out .*file.*not an empty directory"),
     ("compare --dataset digits --out @/file/run", "--out .*file/run.*cannot be written"),
+    ("compare --set partition.alpha=0", "partition.alpha.*greater than 0, received 0"),
+    ("compare --set partition.alpha=-0.5", "partition.alpha.*greater than 0, received -0.5"),
+    ("compare --set partition.kind=dirichelt", "partition.kind.*'dirichlet'.*received 'dirichelt'"),
+    (
+        "compare --dataset digits --set partition.kind=shards --set partition.labels_per_client=11",
+        "labels_per_client = 11: expected at most 10, as many labels as the training set has",
+    ),
+    (
+        "compare --dataset digits --model mlp --clients 1300 --set partition.kind=iid",
+        "'iid' leaves 7 of 1,300 clients with no training sample",
+    ),
     ("compare @/broken.toml", "broken.toml.*not valid TOML"),
     ("compare @/nowhere.toml", "nowhere.toml.*cannot be read"),
     ("compare @/zero.toml --rounds 3", "zero.toml.*run.rounds.*received 0"),

@@ -13,7 +13,10 @@ from fedgen.errors import InputError
 
 DEFAULTS = {
     "data": {"dataset": "cifar10", "data_dir": "", "validation_fraction": 0.1},
-    "partition": {"kind": "contiguous", "clients": 100, "min_samples": 0, "max_samples": 0},
+    "partition": {
+        **{"kind": "contiguous", "clients": 100, "min_samples": 0, "max_samples": 0},
+        **{"alpha": 1.0, "labels_per_client": 2, "sigma": 0.5},
+    },
     "cohort": {"fraction": 0.3, "resample": False, "deadline": 60.0, "min_available": 0},
     "model": {"name": "cnn"},
     "training": {"local_epochs": 2, "optimizer": "adam", "momentum": 0.0, "deadline": 0.0},
@@ -153,7 +156,7 @@ def test_every_section_refuses_unknown_keys(section: str) -> None:
         "fedavg.batch_size=32.5",
         "model.name=3",
         "data.dataset=[]",
-        "partition.kind=iid",
+        "partition.kind=random",
         "training.optimizer=rmsprop",
         "genetic-cfl.init=guess",
         "genetic-cfl.fitness=train",
@@ -178,6 +181,10 @@ def test_types_and_choices_must_match(setting: str) -> None:
         "partition.clients=0",
         "partition.clients=-3",
         "partition.min_samples=-1",
+        "partition.alpha=0",
+        "partition.alpha=nan",
+        "partition.labels_per_client=0",
+        "partition.sigma=-1",
         "cohort.fraction=0",
         "cohort.fraction=0.0",
         "cohort.fraction=-0.1",

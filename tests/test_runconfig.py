@@ -16,7 +16,10 @@ STRATEGIES = (*REGISTRY, CENTRALISED)
 
 EVERYTHING = {
     "data": {"dataset": '/a b/it\'s "x".npz', "data_dir": "/d\\e f", "validation_fraction": 0.25},
-    "partition": {"clients": 31, "min_samples": 3, "max_samples": 9},
+    "partition": {
+        **{"kind": "dirichlet", "clients": 31, "min_samples": 3, "max_samples": 9},
+        **{"alpha": 0.1, "labels_per_client": 3, "sigma": 1.5},
+    },
     "cohort": {"fraction": 0.7, "resample": True, "deadline": 2.5, "min_available": 3},
     "model": {"name": "mlp-324-108-bn-dropout"},
     "training": {"local_epochs": 3, "optimizer": "sgd", "momentum": 0.9, "deadline": 1.5},
@@ -45,8 +48,8 @@ EVERYTHING = {
     "fedavg": {"learning_rate": 1e-7, "batch_size": 8},
     "centralised": {"learning_rate": 0.1 + 0.2, "batch_size": 128},
 }
-SAME = (("partition", "kind"), ("privacy", "kind"))
-"""There is one kind of partition, and privacy goes with no aggregation but the mean."""
+SAME = (("privacy", "kind"),)
+"""Privacy goes with no aggregation but the mean."""
 PRIVATE = {"privacy": {"kind": "local"}}
 IN_PLACE = {
     "model": {
