@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedgen import disk, report, store
+from fedgen import budget, disk, report, store
 from fedgen.config import Arm
-from fedgen.errors import FedgenError
+from fedgen.errors import FedgenError, InputError
 from fedgen.progress import Watcher
 from fedgen.records import EvaluationRow, PartitionRow, RoundRow, Row, to_csv
 from fedgen.run import Run, made_with, summarise_run
@@ -102,7 +102,10 @@ def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> l
             stack.enter_context(shard.owned())
             shard.open(progress.warn)
         progress.begin(
-            f"seed {seed} on {here.engine.device}", seeded, [shard.opened_round for shard in shards]
+            f"seed {seed} on {here.engine.device}",
+            seeded,
+            [shard.opened_round for shard in shards],
+            [_spent(shard) for shard in shards],
         )
         for arm, shard in zip(seeded, shards, strict=True):
             player: arms.Player
@@ -131,8 +134,14 @@ def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> l
         # A killed run may have left one arm a round ahead of another.
         behind = [config.run.rounds - shard.opened_round for shard in shards]
         for left in range(max(behind), 0, -1):
-            rows = [next(i) for i, mine in zip(iterators, behind, strict=True) if mine >= left]
-            progress.finished(rows)
+            turns = [
+                next(iterator, None)  # nothing of an arm whose budget is spent
+                for iterator, mine in zip(iterators, behind, strict=True)
+                if mine >= left
+            ]
+            if rows := [row for row in turns if row is not None]:
+                progress.finished(rows)
+        _check_budget(seeded, shards, progress)
         evaluations = []
         for arm, shard in zip(seeded, shards, strict=True):
             if shard.latest is not None:
@@ -140,6 +149,41 @@ def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> l
                 model.set_weights(shard.latest.weights)
                 _save_model(run.path / "models" / f"{arm.name}.keras", model)
         return evaluations
+
+
+def _spent(shard: store.Shard) -> float:
+    """Return what an opened arm has spent of its budget; 0 without one."""
+    limit = budget.parse(shard.arm.config.run.budget)
+    rows = shard.rows("rounds.csv") if limit and shard.latest else []
+    return limit.spent(rows)[-1] if limit and rows else 0.0
+
+
+def _check_budget(arms: Sequence[Arm], shards: Sequence[store.Shard], progress: Watcher) -> None:
+    """Say which arms could not play round 1 within the budget.
+
+    Raises:
+        InputError: If none could.
+    """
+    setting = arms[0].config.run.budget
+    limit = budget.parse(setting)
+    beyond = {
+        arm.strategy: spent
+        for arm, shard in zip(arms, shards, strict=True)
+        if shard.opened_round < 1 and (spent := shard.stopped(setting)) is not None
+    }
+    if limit is None or not beyond:
+        return
+    cheapest = min(beyond, key=lambda name: beyond[name])
+    if len(beyond) == len(arms):
+        raise InputError(
+            f"run.budget = {setting!r}: round 1 fits for no strategy; {cheapest}, the cheapest, "
+            f"has spent at least {beyond[cheapest]:,.10g} {limit.unit} by then"
+        )
+    for name, spent in beyond.items():
+        progress.warn(
+            f"{name}: round 1 is beyond the budget of {limit}, at least {spent:,.10g} are spent "
+            "by then; only its round 0 counts"
+        )
 
 
 def _evaluate(here: "World", arm: Arm, number: int, weights: "Weights") -> list[EvaluationRow]:

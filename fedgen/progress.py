@@ -1,5 +1,6 @@
 """What a comparison shows while it runs: a live table on a terminal, else plain lines."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fedgen import budget
 from fedgen.config import Arm
 from fedgen.records import RoundRow
 from fedgen.summary import sentences
@@ -21,8 +23,10 @@ CELL = 22
 class Watcher(Protocol):
     """What a comparison tells while it runs."""
 
-    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
-        """A seed's arms begin, or go on from the rounds that they have finished."""
+    def begin(
+        self, text: str, arms: Sequence[Arm], finished: Sequence[int], spent: Sequence[float] = ()
+    ) -> None:
+        """A seed's arms begin, or go on from what they have finished, and spent of a budget."""
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:
         """A client of an arm's current round, or of its probe, has answered."""
@@ -37,7 +41,9 @@ class Watcher(Protocol):
 class Silent:
     """Shows nothing but warnings."""
 
-    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+    def begin(
+        self, text: str, arms: Sequence[Arm], finished: Sequence[int], spent: Sequence[float] = ()
+    ) -> None:
         """Ignore the start."""
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:
@@ -99,7 +105,9 @@ class Lines(Silent):
     def __init__(self, strategies: Sequence[str]) -> None:
         self._strategies = strategies
 
-    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+    def begin(
+        self, text: str, arms: Sequence[Arm], finished: Sequence[int], spent: Sequence[float] = ()
+    ) -> None:
         """Print a seed's heading."""
         print(text)
         print("round" + "".join(f"{name:>{CELL}}" for name in self._strategies) + "     seconds")
@@ -124,6 +132,9 @@ class _Standing:
 
     rounds: int
     round: int
+    limit: budget.Budget | None = None
+    unspent: float = 0.0
+    price: float = 0.0
     accuracy: float | None = None
     best: float | None = None
     unused: int = 0
@@ -133,6 +144,9 @@ class _Standing:
         self.round, self.accuracy = row.round, row.test_accuracy
         self.best = max(row.test_accuracy, self.best or 0.0)
         self.unused += row.rejected + row.failed
+        if self.limit:
+            self.price = budget.COSTS[self.limit.unit](row)
+            self.unspent -= self.price
         if row.round:  # round 0 trains nothing, or probes
             self.seconds.append(row.seconds)
 
@@ -144,8 +158,11 @@ class _Standing:
 
     @property
     def left(self) -> float | None:
-        """Seconds to the last round."""
-        return None if self.pace is None else self.pace * (self.rounds - self.round)
+        """Seconds to the last round, or to the last one within the budget."""
+        rounds = self.rounds - self.round
+        if self.limit and self.price:
+            rounds = min(rounds, max(0, math.floor(self.unspent / self.price)))
+        return None if self.pace is None else self.pace * rounds
 
 
 class LiveTable(Silent):
@@ -175,11 +192,16 @@ class LiveTable(Silent):
         self._clients.update(self._task, visible=False)
         self._live.stop()
 
-    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+    def begin(
+        self, text: str, arms: Sequence[Arm], finished: Sequence[int], spent: Sequence[float] = ()
+    ) -> None:
         """Add a seed's lines."""
         self._titles.append(text)
-        for arm, done in zip(arms, finished, strict=True):
-            standing = _Standing(arm.config.run.rounds, done)
+        for arm, done, paid in zip(arms, finished, spent or [0.0] * len(arms), strict=True):
+            limit = budget.parse(arm.config.run.budget)
+            standing = _Standing(
+                arm.config.run.rounds, done, limit, limit.amount - paid if limit else 0.0
+            )
             self._standings[arm.strategy, arm.seed] = standing
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from fedgen import budget
 from fedgen.errors import unknown
 from fedgen.extensions import FORM, is_own
 from strategies import REGISTRY
@@ -247,6 +248,30 @@ class Training(Section):
     """Seconds that a client may take for a round or a probe; 0 for as long as it needs."""
 
 
+class Devices(Section):
+    """How fast clients' devices are, in simulated seconds."""
+
+    speed: Literal["none", "uniform", "lognormal"] = "none"
+    """How the clients' speeds are distributed; "none" simulates no devices."""
+    samples_per_second: Rate = 100.0
+    """Samples that a device trains in a second: the mean (uniform) or median (lognormal)."""
+    spread: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Uniform speeds lie between 1 - spread and 1 + spread times that."""
+    sigma: Annotated[float, Field(ge=0, le=10)] = 0.5
+    """Standard deviation of the logarithm of lognormal speeds."""
+    deadline: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Simulated seconds until a round, or a probe, goes on without who is not done; 0 for none."""
+
+    @model_validator(mode="after")
+    def _deadline_of_devices(self) -> "Devices":
+        if self.deadline and self.speed == "none":
+            raise ValueError(
+                "deadline: expected 0 without simulated devices (speed 'none'), received "
+                f"{self.deadline:g}; set speed to 'uniform' or 'lognormal'"
+            )
+        return self
+
+
 class AggregationSettings(Section):
     """How the clients' weights become one model, whatever the strategy."""
 
@@ -351,6 +376,15 @@ class Run(Section):
     """Clients trained at once; 0 for one per core. Does not change results."""
     target: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Test accuracy whose cost is stated; 0 for the highest that all arms reach."""
+    budget: str = ""
+    """What every arm may spend, as in client-epochs=600: it ends at its last whole round within
+    that, or at the last round; "" for as much as its rounds cost."""
+
+    @field_validator("budget")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        budget.parse(text)
+        return text
 
     @field_validator("strategies", mode="before")
     @classmethod

@@ -20,6 +20,10 @@ DEFAULTS = {
     "cohort": {"fraction": 0.3, "resample": False, "deadline": 60.0, "min_available": 0},
     "model": {"name": "cnn"},
     "training": {"local_epochs": 2, "optimizer": "adam", "momentum": 0.0, "deadline": 0.0},
+    "devices": {
+        **{"speed": "none", "samples_per_second": 100.0, "spread": 0.5, "sigma": 0.5},
+        "deadline": 0.0,
+    },
     "aggregation": {"kind": "mean", "f": 1, "trim": 0.2, "clip_norm": 0.0},
     "privacy": {"kind": "none", "clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5},
     "faults": {
@@ -36,6 +40,7 @@ DEFAULTS = {
         "strategies": ["genetic-cfl", "fedavg"],
         "workers": 0,
         "target": 0.0,
+        "budget": "",
     },
     "genetic-cfl": {
         "init": "random",

@@ -23,6 +23,10 @@ EVERYTHING = {
     "cohort": {"fraction": 0.7, "resample": True, "deadline": 2.5, "min_available": 3},
     "model": {"name": "mlp-324-108-bn-dropout"},
     "training": {"local_epochs": 3, "optimizer": "sgd", "momentum": 0.9, "deadline": 1.5},
+    "devices": {
+        **{"speed": "lognormal", "samples_per_second": 50.0, "spread": 0.1, "sigma": 1.0},
+        "deadline": 9.0,
+    },
     "aggregation": {"kind": "krum", "f": 2, "trim": 0.3, "clip_norm": 1.5},
     "privacy": {"clip_norm": 2.5, "noise_multiplier": 0.5, "delta": 1e-6},
     "faults": {**dict.fromkeys(set(Faults.model_fields) - {"factor"}, 1), "factor": 3.0},
@@ -33,6 +37,7 @@ EVERYTHING = {
         "strategies": ["centralised", "fedavg"],
         "workers": 2,
         "target": 0.9,
+        "budget": "client-epochs=600",
     },
     "genetic-cfl": {
         "init": "probe",
