@@ -102,10 +102,7 @@ def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> l
             stack.enter_context(shard.owned())
             shard.open(progress.warn)
         progress.begin(
-            f"seed {seed} on {here.engine.device}",
-            seeded,
-            [shard.opened_round for shard in shards],
-            [_spent(shard) for shard in shards],
+            f"seed {seed} on {here.engine.device}", seeded, [shard.opened_round for shard in shards]
         )
         for arm, shard in zip(seeded, shards, strict=True):
             player: arms.Player
@@ -149,13 +146,6 @@ def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> l
                 model.set_weights(shard.latest.weights)
                 _save_model(run.path / "models" / f"{arm.name}.keras", model)
         return evaluations
-
-
-def _spent(shard: store.Shard) -> float:
-    """Return what an opened arm has spent of its budget; 0 without one."""
-    limit = budget.parse(shard.arm.config.run.budget)
-    rows = shard.rows("rounds.csv") if limit and shard.latest else []
-    return limit.spent(rows)[-1] if limit and rows else 0.0
 
 
 def _check_budget(arms: Sequence[Arm], shards: Sequence[store.Shard], progress: Watcher) -> None:

@@ -23,10 +23,8 @@ CELL = 22
 class Watcher(Protocol):
     """What a comparison tells while it runs."""
 
-    def begin(
-        self, text: str, arms: Sequence[Arm], finished: Sequence[int], spent: Sequence[float] = ()
-    ) -> None:
-        """A seed's arms begin, or go on from what they have finished, and spent of a budget."""
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+        """A seed's arms begin, or go on from the rounds that they have finished."""
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:
         """A client of an arm's current round, or of its probe, has answered."""
@@ -41,9 +39,7 @@ class Watcher(Protocol):
 class Silent:
     """Shows nothing but warnings."""
 
-    def begin(
-        self, text: str, arms: Sequence[Arm], finished: Sequence[int], spent: Sequence[float] = ()
-    ) -> None:
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
         """Ignore the start."""
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:
@@ -105,9 +101,7 @@ class Lines(Silent):
     def __init__(self, strategies: Sequence[str]) -> None:
         self._strategies = strategies
 
-    def begin(
-        self, text: str, arms: Sequence[Arm], finished: Sequence[int], spent: Sequence[float] = ()
-    ) -> None:
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
         """Print a seed's heading."""
         print(text)
         print("round" + "".join(f"{name:>{CELL}}" for name in self._strategies) + "     seconds")
@@ -133,7 +127,8 @@ class _Standing:
     rounds: int
     round: int
     limit: budget.Budget | None = None
-    unspent: float = 0.0
+    earlier: int = 0  # rounds that another process has played
+    spent: float = 0.0
     price: float = 0.0
     accuracy: float | None = None
     best: float | None = None
@@ -146,7 +141,7 @@ class _Standing:
         self.unused += row.rejected + row.failed
         if self.limit:
             self.price = budget.COSTS[self.limit.unit](row)
-            self.unspent -= self.price
+            self.spent += self.price
         if row.round:  # round 0 trains nothing, or probes
             self.seconds.append(row.seconds)
 
@@ -160,8 +155,9 @@ class _Standing:
     def left(self) -> float | None:
         """Seconds to the last round, or to the last one within the budget."""
         rounds = self.rounds - self.round
-        if self.limit and self.price:
-            rounds = min(rounds, max(0, math.floor(self.unspent / self.price)))
+        if self.limit and self.price:  # what other rounds cost is told by the latest one
+            unspent = self.limit.amount - self.spent - self.price * self.earlier
+            rounds = min(rounds, max(0, math.floor(unspent / self.price)))
         return None if self.pace is None else self.pace * rounds
 
 
@@ -192,16 +188,12 @@ class LiveTable(Silent):
         self._clients.update(self._task, visible=False)
         self._live.stop()
 
-    def begin(
-        self, text: str, arms: Sequence[Arm], finished: Sequence[int], spent: Sequence[float] = ()
-    ) -> None:
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
         """Add a seed's lines."""
         self._titles.append(text)
-        for arm, done, paid in zip(arms, finished, spent or [0.0] * len(arms), strict=True):
+        for arm, done in zip(arms, finished, strict=True):
             limit = budget.parse(arm.config.run.budget)
-            standing = _Standing(
-                arm.config.run.rounds, done, limit, limit.amount - paid if limit else 0.0
-            )
+            standing = _Standing(arm.config.run.rounds, done, limit, max(done, 0))
             self._standings[arm.strategy, arm.seed] = standing
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:
