@@ -234,6 +234,16 @@ def test_what_a_budget_leaves_over_cuts_nobody_short() -> None:
     assert "within 35 client-epochs, as whole runs cost 27 against 30" in sentence
 
 
+def test_an_arm_that_could_not_begin_cuts_nobody_short() -> None:
+    _, summary = told([*arm("genetic-cfl", 4, (0.125, 0)), *UNEQUAL[4:]], budget="client-epochs=35")
+    assert summary["equal_client_epochs"] == 35
+    found = {
+        name: figures["accuracy_at_equal_client_epochs"]["values"]
+        for name, figures in summary["strategies"].items()
+    }
+    assert found == {"genetic-cfl": [0.125], "fedavg": [0.75]}
+
+
 def test_a_budget_of_another_unit_has_a_figure_of_its_own() -> None:
     sentence, summary = told(UNEQUAL, budget="samples=4000")
     assert summary["equal_budget"] == 3000  # fedavg could go on
