@@ -1,13 +1,14 @@
 """The charts of results, and how all charts look: curves with bands, accuracy per client."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 import plotly.graph_objects as go
 
 from fedgen import statistics
+from fedgen.budget import SIMULATED_SECONDS, spent
 from fedgen.page import Chart, Table, number
 from fedgen.records import EvaluationRow, RoundRow
 from fedgen.tables import ranked, worst
@@ -26,22 +27,30 @@ AXES = {
     "samples": "samples trained so far",
     "bytes": "bytes moved so far",
     "seconds": "seconds so far",
+    SIMULATED_SECONDS: "seconds so far on simulated devices",
 }
 """What curves can be drawn against, the fair one first; with the axis's title."""
 
-_COSTS: dict[str, Callable[[RoundRow], float]] = {
-    "client-epochs": lambda row: row.client_epochs,
-    "samples": lambda row: row.samples,
-    "bytes": lambda row: row.bytes_down + row.bytes_up,
-    "seconds": lambda row: row.seconds,
-}
+
+def axes_of(arms: Arms) -> dict[str, str]:
+    """Return those of ``AXES`` that there is something to draw against."""
+    rows = (row for seeds in arms.values() for mine in seeds for row in mine)
+    simulated = any(row.simulated_seconds is not None for row in rows)
+    return {key: title for key, title in AXES.items() if key != SIMULATED_SECONDS or simulated}
 
 
-def positions(rows: Sequence[RoundRow], axis: str) -> list[float]:
-    """Return where an arm's rounds lie on an axis; costs are those up to and with the round."""
+def positions(rows: Sequence[RoundRow], axis: str) -> Sequence[float | None]:
+    """Return where an arm's rounds lie on an axis; costs are those up to and with the round.
+
+    Nowhere, where the axis is of simulated devices and the arm has none.
+    """
     if axis == "rounds":
         return [row.round for row in rows]
-    return list(accumulate(map(_COSTS[axis], rows)))
+    if axis == "seconds":
+        return list(accumulate(row.seconds for row in rows))
+    if axis == SIMULATED_SECONDS and any(row.simulated_seconds is None for row in rows):
+        return [None] * len(rows)
+    return spent(rows, axis)
 
 
 def finish(figure: go.Figure, x: str, y: str, height: int = 380) -> go.Figure:
@@ -84,6 +93,7 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         axis: What it is drawn against at first; one of ``AXES``.
     """
     figure = go.Figure()
+    offered = axes_of(arms)
     body: list[list[str]] = []
     told = []
     lowest, highest = math.inf, -math.inf
@@ -91,14 +101,16 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         colour = COLOURS[place % len(COLOURS)]
         style = {"color": colour, "dash": DASHES[place // len(COLOURS) % len(DASHES)]}
         common = _common_rounds(seeds)
+        axes = _axes(common, offered)
         for rows in seeds:
             known = [v for row in rows if (v := finite(getattr(row, field))) is not None]
             lowest, highest = min([lowest, *known]), max([highest, *known])
             if len(seeds) > 1:
-                _line(figure, rows, field, axis, translucent(colour, 0.35), name)
+                places = {key: positions(rows, key) for key in offered}
+                _line(figure, rows, field, places, axis, translucent(colour, 0.35), name)
         if len(seeds) > 1:
-            _band(figure, common, field, axis, colour, name)
-        _mean_line(figure, common, field, what, axis, style, name)
+            _band(figure, common, field, axes, axis, colour, name)
+        _mean_line(figure, common, field, what, axes, axis, style, name)
         body += _curve_table(name, seeds, common, field)
         told.append(_tell(name, common, field))
     loss = field.endswith("loss")
@@ -126,19 +138,31 @@ def _common_rounds(seeds: Sequence[Sequence[RoundRow]]) -> list[tuple[RoundRow, 
     return list(zip(*kept, strict=True))
 
 
-def _axes(common: Sequence[tuple[RoundRow, ...]]) -> dict[str, list[float]]:
+def _axes(
+    common: Sequence[tuple[RoundRow, ...]], offered: Iterable[str]
+) -> dict[str, list[float | None]]:
     arms = list(zip(*common, strict=True))
     found = {}
-    for axis in AXES:
+    for axis in offered:
         by_round = zip(*(positions(rows, axis) for rows in arms), strict=True)
-        found[axis] = [math.fsum(there) / len(there) for there in by_round]
+        found[axis] = [_middle(there) for there in by_round]
     return found
 
 
+def _middle(places: Sequence[float | None]) -> float | None:
+    known = [place for place in places if place is not None]
+    return math.fsum(known) / len(known) if len(known) == len(places) else None
+
+
 def _line(
-    figure: go.Figure, rows: Sequence[RoundRow], field: str, axis: str, colour: str, name: str
+    figure: go.Figure,
+    rows: Sequence[RoundRow],
+    field: str,
+    axes: Mapping[str, Sequence[float | None]],
+    axis: str,
+    colour: str,
+    name: str,
 ) -> None:
-    axes = {key: positions(rows, key) for key in AXES}
     figure.add_scatter(
         x=axes[axis],
         y=[finite(getattr(row, field)) for row in rows],
@@ -167,11 +191,11 @@ def _band(
     figure: go.Figure,
     common: Sequence[tuple[RoundRow, ...]],
     field: str,
+    axes: Mapping[str, Sequence[float | None]],
     axis: str,
     colour: str,
     name: str,
 ) -> None:
-    axes = _axes(common)
     bounds = [_bounds(rows, field) for rows in common]
     # An accuracy beyond 0 and 1, or a loss of 0 on a logarithmic axis, cannot be drawn.
     ends = (1e-9, math.inf) if field.endswith("loss") else (0.0, 1.0)
@@ -195,11 +219,11 @@ def _mean_line(
     common: Sequence[tuple[RoundRow, ...]],
     field: str,
     what: str,
+    axes: Mapping[str, Sequence[float | None]],
     axis: str,
     style: dict[str, Any],
     name: str,
 ) -> None:
-    axes = _axes(common)
     count = len(common[0]) if common else 1
     mean = f"mean of {count} seeds" if count > 1 else f"seed {common[0][0].seed}" if common else ""
     figure.add_scatter(
@@ -231,13 +255,13 @@ def _curve_table(
     by_round = {rows[0].round: rows for rows in common}
     body = []
     for rows in seeds:
-        for row, spent in zip(rows, positions(rows, "client-epochs"), strict=True):
+        for row, cost in zip(rows, spent(rows), strict=True):
             together = by_round.get(row.round, ())
             bounds = _bounds(together, field) if together else None
             interval = f"{bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else ""
             mean = number(_mean(together, field)) if len(seeds) > 1 and together else ""
             value = number(getattr(row, field))
-            cells = [str(row.seed), str(row.round), value, mean, interval, f"{spent:,.0f}"]
+            cells = [str(row.seed), str(row.round), value, mean, interval, f"{cost:,.0f}"]
             body.append([name, *cells])
     return body
 

@@ -124,9 +124,7 @@ def resume(
     _require_mlflow(mlflow)
     with runs.resumed(path, rounds, workers) as run:
         if runs.is_finished(run) and not (as_json or quiet):
-            print(
-                f"{path}: already finished; --rounds adds rounds. Its last files are written anew."
-            )
+            print(f"{path}: {runs.finished_how(run)} Its last files are written anew.")
         _play(run, as_json, quiet, tensorboard, mlflow)
 
 

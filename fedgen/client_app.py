@@ -13,8 +13,8 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 from flwr.common.constant import ErrorCode
 
-from fedgen import datasets, runtime, world
-from fedgen.errors import FedgenError, InputError
+from fedgen import datasets, devices, runtime, world
+from fedgen.errors import FedgenError, InputError, RunError
 from fedgen.faults import misbehave
 from fedgen.optimizers import Moments, Weights
 from fedgen.plan import Plan, Stopped, Trained
@@ -57,6 +57,7 @@ class _Client:
         self.started = time.perf_counter()
         deadline = self.settings.training.deadline
         self.until = time.time() + deadline if deadline else math.inf
+        self.simulated = 0.0
         self.server_round = cast(int, self.config["server-round"])
         self.records = {
             name: read_arrays(record) for name, record in message.content.array_records.items()
@@ -65,7 +66,12 @@ class _Client:
         self.picked: int | None = None
 
     def train(self, learning_rate: float, batch_size: int, epochs: int) -> Trained:
-        """Train from the received weights; equal seeds visit samples in equal order."""
+        """Train from the received weights; equal seeds visit samples in equal order.
+
+        Raises:
+            RunError: If the client's simulated device would not be done in time.
+        """
+        self._check_device(epochs)
         draw = rng(self.seed, "batch-order", self.server_round, self.id)
         dropout = rng(self.seed, "dropout", self.server_round, self.id)
         plan = Plan(
@@ -105,6 +111,17 @@ class _Client:
         if "gradient-offset" in self.records:
             return Corrected(self.records["gradient-offset"])
         return None
+
+    def _check_device(self, epochs: int) -> None:
+        simulated = self.settings.devices
+        if simulated.deadline:
+            samples = epochs * len(self.shard.train)
+            self.simulated += devices.training_seconds(simulated, self.seed, self.id, samples)
+            if self.simulated > simulated.deadline:
+                raise RunError(
+                    f"its device takes {self.simulated:.4g} simulated seconds, beyond the "
+                    f"deadline of {simulated.deadline:g}"
+                )
 
     def fitness(self, weights: Weights, validation_loss: float | None = None) -> float:
         """Return what the strategy asked for as fitness; lower is better."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedgen import disk, report, store
+from fedgen import budget, disk, report, store
 from fedgen.config import Arm
-from fedgen.errors import FedgenError
+from fedgen.errors import FedgenError, InputError
 from fedgen.progress import Watcher
 from fedgen.records import EvaluationRow, PartitionRow, RoundRow, Row, to_csv
 from fedgen.run import Run, made_with, summarise_run
@@ -73,11 +73,13 @@ def _partition_rows(run: Run, seed: int) -> list[PartitionRow]:
 
     dataset, partition = datasets.load(run.config.data), world.load_partition(run.config, seed)
     rows = []
-    for client, (part, shard) in enumerate(zip(partition.slices, partition.shards, strict=True)):
+    slices = partition.slices or [None] * len(partition.shards)
+    for client, (part, shard) in enumerate(zip(slices, partition.shards, strict=True)):
         counts = np.bincount(dataset.y_train[shard.train], minlength=dataset.classes)
         labels = " ".join(map(str, counts.tolist()))
+        start, stop = (part.start, part.stop) if part else (None, None)
         sizes = len(shard.train), len(shard.validation)
-        rows.append(PartitionRow(seed, client, part.start, part.stop, *sizes, labels))
+        rows.append(PartitionRow(seed, client, start, stop, *sizes, labels))
     return rows
 
 
@@ -129,8 +131,14 @@ def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> l
         # A killed run may have left one arm a round ahead of another.
         behind = [config.run.rounds - shard.opened_round for shard in shards]
         for left in range(max(behind), 0, -1):
-            rows = [next(i) for i, mine in zip(iterators, behind, strict=True) if mine >= left]
-            progress.finished(rows)
+            turns = [
+                next(iterator, None)  # nothing of an arm whose budget is spent
+                for iterator, mine in zip(iterators, behind, strict=True)
+                if mine >= left
+            ]
+            if rows := [row for row in turns if row is not None]:
+                progress.finished(rows)
+        _check_budget(seeded, shards, progress)
         evaluations = []
         for arm, shard in zip(seeded, shards, strict=True):
             if shard.latest is not None:
@@ -138,6 +146,34 @@ def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> l
                 model.set_weights(shard.latest.weights)
                 _save_model(run.path / "models" / f"{arm.name}.keras", model)
         return evaluations
+
+
+def _check_budget(arms: Sequence[Arm], shards: Sequence[store.Shard], progress: Watcher) -> None:
+    """Say which arms could not play round 1 within the budget.
+
+    Raises:
+        InputError: If none could.
+    """
+    setting = arms[0].config.run.budget
+    limit = budget.parse(setting)
+    beyond = {
+        arm.strategy: spent
+        for arm, shard in zip(arms, shards, strict=True)
+        if shard.opened_round < 1 and (spent := shard.stopped(setting)) is not None
+    }
+    if limit is None or not beyond:
+        return
+    cheapest = min(beyond, key=lambda name: beyond[name])
+    if len(beyond) == len(arms):
+        raise InputError(
+            f"run.budget = {setting!r}: round 1 fits for no strategy; {cheapest}, the cheapest, "
+            f"has spent at least {beyond[cheapest]:,.10g} {limit.unit} by then"
+        )
+    for name, spent in beyond.items():
+        progress.warn(
+            f"{name}: round 1 is beyond the budget of {limit}, at least {spent:,.10g} are spent "
+            "by then; only its round 0 counts"
+        )
 
 
 def _evaluate(here: "World", arm: Arm, number: int, weights: "Weights") -> list[EvaluationRow]:

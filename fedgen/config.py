@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_snake
 
+from fedgen import budget
 from fedgen.errors import InputError, unknown
 from fedgen.local_rivals import IFCA, Cyclic, DeltaSGD, FedProx, Scaffold
 from fedgen.rivals import PBT, AdaptiveServer, FedAvgDecay, FedAvgM, FedAvgTuned, FedEx
@@ -18,6 +19,7 @@ from fedgen.sections import (
     AggregationSettings,
     Cohort,
     Data,
+    Devices,
     Faults,
     FixedRate,
     GeneticCFL,
@@ -46,6 +48,7 @@ class Config(Section):
     cohort: Cohort = Cohort()
     model: Model = Model()
     training: Training = Training()
+    devices: Devices = Devices()
     aggregation: AggregationSettings = AggregationSettings()
     privacy: PrivacySettings = PrivacySettings()
     faults: Faults = Faults()
@@ -77,6 +80,12 @@ class Config(Section):
             )
         if self.run.seed + self.run.seeds > 2**63:
             raise ValueError("run.seed + run.seeds must be at most 2^63")
+        limit = budget.parse(self.run.budget)
+        if limit and limit.unit == budget.SIMULATED_SECONDS and self.devices.speed == "none":
+            raise ValueError(
+                f"run.budget in {limit.unit} needs devices.speed 'uniform' or 'lognormal', "
+                f"received {self.devices.speed!r}"
+            )
         self._check_replies(cohort_size(clients, fraction))
         return self
 

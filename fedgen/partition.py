@@ -42,7 +42,8 @@ class Partition:
     """All clients' samples, and the held-out share that the server validates on.
 
     Attributes:
-        slices: The stretch of the training set that each client was given.
+        slices: The stretch of the training set that each client was given; empty where
+            clients hold no stretches.
         shards: What each client trains and validates on.
         validation: Indices that train nobody, ascending.
         training: All other indices, ascending.

@@ -1,5 +1,6 @@
 """What a comparison shows while it runs: a live table on a terminal, else plain lines."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fedgen import budget
 from fedgen.config import Arm
 from fedgen.records import RoundRow
 from fedgen.summary import sentences
@@ -124,6 +126,10 @@ class _Standing:
 
     rounds: int
     round: int
+    limit: budget.Budget | None = None
+    earlier: int = 0  # rounds that another process has played
+    spent: float = 0.0
+    price: float = 0.0
     accuracy: float | None = None
     best: float | None = None
     unused: int = 0
@@ -133,6 +139,9 @@ class _Standing:
         self.round, self.accuracy = row.round, row.test_accuracy
         self.best = max(row.test_accuracy, self.best or 0.0)
         self.unused += row.rejected + row.failed
+        if self.limit:
+            self.price = budget.COSTS[self.limit.unit](row)
+            self.spent += self.price
         if row.round:  # round 0 trains nothing, or probes
             self.seconds.append(row.seconds)
 
@@ -144,8 +153,12 @@ class _Standing:
 
     @property
     def left(self) -> float | None:
-        """Seconds to the last round."""
-        return None if self.pace is None else self.pace * (self.rounds - self.round)
+        """Seconds to the last round, or to the last one within the budget."""
+        rounds = self.rounds - self.round
+        if self.limit and self.price:  # what other rounds cost is told by the latest one
+            unspent = self.limit.amount - self.spent - self.price * self.earlier
+            rounds = min(rounds, max(0, math.floor(unspent / self.price)))
+        return None if self.pace is None else self.pace * rounds
 
 
 class LiveTable(Silent):
@@ -179,7 +192,8 @@ class LiveTable(Silent):
         """Add a seed's lines."""
         self._titles.append(text)
         for arm, done in zip(arms, finished, strict=True):
-            standing = _Standing(arm.config.run.rounds, done)
+            limit = budget.parse(arm.config.run.budget)
+            standing = _Standing(arm.config.run.rounds, done, limit, max(done, 0))
             self._standings[arm.strategy, arm.seed] = standing
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:

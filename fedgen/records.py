@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,11 @@ from fedgen.errors import InputError
 
 @dataclass(frozen=True)
 class RoundRow:
-    """One round of one arm. Costs are this round's alone; seconds include evaluation."""
+    """One round of one arm. Costs are this round's alone; seconds include evaluation.
+
+    ``simulated_seconds`` is what the round would take on the clients' simulated devices; older
+    files lack the column.
+    """
 
     strategy: str
     seed: int
@@ -30,6 +34,7 @@ class RoundRow:
     bytes_down: int
     bytes_up: int
     seconds: float
+    simulated_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -149,12 +154,22 @@ def parse_csv(content: bytes, path: Path, kind: type[Row]) -> list[Any]:
         table = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
-    if not table or table[0] != columns(kind):
+    if not table or table[0] not in _headers(kind):
         raise InputError(f"{path}: expected the columns {','.join(columns(kind))}")
-    return [parse(path, number, values, kind) for number, values in enumerate(table[1:], 2)]
+    width = len(table[0])
+    return [parse(path, number, values, kind, width) for number, values in enumerate(table[1:], 2)]
 
 
-def parse(path: Path, line: int, values: Sequence[str], kind: type[Any]) -> Any:
+def _headers(kind: type[Row]) -> list[list[str]]:
+    """Return the columns of a kind of row, with and without those that came later."""
+    names = columns(kind)
+    older = sum(field.default is MISSING for field in fields(kind))
+    return [names[:width] for width in range(older, len(names) + 1)]
+
+
+def parse(
+    path: Path, line: int, values: Sequence[str], kind: type[Any], width: int | None = None
+) -> Any:
     """Make a row of its fields.
 
     Args:
@@ -162,16 +177,18 @@ def parse(path: Path, line: int, values: Sequence[str], kind: type[Any]) -> Any:
         line: On which line.
         values: The fields.
         kind: A dataclass of bool, int, float and str; ``None`` is an empty field.
+        width: How many fields there are, in a file from before the last ones; all by default.
 
     Raises:
         InputError: If a field is missing, or is not what it should be.
     """
-    if len(values) != len(fields(kind)):
+    wanted = fields(kind)[:width]
+    if len(values) != len(wanted):
         raise InputError(
-            f"{path} line {line}: expected {len(fields(kind))} fields, received {len(values)}"
+            f"{path} line {line}: expected {len(wanted)} fields, received {len(values)}"
         )
     parsed: list[Any] = []
-    for field, text in zip(fields(kind), values, strict=True):
+    for field, text in zip(wanted, values, strict=True):
         annotation = str(field.type)
         if text == "" and "None" in annotation:
             parsed.append(None)

@@ -49,13 +49,12 @@ def one(results: Results) -> str:
     seeds = sorted({row.seed for row in results.rounds})
     note = (
         f"{data}, model {config.model.title}, {config.partition.clients:,} clients, a cohort of "
-        f"{config.cohort.fraction:.0%}, {_seeds(seeds)}. Clients hold contiguous slices of a "
-        "shuffled set: nearly IID, overlapping, unequal."
+        f"{config.cohort.fraction:.0%}, {_seeds(seeds)}. {config.partition.told}"
     )
     lead = _headline(results) + _leak(results) + f'<p class="note">{escape(note)}</p>'
     sections: Sections = [
         ("results", "Results", _results({"": results.summary})),
-        ("curves", "Accuracy and loss", _curves(results.charts)),
+        ("curves", "Accuracy and loss", _curves(results.charts, results.arms)),
         ("cost", "What it cost", _cost(results.arms)),
         *_stories(results),
     ]
@@ -99,7 +98,7 @@ def several(runs: Sequence[Results]) -> str:
     sections: Sections = [
         ("runs", "Runs", _runs(named)),
         ("results", "Results", told + _results(summaries)),
-        ("curves", "Accuracy and loss", _curves(drawn)),
+        ("curves", "Accuracy and loss", _curves(drawn, arms)),
         ("cost", "What it cost", _cost(arms)),
         ("differences", "Settings that differ", _differences(named)),
     ]
@@ -151,7 +150,7 @@ def _leak(results: Results) -> str:
 def _results(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     ends = "; ".join(
         f"{f'{name}: ' if name else ''}{_plain(summary['equal_client_epochs'])} equal "
-        f"client-epochs, target accuracy {_plain(summary['target_accuracy'])}"
+        f"client-epochs, target accuracy {_plain(summary['target_accuracy'])}{_budget(summary)}"
         for name, summary in summaries.items()
     )
     return tables.results(summaries).html("Results") + (
@@ -161,12 +160,21 @@ def _results(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
+def _budget(summary: Mapping[str, Any]) -> str:
+    """Say what arms could spend, if that was limited."""
+    if "budget" not in summary:
+        return ""
+    equal = "" if "equal_budget" not in summary else f", {_plain(summary['equal_budget'])} equal"
+    return f", budget {summary['budget']}{equal}: every strategy ends at its last whole round in it"
+
+
 def _plain(number: float | None) -> str:
     return "none" if number is None else f"{number:,.4g}"
 
 
-def _curves(drawn: Mapping[str, page.Chart]) -> str:
-    control = page.switch("Draw against", charts.AXES, next(iter(charts.AXES)))
+def _curves(drawn: Mapping[str, page.Chart], arms: charts.Arms) -> str:
+    axes = charts.axes_of(arms)
+    control = page.switch("Draw against", axes, next(iter(axes)))
     return control + drawn["accuracy"].html("accuracy") + drawn["loss"].html("loss")
 
 

@@ -99,7 +99,7 @@ class Results:
         Args:
             name: One of ``charts``: accuracy, loss, clients, ...
             axis: What ``"accuracy"`` or ``"loss"`` is drawn against: client-epochs, rounds,
-                samples, bytes or seconds.
+                samples, bytes, seconds, or simulated-seconds where devices are simulated.
 
         Raises:
             InputError: If there is no such chart or axis.
@@ -110,8 +110,9 @@ class Results:
             raise unknown("figure", name, self.charts)
         if axis is None:
             return _with_slider(self.charts[name].figure)
-        if axis not in charts.AXES:
-            raise unknown("axis", axis, charts.AXES)
+        axes = charts.axes_of(self.arms)
+        if axis not in axes:
+            raise unknown("axis", axis, axes)
         if name not in ("accuracy", "loss"):
             raise InputError(f"figure {name!r}: expected no axis, received {axis!r}")
         return charts.curves(self.arms, f"test_{name}", f"test {name}", axis).figure

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fedgen import budget, devices
 from fedgen.arms import Player
 from fedgen.checkpoints import Checkpoint
 from fedgen.config import Arm
@@ -11,6 +12,7 @@ from fedgen.errors import InputError
 from fedgen.optimizers import Weights
 from fedgen.plan import Evaluation
 from fedgen.records import ClientRow, RoundRow
+from fedgen.sections import CENTRALISED
 from fedgen.store import Shard
 from fedgen.world import World
 from strategies.outcomes import POOLED, RoundOutcome
@@ -29,6 +31,10 @@ def play(
 
     Every round is committed before its row is yielded: whoever stops asking, or
     is killed, loses at most the round in progress.
+
+    What a round costs is known once it is played. So the first round beyond ``run.budget`` is
+    played and dropped; where nothing is left, none is. Round 0 always counts, whatever a search
+    has cost.
 
     Args:
         arm: The strategy and seed.
@@ -59,7 +65,16 @@ def play(
         weights, first = checkpoint.weights, checkpoint.round + 1
     else:
         weights, first = initial, 0
+    setting = arm.config.run.budget
+    limit = budget.parse(setting)
+    rows: list[RoundRow] = shard.rows("rounds.csv") if limit and first else []
     for number in range(first, rounds + 1):
+        if limit and number:
+            if shard.stopped(setting) is not None:
+                return
+            if limit.left(rows) <= 0:
+                shard.stop(setting, limit.spent(rows)[-1])
+                return
         started = time.perf_counter()
         if number == 0:
             weights, outcome = player.start(weights)
@@ -68,6 +83,10 @@ def play(
         validation, test = world.evaluate(weights)
         seconds = time.perf_counter() - started
         row = round_row(arm, number, outcome, validation, test, seconds)
+        rows.append(row)
+        if limit and number and limit.left(rows) < 0:
+            shard.stop(setting, limit.spent(rows)[-1])
+            return
         state, arrays = player.state()
         shard.commit(
             Checkpoint(number, weights, state, arrays),
@@ -113,6 +132,10 @@ def round_row(
         bytes_down=outcome.bytes_down,
         bytes_up=outcome.bytes_up,
         seconds=round(seconds, 3),
+        # Pooled training has no clients, so no devices.
+        simulated_seconds=None
+        if arm.strategy == CENTRALISED
+        else devices.round_seconds(arm.config.devices, arm.seed, outcome),
     )
 
 

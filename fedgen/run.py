@@ -158,9 +158,27 @@ def open_run(path: Path) -> Run:
 
 
 def is_finished(run: Run) -> bool:
-    """Whether every arm has played its last round."""
+    """Whether every arm has played its last round, or its last one within the budget."""
+    settings = run.config.run
     shards = [store.Shard(run.path, arm) for arm in run.arms]
-    return all(shard.finished_round >= run.config.run.rounds for shard in shards)
+    return all(
+        shard.finished_round >= settings.rounds or shard.stopped(settings.budget) is not None
+        for shard in shards
+    )
+
+
+def finished_how(run: Run) -> str:
+    """Say of a finished run what ended it, and what would add to it."""
+    settings = run.config.run
+    ended = [store.Shard(run.path, arm).finished_round < settings.rounds for arm in run.arms]
+    if all(ended):
+        return f"already finished; its budget of {settings.budget} is reached."
+    if any(ended):
+        return (
+            f"already finished; the budget of {settings.budget} is reached by {sum(ended)} of "
+            f"{len(ended)} arms, --rounds adds rounds to the others within it."
+        )
+    return "already finished; --rounds adds rounds."
 
 
 def made_with(run: Run) -> dict[str, Any]:

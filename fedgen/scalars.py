@@ -20,6 +20,8 @@ def scalars(before: Mapping[str, float], row: RoundRow) -> dict[str, float]:
         "cost/bytes": row.bytes_down + row.bytes_up,
         "cost/seconds": row.seconds,
     }
+    if row.simulated_seconds is not None:
+        costs["cost/simulated-seconds"] = row.simulated_seconds
     training: dict[str, float] = {} if row.train_loss is None else {"loss/train": row.train_loss}
     return {
         "accuracy/test": row.test_accuracy,

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from fedgen import budget
 from fedgen.errors import unknown
 from fedgen.extensions import FORM, is_own
 from strategies import REGISTRY
@@ -88,14 +89,21 @@ class Data(Section):
 class Partition(Section):
     """Who holds what."""
 
-    kind: Literal["contiguous"] = "contiguous"
-    """One random contiguous slice a client; slices may overlap."""
+    kind: Literal["contiguous", "iid", "dirichlet", "shards", "quantity"] = "contiguous"
+    """One random contiguous slice a client, which may overlap; or disjoint parts: equal and random,
+    with label shares from a Dirichlet distribution, of so many labels each, or of unequal sizes."""
     clients: Positive = 100
     """How many clients there are."""
     min_samples: Count = 0
     """Shortest slice; 0 for 2 % of the training set (10 % under 10,000 samples)."""
     max_samples: Count = 0
     """Slices are shorter than this; 0 for 8 % of the training set (40 % under 10,000)."""
+    alpha: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """Concentration of "dirichlet": near 0, a client has one label; 10^6, the shares of the set."""
+    labels_per_client: Positive = 2
+    """Labels that every client has, for "shards"."""
+    sigma: Annotated[float, Field(ge=0, le=10)] = 0.5
+    """Standard deviation of the logarithm of the clients' sizes, for "quantity"."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Partition":
@@ -105,6 +113,21 @@ class Partition(Section):
                 f"received {self.min_samples} and {self.max_samples}"
             )
         return self
+
+    @property
+    def told(self) -> str:
+        """What clients hold, as a sentence."""
+        return {
+            "contiguous": "Clients hold contiguous slices of a shuffled set: nearly IID, "
+            "overlapping, unequal.",
+            "iid": "The training set is dealt out at random: IID, disjoint, equal sizes.",
+            "dirichlet": "Clients' label shares are drawn from a Dirichlet distribution of "
+            f"concentration {self.alpha:g}: label skew, disjoint, equal sizes.",
+            "shards": f"Every client trains on {self.labels_per_client} labels: label skew, "
+            "disjoint, about equal sizes.",
+            "quantity": f"Sizes are log-normal with sigma {self.sigma:g}, samples random: IID, "
+            "disjoint, unequal sizes.",
+        }[self.kind]
 
 
 class Cohort(Section):
@@ -225,6 +248,30 @@ class Training(Section):
     """Seconds that a client may take for a round or a probe; 0 for as long as it needs."""
 
 
+class Devices(Section):
+    """How fast clients' devices are, in simulated seconds."""
+
+    speed: Literal["none", "uniform", "lognormal"] = "none"
+    """How the clients' speeds are distributed; "none" simulates no devices."""
+    samples_per_second: Rate = 100.0
+    """Samples that a device trains in a second: the mean (uniform) or median (lognormal)."""
+    spread: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Uniform speeds lie between 1 - spread and 1 + spread times that."""
+    sigma: Annotated[float, Field(ge=0, le=10)] = 0.5
+    """Standard deviation of the logarithm of lognormal speeds."""
+    deadline: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Simulated seconds until a round, or a probe, goes on without who is not done; 0 for none."""
+
+    @model_validator(mode="after")
+    def _deadline_of_devices(self) -> "Devices":
+        if self.deadline and self.speed == "none":
+            raise ValueError(
+                "deadline: expected 0 without simulated devices (speed 'none'), received "
+                f"{self.deadline:g}; set speed to 'uniform' or 'lognormal'"
+            )
+        return self
+
+
 class AggregationSettings(Section):
     """How the clients' weights become one model, whatever the strategy."""
 
@@ -329,6 +376,15 @@ class Run(Section):
     """Clients trained at once; 0 for one per core. Does not change results."""
     target: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Test accuracy whose cost is stated; 0 for the highest that all arms reach."""
+    budget: str = ""
+    """What every arm may spend, as in client-epochs=600: it ends at its last whole round within
+    that, or at the last round; "" for as much as its rounds cost."""
+
+    @field_validator("budget")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        budget.parse(text)
+        return text
 
     @field_validator("strategies", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ since makes room for the one before it.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ ROWS: dict[str, type[Row]] = {"rounds.csv": RoundRow, "clients.csv": ClientRow}
 PARTITION, EVALUATION = "partition.csv", "evaluation.csv"
 EXTRAS: dict[str, type[Row]] = {PARTITION: PartitionRow, EVALUATION: EvaluationRow}
 """Files that the parent makes from the config and the final models; older runs lack them."""
+
+STOPPED = "stopped.json"
+"""Says of an arm that its next round is beyond the budget; without it that round is tried again."""
 
 
 class Shard:
@@ -164,6 +168,29 @@ class Shard:
         extents = {name: Extent(self._sizes[name], self._sums[name].hexdigest()) for name in ROWS}
         checkpoints.write(self.folder, checkpoint, extents, made_with)
         self.latest = checkpoint
+
+    def stop(self, budget: str, spent: float) -> None:
+        """Note that the round after ``latest`` is beyond a budget.
+
+        Args:
+            budget: The setting.
+            spent: What would be spent after that round, or is spent already.
+
+        Raises:
+            RunError: If the disk does not take it.
+        """
+        note = {"budget": budget, "round": self.opened_round, "spent": spent}
+        disk.replace(self.folder / STOPPED, f"{json.dumps(note)}\n".encode())
+
+    def stopped(self, budget: str) -> float | None:
+        """Return the ``spent`` of ``stop`` if the round after the last is beyond a budget."""
+        try:
+            note = json.loads((self.folder / STOPPED).read_bytes())
+            if (note["budget"], note["round"]) == (budget, self.finished_round):
+                return float(note["spent"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            pass  # not there, or not ours: the round is played, and found beyond the budget again
+        return None
 
     def _take_up(self, rows: Mapping[str, bytes]) -> None:
         for name, content in rows.items():

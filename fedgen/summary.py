@@ -3,16 +3,19 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import accumulate
 from typing import Any
 
-from fedgen import accounting, statistics
+from fedgen import accounting, budget, statistics
+from fedgen.budget import CLIENT_EPOCHS, Budget, spent
 from fedgen.config import Config
 from fedgen.records import RoundRow
 from fedgen.sections import CENTRALISED
 
 COMPARED = ("final_accuracy", "best_accuracy", "accuracy_at_equal_client_epochs")
-"""What strategies are compared by; the first one makes the sentences."""
+"""What strategies are compared by; the first one makes the sentences, if costs are equal."""
+
+AT_EQUAL_COST, AT_EQUAL_BUDGET = COMPARED[2], "accuracy_at_equal_budget"
+"""What makes the sentences otherwise: within equal client-epochs, or a budget of another unit."""
 
 Rounds = Sequence[RoundRow]
 """The rounds of one arm."""
@@ -31,18 +34,13 @@ def best(rows: Rounds) -> RoundRow:
     return max(rows, key=lambda row: (row.validation_accuracy, -row.round))
 
 
-def spent(rows: Rounds) -> list[int]:
-    """Return the client-epochs spent up to and with each round; a probe's are round 0's."""
-    return list(accumulate(row.client_epochs for row in rows))
-
-
-def within(rows: Rounds, budget: int) -> RoundRow | None:
-    """Return the row of the last round within a budget of client-epochs."""
-    inside = [row for row, cost in zip(rows, spent(rows), strict=True) if cost <= budget]
+def within(rows: Rounds, amount: float, unit: str = CLIENT_EPOCHS) -> RoundRow | None:
+    """Return the row of the last round within a budget."""
+    inside = [row for row, cost in zip(rows, spent(rows, unit), strict=True) if cost <= amount]
     return inside[-1] if inside else None
 
 
-def reach(rows: Rounds, target: float) -> tuple[int, int] | None:
+def reach(rows: Rounds, target: float) -> tuple[int, float] | None:
     """Return the first round with a test accuracy, and the client-epochs spent until then."""
     for row, cost in zip(rows, spent(rows), strict=True):
         if row.test_accuracy >= target:
@@ -62,9 +60,22 @@ def summarise(
     for row in sorted(rows, key=lambda row: (row.seed, row.round)):
         if row.strategy in arms:
             arms[row.strategy].setdefault(row.seed, []).append(row)
-    budget = _equal_budget(arms)
+    limit = budget.parse(config.run.budget)
+    equal = _equal_budget(arms, CLIENT_EPOCHS, limit)
     target = config.run.target or _common_target(arms)
-    values = {name: _values(name, mine, budget, target) for name, mine in arms.items()}
+    values = {name: _values(name, mine, equal, target) for name, mine in arms.items()}
+    compared: tuple[str, ...] = COMPARED
+    told: dict[str, Any] = {}
+    if config.devices.speed != "none":
+        for name, mine in arms.items():
+            values[name]["simulated_seconds"] = _simulated(name, mine)
+    if limit:
+        told["budget"] = config.run.budget
+    if limit and limit.unit != CLIENT_EPOCHS:
+        compared = (*COMPARED, AT_EQUAL_BUDGET)
+        told["equal_budget"] = amount = _equal_budget(arms, limit.unit, limit)
+        for name, mine in arms.items():
+            values[name][AT_EQUAL_BUDGET] = _at_equal(name, mine, amount, limit.unit)
     described = {
         name: {key: _over_seeds(list(by_seed.values())) for key, by_seed in measured.items()}
         for name, measured in values.items()
@@ -80,12 +91,13 @@ def summarise(
         "parameters": parameters,
         "rounds": config.run.rounds,
         "seeds": seeds,
-        "equal_client_epochs": budget,
+        "equal_client_epochs": equal,
+        **told,
         "target_accuracy": target,
         "strategies": described,
         "comparisons": [
             {"metric": metric, **_plain(comparison)}
-            for metric in COMPARED
+            for metric in compared
             for comparison in statistics.compare(
                 [(name, _known(measured[metric])) for name, measured in values.items()]
             )
@@ -94,29 +106,68 @@ def summarise(
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
-    """Say of every strategy how it stands against the first one, in a sentence."""
-    told = []
+    """Say of every strategy how it stands against the first one, in a sentence.
+
+    By final accuracy where both have cost the same, else within equal budgets.
+    """
+    by_metric: dict[str, dict[str, Mapping[str, Any]]] = {}
     for comparison in summary["comparisons"]:
-        mean = comparison["mean"]
-        if comparison["metric"] != COMPARED[0] or mean is None:
-            continue
-        strategy, baseline = comparison["strategy"], comparison["baseline"]
-        leader, other = (strategy, baseline) if mean > 0 else (baseline, strategy)
-        points = f"by {100 * abs(mean):.2f} points of final test accuracy"
-        head = (
-            f"{leader} is ahead of {other} {points}" if mean else f"{leader} and {other} are level"
-        )
+        if comparison["mean"] is not None:
+            by_metric.setdefault(comparison["metric"], {})[comparison["strategy"]] = comparison
+    unit = summary.get("budget", CLIENT_EPOCHS).partition("=")[0].strip()
+    at_equal = AT_EQUAL_COST if unit == CLIENT_EPOCHS else AT_EQUAL_BUDGET
+    told = []
+    for strategy, comparison in by_metric.get(COMPARED[0], {}).items():
         costs = [
-            f"{summary['strategies'][name]['client_epochs']['mean']:,.0f}"
-            for name in (leader, other)
+            summary["strategies"][name][unit.replace("-", "_")]
+            for name in (strategy, comparison["baseline"])
         ]
-        cost = (
-            f"{costs[0]} client-epochs each"
-            if costs[0] == costs[1]
-            else (f"{costs[0]} against {costs[1]} client-epochs")
-        )
-        told.append(f"{head} ({_evidence(comparison)}), at a cost of {cost}.")
+        fair = by_metric.get(at_equal, {}).get(strategy)
+        if fair is None or costs[0]["values"] == costs[1]["values"]:
+            told.append(_at_the_end(comparison, summary, unit))
+        else:
+            told.append(_within_equal_cost(fair, summary, unit))
     return told
+
+
+def _at_the_end(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> str:
+    head = _head(comparison, "final test accuracy")
+    costs = _costs(comparison, summary, unit)
+    cost = (
+        f"{costs[0]} {unit} each"
+        if costs[0] == costs[1]
+        else (f"{costs[0]} against {costs[1]} {unit}")
+    )
+    return f"{head} ({_evidence(comparison)}), at a cost of {cost}."
+
+
+def _within_equal_cost(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> str:
+    equal = summary["equal_client_epochs" if unit == CLIENT_EPOCHS else "equal_budget"]
+    head = _head(comparison, "test accuracy at equal cost")
+    costs = _costs(comparison, summary, unit)
+    return (
+        f"{head} ({_evidence(comparison)}): each after its last round within {equal:,.10g} {unit}, "
+        f"as whole runs cost {costs[0]} against {costs[1]}."
+    )
+
+
+def _head(comparison: Mapping[str, Any], what: str) -> str:
+    leader, other = _standing(comparison)
+    mean = comparison["mean"]
+    if not mean:
+        return f"{leader} and {other} are level"
+    return f"{leader} is ahead of {other} by {100 * abs(mean):.2f} points of {what}"
+
+
+def _costs(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> list[str]:
+    key = unit.replace("-", "_")
+    means = [summary["strategies"][name][key]["mean"] for name in _standing(comparison)]
+    return ["none" if mean is None else f"{mean:,.0f}" for mean in means]
+
+
+def _standing(comparison: Mapping[str, Any]) -> tuple[str, str]:
+    strategy, baseline = comparison["strategy"], comparison["baseline"]
+    return (strategy, baseline) if comparison["mean"] > 0 else (baseline, strategy)
 
 
 def _evidence(comparison: Mapping[str, Any]) -> str:
@@ -133,18 +184,18 @@ def _evidence(comparison: Mapping[str, Any]) -> str:
 
 
 def _values(
-    name: str, arms: Mapping[int, Rounds], budget: int | None, target: float | None
+    name: str, arms: Mapping[int, Rounds], equal: float | None, target: float | None
 ) -> dict[str, dict[int, float | None]]:
     """Measure every arm of a strategy: by metric, then by seed."""
     found: dict[str, dict[int, float | None]] = {}
+    at_equal = _at_equal(name, arms, equal, CLIENT_EPOCHS)
     for seed, rows in arms.items():
-        equal = None if budget is None or name == CENTRALISED else within(rows, budget)
         reached = None if target is None else reach(rows, target)
         measured: dict[str, float | None] = {
             "final_accuracy": final(rows).test_accuracy,
             "best_accuracy": best(rows).test_accuracy,
             "final_loss": final(rows).test_loss,
-            "accuracy_at_equal_client_epochs": equal.test_accuracy if equal else None,
+            "accuracy_at_equal_client_epochs": at_equal[seed],
             "rounds_to_target": reached[0] if reached else None,
             "client_epochs_to_target": reached[1] if reached else None,
             "client_epochs": spent(rows)[-1],
@@ -165,15 +216,47 @@ METRICS = (
 """What is measured of every arm."""
 
 
-def _equal_budget(arms: Mapping[str, Mapping[int, Rounds]]) -> int | None:
-    """Return the client-epochs that every federated arm has spent at least."""
+def _at_equal(
+    name: str, arms: Mapping[int, Rounds], amount: float | None, unit: str
+) -> dict[int, float | None]:
+    """Return the accuracy of the last round within a budget; pooled training has no clients."""
+    rows = {
+        seed: None if amount is None or name == CENTRALISED else within(mine, amount, unit)
+        for seed, mine in arms.items()
+    }
+    return {seed: row.test_accuracy if row else None for seed, row in rows.items()}
+
+
+def _simulated(name: str, arms: Mapping[int, Rounds]) -> dict[int, float | None]:
+    return {
+        seed: None if name == CENTRALISED else spent(rows, budget.SIMULATED_SECONDS)[-1]
+        for seed, rows in arms.items()
+    }
+
+
+def _equal_budget(
+    arms: Mapping[str, Mapping[int, Rounds]], unit: str, limit: Budget | None
+) -> float | None:
+    """Return what every federated arm has spent at least.
+
+    An arm whose budget leaves less than its latest round cost, or that has no round but 0, has
+    spent the budget: what is left of it buys no whole round, and must not cut the others short.
+    """
     totals = [
-        spent(rows)[-1]
+        _used(rows, unit, limit)
         for name, mine in arms.items()
         if name != CENTRALISED
         for rows in mine.values()
     ]
     return min(totals, default=None)
+
+
+def _used(rows: Rounds, unit: str, limit: Budget | None) -> float:
+    if limit and limit.unit == unit:
+        last = final(rows)
+        if last.round == 0 or limit.left(rows) < budget.COSTS[unit](last):
+            return int(limit.amount) if limit.amount.is_integer() else limit.amount
+    return spent(rows, unit)[-1]
 
 
 def _common_target(arms: Mapping[str, Mapping[int, Rounds]]) -> float | None:

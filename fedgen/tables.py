@@ -6,9 +6,9 @@ from typing import Any
 
 from fedgen.page import Table, number
 from fedgen.records import ClientRow, EvaluationRow, RoundRow
-from fedgen.summary import COMPARED
+from fedgen.summary import AT_EQUAL_BUDGET, COMPARED
 
-INTERVALS = (*COMPARED, "final_loss")
+INTERVALS = (*COMPARED, AT_EQUAL_BUDGET, "final_loss")
 """What is shown with its interval; the others are costs."""
 
 FORMS: dict[str, Callable[[float], str]] = {
@@ -16,10 +16,11 @@ FORMS: dict[str, Callable[[float], str]] = {
     "best_accuracy": lambda value: f"{value:.4f}",
     "final_loss": lambda value: f"{value:.4f}",
     "accuracy_at_equal_client_epochs": lambda value: f"{value:.4f}",
+    AT_EQUAL_BUDGET: lambda value: f"{value:.4f}",
     "rounds_to_target": lambda value: f"{value:,.1f}",
     "client_epochs_to_target": lambda value: f"{value:,.0f}",
 }
-"""What the table of results shows, and how."""
+"""What the table of results shows, where a run has it, and how."""
 
 MOST_NAMES = 12
 """Clients or rounds that are named one by one."""
@@ -32,7 +33,9 @@ def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
         summaries: The summary of every run by its name; a single run needs no name.
     """
 
-    def cell(key: str, value: Mapping[str, Any]) -> str:
+    def cell(key: str, value: Mapping[str, Any] | None) -> str:
+        if value is None:
+            return ""
         if value["mean"] is None:
             return "none"
         text = FORMS[key](value["mean"])
@@ -41,12 +44,14 @@ def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
         low, high = map(FORMS[key], value["interval"])
         return f"{text} [{low},\N{NO-BREAK SPACE}{high}]"
 
+    measured = {key for s in summaries.values() for v in s["strategies"].values() for key in v}
+    shown = [key for key in FORMS if key in measured]
     body = [
-        [label(run, name), *(cell(key, values[key]) for key in FORMS)]
+        [label(run, name), *(cell(key, values.get(key)) for key in shown)]
         for run, summary in summaries.items()
         for name, values in summary["strategies"].items()
     ]
-    return Table(["strategy", *(key.replace("_", " ") for key in FORMS)], body)
+    return Table(["strategy", *(key.replace("_", " ") for key in shown)], body)
 
 
 def label(run: str, strategy: str) -> str:
@@ -60,6 +65,8 @@ def costs(arms: Mapping[str, Sequence[Sequence[RoundRow]]]) -> Table:
     Args:
         arms: Per strategy, the rounds of each seed.
     """
+    rows = (row for seeds in arms.values() for mine in seeds for row in mine)
+    simulated = any(row.simulated_seconds is not None for row in rows)
     body = []
     for name, seeds in arms.items():
 
@@ -78,13 +85,21 @@ def costs(arms: Mapping[str, Sequence[Sequence[RoundRow]]]) -> Table:
                 f"{mean(lambda row: row.bytes_up) / 1e6:,.1f} MB",
                 f"{mean(lambda row: row.rejected + row.failed):,.1f}",
                 f"{mean(lambda row: row.seconds):,.1f}",
+                *([_simulated(seeds)] if simulated else []),
             ]
         )
     head = (
         *("strategy", "rounds", "client-epochs", "of them before round 1", "samples trained"),
         *("sent to clients", "sent back", "replies not used", "seconds"),
+        *(["simulated seconds"] if simulated else []),
     )
     return Table(head, body)
+
+
+def _simulated(seeds: Sequence[Sequence[RoundRow]]) -> str:
+    times = [row.simulated_seconds for rows in seeds for row in rows]
+    known = [time for time in times if time is not None]
+    return f"{math.fsum(known) / len(seeds):,.1f}" if len(known) == len(times) else "none"
 
 
 def unused(clients: Sequence[ClientRow]) -> Table:

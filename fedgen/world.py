@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgen import datasets, models, partition, runtime
+from fedgen import datasets, models, runtime, splits
 from fedgen.config import Config
 from fedgen.datasets import Dataset
 from fedgen.optimizers import Kind, Weights
@@ -92,14 +92,8 @@ def batch_order(
 
 @lru_cache(maxsize=4)
 def _partition(data: Data, settings: PartitionSettings, seed: int) -> Partition:
-    return partition.partition(
-        len(datasets.load(data).y_train),
-        settings.clients,
-        seed,
-        validation_fraction=data.validation_fraction,
-        min_samples=settings.min_samples,
-        max_samples=settings.max_samples,
-    )
+    labels = datasets.load(data).y_train
+    return splits.split(labels, settings, seed, validation_fraction=data.validation_fraction)
 
 
 EngineKey = tuple[Data, Model, Kind, float]

@@ -39,11 +39,18 @@ class RoundOutcome:
 
     Work of clients whose reply was not used is not counted: nothing that such
     a reply claims can be trusted.
+
+    Attributes:
+        clients: One outcome per client that was asked.
+        bytes_down: Bytes of all messages.
+        bytes_up: Bytes of all replies.
+        in_turn: Whether clients train one after another, so that their times add up.
     """
 
     clients: tuple[ClientOutcome, ...] = ()
     bytes_down: int = 0
     bytes_up: int = 0
+    in_turn: bool = False
 
     @property
     def updates(self) -> list[Update]:

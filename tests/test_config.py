@@ -15,10 +15,17 @@ FIXED = {"learning_rate": 1e-4, "batch_size": 32}
 
 DEFAULTS = {
     "data": {"dataset": "cifar10", "data_dir": "", "validation_fraction": 0.1},
-    "partition": {"kind": "contiguous", "clients": 100, "min_samples": 0, "max_samples": 0},
+    "partition": {
+        **{"kind": "contiguous", "clients": 100, "min_samples": 0, "max_samples": 0},
+        **{"alpha": 1.0, "labels_per_client": 2, "sigma": 0.5},
+    },
     "cohort": {"fraction": 0.3, "resample": False, "deadline": 60.0, "min_available": 0},
     "model": {"name": "cnn"},
     "training": {"local_epochs": 2, "optimizer": "adam", "momentum": 0.0, "deadline": 0.0},
+    "devices": {
+        **{"speed": "none", "samples_per_second": 100.0, "spread": 0.5, "sigma": 0.5},
+        "deadline": 0.0,
+    },
     "aggregation": {"kind": "mean", "f": 1, "trim": 0.2, "clip_norm": 0.0},
     "privacy": {"kind": "none", "clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5},
     "faults": {
@@ -35,6 +42,7 @@ DEFAULTS = {
         "strategies": ["genetic-cfl", "fedavg"],
         "workers": 0,
         "target": 0.0,
+        "budget": "",
     },
     "genetic-cfl": {
         "init": "random",
@@ -179,7 +187,7 @@ def test_every_section_refuses_unknown_keys(section: str) -> None:
         "fedavg.batch_size=32.5",
         "model.name=3",
         "data.dataset=[]",
-        "partition.kind=iid",
+        "partition.kind=random",
         "training.optimizer=rmsprop",
         "genetic-cfl.init=guess",
         "genetic-cfl.fitness=train",
@@ -204,6 +212,10 @@ def test_types_and_choices_must_match(setting: str) -> None:
         "partition.clients=0",
         "partition.clients=-3",
         "partition.min_samples=-1",
+        "partition.alpha=0",
+        "partition.alpha=nan",
+        "partition.labels_per_client=0",
+        "partition.sigma=-1",
         "cohort.fraction=0",
         "cohort.fraction=0.0",
         "cohort.fraction=-0.1",

@@ -18,10 +18,17 @@ ADAPTIVE = {"server_rate": 0.5, "beta_1": 0.0, "beta_2": 0.5, "tau": 1e-6}
 
 EVERYTHING = {
     "data": {"dataset": '/a b/it\'s "x".npz', "data_dir": "/d\\e f", "validation_fraction": 0.25},
-    "partition": {"clients": 31, "min_samples": 3, "max_samples": 9},
+    "partition": {
+        **{"kind": "dirichlet", "clients": 31, "min_samples": 3, "max_samples": 9},
+        **{"alpha": 0.1, "labels_per_client": 3, "sigma": 1.5},
+    },
     "cohort": {"fraction": 0.7, "resample": True, "deadline": 2.5, "min_available": 3},
     "model": {"name": "mlp-324-108-bn-dropout"},
     "training": {"local_epochs": 3, "optimizer": "sgd", "momentum": 0.9, "deadline": 1.5},
+    "devices": {
+        **{"speed": "lognormal", "samples_per_second": 50.0, "spread": 0.1, "sigma": 1.0},
+        "deadline": 9.0,
+    },
     "aggregation": {"kind": "krum", "f": 2, "trim": 0.3, "clip_norm": 1.5},
     "privacy": {"clip_norm": 2.5, "noise_multiplier": 0.5, "delta": 1e-6},
     "faults": {**dict.fromkeys(set(Faults.model_fields) - {"factor"}, 1), "factor": 3.0},
@@ -32,6 +39,7 @@ EVERYTHING = {
         "strategies": ["centralised", "fedavg"],
         "workers": 2,
         "target": 0.9,
+        "budget": "client-epochs=600",
     },
     "genetic-cfl": {
         "init": "probe",
@@ -71,8 +79,8 @@ EVERYTHING = {
     "ifca": {"learning_rate": 1e-7, "batch_size": 8, "models": 3},
     "centralised": {"learning_rate": 0.1 + 0.2, "batch_size": 128},
 }
-SAME = (("partition", "kind"), ("privacy", "kind"))
-"""There is one kind of partition, and privacy goes with no aggregation but the mean."""
+SAME = (("privacy", "kind"),)
+"""Privacy goes with no aggregation but the mean."""
 PRIVATE = {"privacy": {"kind": "local"}}
 IN_PLACE = {
     "model": {
