@@ -56,6 +56,11 @@ class _Client:
         self.server_round = cast(int, self.config["server-round"])
         self.weights: Weights = read_arrays(cast(ArrayRecord, message.content["arrays"]))
 
+    @property
+    def momentum(self) -> float | None:
+        """The momentum that the message asks for, ``None`` for the run's own."""
+        return cast(float | None, self.config.get("momentum"))
+
     def train(self, learning_rate: float, batch_size: int, epochs: int) -> Trained:
         """Train from the received weights; equal seeds visit samples in equal order."""
         draw = rng(self.seed, "batch-order", self.server_round, self.id)
@@ -65,6 +70,7 @@ class _Client:
             batch_size=batch_size,
             order=batch_order(self.shard.train, draw, epochs),
             dropout_seed=int(dropout.integers(2**31)),
+            momentum=self.momentum,
         )
         return self.world.engine.train(self.weights, plan, until=self.until)
 
@@ -107,6 +113,8 @@ class _Client:
                 "seconds": time.perf_counter() - self.started,
             }
         )
+        if self.momentum is not None:
+            metrics["momentum"] = trained.momentum
         weights = self.privatise(trained.weights)
         content = RecordDict({"arrays": ArrayRecord(weights), "metrics": metrics})
         return Message(content, reply_to=message)

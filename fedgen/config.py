@@ -62,6 +62,11 @@ class Config(Section):
             )
         if self.run.seed + self.run.seeds > 2**63:
             raise ValueError("run.seed + run.seeds must be at most 2^63")
+        if self.genetic_cfl.evolve_momentum and self.training.optimizer != "sgd":
+            raise ValueError(
+                "genetic-cfl.evolve_momentum needs training.optimizer 'sgd', "
+                f"received {self.training.optimizer!r}: Adam has no such momentum"
+            )
         self._check_replies(cohort_size(clients, fraction))
         return self
 

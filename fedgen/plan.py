@@ -23,6 +23,7 @@ class Plan:
             the order in which they are visited.
         dropout_seed: Seed of dropout, at least 0.
         moments: Optimiser state to go on from, ``None`` for a fresh one.
+        momentum: Momentum of SGD, in [0, 1); ``None`` for the engine's own.
     """
 
     learning_rate: float
@@ -30,6 +31,7 @@ class Plan:
     order: NDArray[np.int32]
     dropout_seed: int = 0
     moments: Moments | None = None
+    momentum: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Trained:
         learning_rate: The rate that the update operations received, a float32.
         batch_size: The batch size that the loop cut the epochs into.
         moments: Optimiser state at the end, if it was asked for.
+        momentum: The momentum that the update operations received, a float32; Adam's have none.
     """
 
     weights: Weights
@@ -51,6 +54,7 @@ class Trained:
     learning_rate: float
     batch_size: int
     moments: Moments | None = None
+    momentum: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pydantic import (
 
 from fedgen.errors import unknown
 from fedgen.extensions import FORM, is_own
-from strategies import REGISTRY
+from strategies import REGISTRY, VARIANTS
 from strategies.aggregation import Aggregation
 from strategies.privacy import Privacy
 
@@ -324,7 +324,8 @@ class Run(Section):
     seeds: Annotated[int, Field(ge=1, le=100_000)] = 1
     """How many seeds, counted up from the first."""
     strategies: tuple[str, ...] = ("genetic-cfl", "fedavg")
-    """What is compared, in this order; MODULE:NAME is a class of one's own."""
+    """What is compared, in this order; genetic-cfl+CONTROL is genetic-cfl with that control, and
+    MODULE:NAME a class of one's own."""
     workers: Count = 0
     """Clients trained at once; 0 for one per core. Does not change results."""
     target: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -340,7 +341,7 @@ class Run(Section):
     @field_validator("strategies")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        known = (*REGISTRY, CENTRALISED)
+        known = (*REGISTRY, *VARIANTS, CENTRALISED)
         for name in names:
             if name not in known and not is_own(name):
                 raise ValueError(str(unknown("strategy", name, (*known, FORM))))
@@ -377,5 +378,28 @@ class GeneticCFL(Section):
     """Cluster again every so many rounds; 0 for once, after the start."""
     deal: Literal["owner", "index"] = "owner"
     """Elites keep genes on their own client, or genes are dealt in index order."""
-    weighting: Literal["samples", "uniform"] = "samples"
-    """Weights of the average."""
+    weighting: Literal["samples", "uniform", "fitness"] = "samples"
+    """Weights of the average; "fitness" multiplies samples with the rank of the fitness."""
+    mutation_scale: Literal["step", "log"] = "step"
+    """Steps of the setting above, or steps of any size on the log scale, whose width adapts."""
+    log_width: Annotated[float, Field(ge=0.01, le=1)] = 0.1
+    """Width of "log" to start from: a standard deviation, in decades."""
+    crossover: Literal["none", "average"] = "none"
+    """Children take genes from one parent each, or the mean of two parents (the MNIST code)."""
+    migrate_every: Count = 0
+    """The best genes move to the next cluster every so many rounds; 0 for never."""
+    fitness_window: Positive = 1
+    """Rank by the mean of so many of a genome's latest rounds, each relative to its median."""
+    evolve_epochs: bool = False
+    """Let local epochs be a gene, from 1 to twice training.local_epochs."""
+    evolve_momentum: bool = False
+    """Let momentum be a gene, from 0 to 0.99; needs training.optimizer "sgd"."""
+    control: Literal[
+        "none", "shuffled-fitness", "one-cluster", "no-mutation", "no-selection", "elites-only"
+    ] = "none"
+    """What is taken out of the evolution, to see whether it matters."""
+
+    @property
+    def has_further_genes(self) -> bool:
+        """Whether clients have more genes than a learning rate and a batch size."""
+        return self.evolve_epochs or self.evolve_momentum

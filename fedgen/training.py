@@ -144,9 +144,10 @@ class Engine:
             self._zeros if moments is None else [tf.constant(a) for a in moments.second],
         ]
         steps = 0 if moments is None else moments.steps
+        momentum = self._optimizer.momentum if plan.momentum is None else plan.momentum
         slot = self._slots.get()
         try:
-            trained, state, losses, hits, rate, batch, stopped = self._train(
+            trained, state, losses, hits, rate, batch, momentum, stopped = self._train(
                 slot.trainable,
                 slot.state,
                 slot.first,
@@ -156,6 +157,7 @@ class Engine:
                 tf.constant(plan.order, tf.int32),
                 tf.constant(plan.learning_rate, tf.float32),
                 tf.constant(plan.batch_size, tf.int32),
+                tf.constant(momentum, tf.float32),
                 tf.constant(steps, tf.int32),
                 tf.constant(until, tf.float64),
             )
@@ -183,6 +185,7 @@ class Engine:
             learning_rate=float(rate),
             batch_size=int(batch),
             moments=moments if keep else None,
+            momentum=float(momentum),
         )
 
     def evaluate(
@@ -273,6 +276,7 @@ class Engine:
             tf.TensorSpec([None, None], tf.int32),
             tf.TensorSpec([], tf.float32),
             tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([], tf.float32),
             tf.TensorSpec([], tf.int32),
             moment,
         )
@@ -302,6 +306,7 @@ class Engine:
         order: Any,
         rate: Any,
         batch: Any,
+        momentum: Any,
         steps_before: Any,
         until: Any,
     ) -> tuple[Any, ...]:
@@ -328,7 +333,7 @@ class Engine:
                 )
             gradients = tape.gradient(loss, weights)
             number = tf.cast(steps_before + step + 1, tf.float32)
-            self._optimizer.apply(trainable, first, second, gradients, rate, number)
+            self._optimizer.apply(trainable, first, second, gradients, rate, number, momentum)
             for variable, value in zip(state, after, strict=True):
                 variable.assign(value)
             count = tf.cast(tf.size(targets), tf.float32)
@@ -350,6 +355,7 @@ class Engine:
             hits / tf.cast(samples, tf.float32),
             rate,
             batch,
+            momentum,
             last < epochs * per_epoch,
         )
 

@@ -28,6 +28,7 @@ from strategies.evolution import Assignment, Genome
 from strategies.outcomes import OK, ClientOutcome, RoundOutcome, record_bytes
 from strategies.peers import Peers, PeersMissing
 from strategies.privacy import Privacy, add_noise
+from strategies.ranking import rank_weights
 from strategies.replies import (
     ReplyError,
     Update,
@@ -40,7 +41,7 @@ from strategies.replies import (
 )
 from strategies.streams import rng
 
-Weighting = Literal["samples", "uniform"]
+Weighting = Literal["samples", "uniform", "fitness"]
 
 
 class StrategyError(RuntimeError):
@@ -58,7 +59,8 @@ class FedAvg(Strategy):
         local_epochs: Epochs that a client trains per round.
         learning_rate: Learning rate of every client.
         batch_size: Batch size of every client.
-        weighting: Average by training samples, or uniformly.
+        weighting: Average by training samples, uniformly, or by training samples times the
+            rank of the fitness (see ``strategies.ranking.rank_weights``).
         fitness: What clients report as fitness.
         query_timeout: Seconds to wait for nodes to come online and answer, counted
             anew whenever one did.
@@ -181,12 +183,7 @@ class FedAvg(Strategy):
         cohort = self.cohort(server_round)
         self._assigned = self.assign(server_round, cohort)
         settings = {
-            client: {
-                **config,
-                "learning-rate": assignment.genome.learning_rate,
-                "batch-size": assignment.genome.batch_size,
-                "local-epochs": self.local_epochs,
-            }
+            client: {**config, **self._orders(assignment.genome)}
             for client, assignment in self._assigned.items()
         }
         return self.messages(grid, server_round, arrays, settings)
@@ -311,8 +308,7 @@ class FedAvg(Strategy):
                 f"round {server_round}: {len(updates)} of {len(outcome.clients)} replies are "
                 f"usable, at least half are needed. Reasons: {'; '.join(reasons[:3])}"
             )
-        uniform = self.weighting == "uniform" or self.privacy.kind != "none"
-        weights = [1.0 if uniform else float(update.num_examples) for update in updates]
+        weights = self.weights(updates)
         arrays = [update.arrays for update in updates]
         if self.privacy.kind == "central":
             combined = self._noisy_mean(server_round, arrays)
@@ -321,6 +317,16 @@ class FedAvg(Strategy):
                 arrays, weights, read_arrays(self._reference), self.statistics
             )
         return ArrayRecord(dict(zip(self._reference, map(Array, combined), strict=True)))
+
+    def weights(self, updates: list[Update]) -> list[float]:
+        """Return the weight of every usable update in the average, finite and positive."""
+        if self.weighting == "uniform" or self.privacy.kind != "none":
+            return [1.0] * len(updates)
+        weights = [float(update.num_examples) for update in updates]
+        if self.weighting == "fitness":
+            ranks = rank_weights([update.fitness for update in updates])
+            weights = [weight * float(rank) for weight, rank in zip(weights, ranks, strict=True)]
+        return weights
 
     def _noisy_mean(self, server_round: int, updates: list[Arrays]) -> Arrays:
         reference, statistics = read_arrays(self._reference), self.statistics
@@ -331,9 +337,20 @@ class FedAvg(Strategy):
         noisy = add_noise(mean, self.privacy, len(clipped), statistics, draw)
         return [array.astype(start.dtype) for array, start in zip(noisy, reference, strict=True)]
 
+    def _orders(self, genome: Genome) -> dict[str, Any]:
+        orders: dict[str, Any] = {
+            "learning-rate": genome.learning_rate,
+            "batch-size": genome.batch_size,
+            "local-epochs": genome.local_epochs or self.local_epochs,
+        }
+        if genome.momentum is not None:
+            orders["momentum"] = genome.momentum
+        return orders
+
     def _check_assigned(self, client: int, update: Update) -> None:
-        check_applied(self._assigned[client].genome, update.applied)
-        check_work(update, self.local_epochs)
+        genome = self._assigned[client].genome
+        check_applied(genome, update.applied)
+        check_work(update, genome.local_epochs or self.local_epochs)
 
     def _judge_client(
         self, client: int, replies: list[Message], check: Callable[[int, Update], None]
