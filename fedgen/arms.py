@@ -74,11 +74,12 @@ class Federated:
 
     def state(self) -> tuple[dict[str, Any], Weights]:
         """Return the strategy's state."""
-        return self.strategy.state(), []
+        return self.strategy.state(), self.strategy.state_arrays()
 
     def restore(self, state: Mapping[str, Any], arrays: Weights) -> None:
         """Take up the strategy's state."""
         self.strategy.restore(state)
+        self.strategy.restore_arrays(arrays)
 
 
 class Centralised:

@@ -1,9 +1,10 @@
 """Flower's arrays as NumPy's, read by several threads."""
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
-from flwr.app import ArrayRecord
+from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
 _reading = threading.Lock()
@@ -18,3 +19,13 @@ def read_arrays(record: ArrayRecord) -> list[NDArray[np.generic]]:
     """
     with _reading:
         return [np.asarray(array) for array in record.to_numpy_ndarrays()]
+
+
+def like(arrays: Sequence[NDArray[np.generic]], reference: ArrayRecord) -> ArrayRecord:
+    """Return arrays as a record with the names and the dtypes of another one."""
+    return ArrayRecord(
+        {
+            name: Array(array.astype(wanted.dtype, copy=False))
+            for (name, wanted), array in zip(reference.items(), arrays, strict=True)
+        }
+    )

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from flwr.app import (
-    Array,
     ArrayRecord,
     ConfigRecord,
     Message,
@@ -22,7 +21,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from strategies.aggregation import Aggregation, Arrays, Statistics, clip, weighted_mean
-from strategies.arrays import read_arrays
+from strategies.arrays import like, read_arrays
 from strategies.cohort import cohort_size, draw_cohort
 from strategies.evolution import Assignment, Genome
 from strategies.outcomes import OK, ClientOutcome, RoundOutcome, record_bytes
@@ -153,6 +152,13 @@ class FedAvg(Strategy):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what ``state`` returned."""
         self._initialised = bool(state["initialised"])
+
+    def state_arrays(self) -> Arrays:
+        """Return, as arrays, what a resumed run needs beside ``state``."""
+        return []
+
+    def restore_arrays(self, arrays: Arrays) -> None:
+        """Take up what ``state_arrays`` returned; called after ``restore``."""
 
     # The round, in the order in which it happens.
 
@@ -316,7 +322,7 @@ class FedAvg(Strategy):
             combined = self.aggregation.combine(
                 arrays, weights, read_arrays(self._reference), self.statistics
             )
-        return ArrayRecord(dict(zip(self._reference, map(Array, combined), strict=True)))
+        return like(combined, self._reference)
 
     def weights(self, updates: list[Update]) -> list[float]:
         """Return the weight of every usable update in the average, finite and positive."""
