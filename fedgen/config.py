@@ -67,6 +67,13 @@ class Config(Section):
                 "genetic-cfl.evolve_momentum needs training.optimizer 'sgd', "
                 f"received {self.training.optimizer!r}: Adam has no such momentum"
             )
+        apart = self.genetic_cfl.models == "per-cluster"
+        if apart and (self.aggregation.kind != "mean" or self.privacy.kind == "central"):
+            raise ValueError(
+                "genetic-cfl.models 'per-cluster' needs aggregation.kind 'mean' and privacy.kind "
+                "'none' or 'local', as a cluster may be one client, "
+                f"received {self.aggregation.kind!r} and {self.privacy.kind!r}"
+            )
         self._check_replies(cohort_size(clients, fraction))
         return self
 

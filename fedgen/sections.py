@@ -394,6 +394,8 @@ class GeneticCFL(Section):
     """Let local epochs be a gene, from 1 to twice training.local_epochs."""
     evolve_momentum: bool = False
     """Let momentum be a gene, from 0 to 0.99; needs training.optimizer "sgd"."""
+    models: Literal["global", "per-cluster"] = "global"
+    """Everybody trains from one model, or every cluster from its own; their mean is evaluated."""
     control: Literal[
         "none", "shuffled-fitness", "one-cluster", "no-mutation", "no-selection", "elites-only"
     ] = "none"

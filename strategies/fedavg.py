@@ -142,6 +142,10 @@ class FedAvg(Strategy):
         """Return what every client of the cohort is to train with."""
         return {client: Assignment(self.genome, "fixed") for client in cohort}
 
+    def model_for(self, client: int, arrays: ArrayRecord) -> ArrayRecord:
+        """Return what a client is to train from, given the global weights."""
+        return arrays
+
     def learn(self, outcome: RoundOutcome) -> None:
         """Take in what became of a round."""
 
@@ -262,7 +266,10 @@ class FedAvg(Strategy):
         self._sent = {
             client: Message(
                 RecordDict(
-                    {"arrays": arrays, "config": ConfigRecord({**common, **settings[client]})}
+                    {
+                        "arrays": self.model_for(client, arrays),
+                        "config": ConfigRecord({**common, **settings[client]}),
+                    }
                 ),
                 online[client].node_id,
                 message_type,

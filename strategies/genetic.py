@@ -8,26 +8,30 @@ parallel from the global weights, and fitness does not look at the test set.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from statistics import fmean, median
 from typing import Any, Literal
 
 from flwr.app import ArrayRecord, MessageType
 from flwr.serverapp import Grid
 
+from strategies.aggregation import Arrays
+from strategies.arrays import like
 from strategies.clustering import NOISE, cluster, place
-from strategies.controls import Control, shuffle
-from strategies.evolution import Assignment, Deal, Genome, evolve, jitter, probe_grid, random_genome
+from strategies.controls import Control
+from strategies.evolution import Assignment, Deal, Genome, jitter, probe_grid, random_genome
 from strategies.fedavg import FedAvg, Weighting
-from strategies.migration import Islands, migrate
+from strategies.generation import Breeding, adapted
+from strategies.heads import ClusterModels
+from strategies.history import History, averages, remember
 from strategies.outcomes import RoundOutcome
 from strategies.replies import Update, check_probe, check_work
 from strategies.streams import rng
-from strategies.variation import Crossover, Scale, adapt, count_successes
+from strategies.variation import Crossover, Scale
 
 Init = Literal["random", "probe", "reference"]
 Fitness = Literal["validation", "improvement", "test"]
+Models = Literal["global", "per-cluster"]
 
 
 MOST_AT_START = 0.9
@@ -64,6 +68,10 @@ class GeneticCFL(FedAvg):
             then counts relative to its round's median.
         evolve_epochs: Let local epochs be a gene, from 1 to twice ``local_epochs``.
         evolve_momentum: Let SGD's momentum be a gene, at first in [0, 0.9).
+        models: ``"global"``, or ``"per-cluster"``: a cluster's members train from, and average
+            into, a model of their own (cluster-head aggregation). What is returned, and
+            evaluated, is the mean of all updates: that of the round's cluster models by
+            weight, which nobody trains from. Only for aggregation by the mean.
         control: What to take out of the evolution, if anything (``strategies.controls``).
             Weights of the average are left as they are.
         **common: What ``FedAvg`` takes; its own learning rate and batch size
@@ -91,6 +99,7 @@ class GeneticCFL(FedAvg):
         fitness_window: int = 1,
         evolve_epochs: bool = False,
         evolve_momentum: bool = False,
+        models: Models = "global",
         control: Control = "none",
         **common: Any,
     ) -> None:
@@ -98,23 +107,28 @@ class GeneticCFL(FedAvg):
         self.init = init
         self.eps = eps
         self.min_samples = min_samples
-        self.elites = 0 if control == "no-selection" else elites
-        self.mutation = 0.0 if control == "no-mutation" else mutation
         self.recluster_every = recluster_every
-        self.deal: Deal = deal
-        self.width: float | None = None
-        if mutation_scale == "log":
-            self.width = 0.0 if control == "no-mutation" else log_width
-        self.crossover: Crossover = crossover
-        self.migrate_every = migrate_every
         self.fitness_window = fitness_window
         self.evolve_epochs = evolve_epochs
         self.evolve_momentum = evolve_momentum
+        self.models = models
         self.control = control
+        self.breeding = Breeding(
+            seed=self.seed,
+            elites=elites,
+            mutation=mutation,
+            crossover=crossover,
+            most_epochs=2 * self.local_epochs,
+            deal=deal,
+            migrate_every=migrate_every,
+            control=control,
+        )
+        self.width = log_width if mutation_scale == "log" else None
         self.population: dict[int, Assignment] = {}
         self.losses: dict[int, float] = {}
-        self.history: dict[int, list[float]] = {}
+        self.history: History = {}
         self.latest: set[int] = set()
+        self.heads = ClusterModels()
 
     @property
     def genomes(self) -> dict[int, Genome]:
@@ -137,27 +151,27 @@ class GeneticCFL(FedAvg):
         if self.recluster_every and server_round > 1:
             if (server_round - 1) % self.recluster_every == 0:
                 self._cluster()
-        islands: dict[int, dict[int, Genome]] = {}
+        islands: dict[int, dict[int, Assignment]] = {}
         for client in cohort:
             if client in self.population:
                 current = self.population[client]
                 label = NOISE if current.cluster is None else current.cluster
-                islands.setdefault(label, {})[client] = current.genome
-        generation = self._generation(server_round, islands)
+                islands.setdefault(label, {})[client] = current
+        losses = self.breeding.seen(islands, self.losses, server_round)
+        if self.width is not None:
+            self.width = adapted(self.width, islands, losses, self.latest)
+        generation = self.breeding.generation(islands, losses, self.width, server_round)
         for label, members in islands.items():
-            for client, genome in members.items():
-                if generation[client].genome != genome:
+            for client, current in members.items():
+                if generation[client].genome != current.genome:
                     self.history.pop(client, None)
                 self.population[client] = replace(generation[client], cluster=label)
         for client in cohort:
             if client not in self.population:
                 newcomer = self._random(client)
                 labels = {c: a.cluster for c, a in self.population.items() if a.cluster is not None}
-                label = (
-                    place(newcomer.genome, self.genomes, labels, self.eps)
-                    if self.control != "one-cluster"
-                    else 0
-                )
+                one = self.control == "one-cluster"
+                label = 0 if one else place(newcomer.genome, self.genomes, labels, self.eps)
                 self.population[client] = replace(newcomer, cluster=label)
         return {client: self.population[client] for client in cohort}
 
@@ -172,14 +186,27 @@ class GeneticCFL(FedAvg):
             self.losses.pop(client.client, None)
             if client.client not in known:
                 self.history.pop(client.client, None)
-        if self.fitness_window > 1 and known:
-            middle = median(known.values())
-            for number, fitness in known.items():
-                past = [*self.history.get(number, []), fitness - middle]
-                self.history[number] = past[-self.fitness_window :]
-            known = {number: fmean(self.history[number]) for number in known}
+        if self.fitness_window > 1:
+            self.history = remember(self.history, known, self.fitness_window)
+            means = averages(self.history)
+            known = {client: means[client] for client in known}
         self.losses |= known
         self.latest = set(known)
+
+    def model_for(self, client: int, arrays: ArrayRecord) -> ArrayRecord:
+        """Return the model of a client's cluster, or the global one where it has none yet."""
+        current = self.population.get(client)
+        label = current.cluster if current is not None else None
+        if label is None or label not in self.heads.models:
+            return arrays
+        return like(self.heads.models[label], arrays)
+
+    def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
+        """Average the usable updates, and those of every cluster on their own if asked to."""
+        mean = super().average(server_round, outcome)
+        if self.models == "per-cluster" and server_round > 0:
+            self.heads.average(outcome, self.weights(outcome.updates))
+        return mean
 
     def state(self) -> dict[str, Any]:
         """Return genes, clusters and losses as JSON values."""
@@ -190,6 +217,8 @@ class GeneticCFL(FedAvg):
         }
         if self.width is not None:
             kept |= {"width": self.width, "latest": sorted(self.latest)}
+        if self.models == "per-cluster":
+            kept["models"] = sorted(self.heads.models)
         if self.fitness_window > 1:
             kept["history"] = {str(c): past for c, past in sorted(self.history.items())}
         return kept
@@ -210,64 +239,16 @@ class GeneticCFL(FedAvg):
                 int(client): [float(loss) for loss in past]
                 for client, past in state["history"].items()
             }
+        if self.models == "per-cluster":
+            self.heads.models = {int(label): [] for label in state["models"]}
 
-    @property
-    def most_epochs(self) -> int:
-        """Most local epochs that a gene can stand for."""
-        return 2 * self.local_epochs
+    def state_arrays(self) -> Arrays:
+        """Return the models of the clusters."""
+        return self.heads.arrays()
 
-    def _generation(self, server_round: int, islands: Islands) -> dict[int, Assignment]:
-        """Return what becomes of every member of the clusters, its cluster still unset."""
-        everybody = [client for members in islands.values() for client in members]
-        if self.control == "elites-only":
-            return {client: self._unchanged(client) for client in everybody}
-        losses = self._seen(server_round, islands)
-        self._adapt(everybody, losses)
-        generation: dict[int, Assignment] = {}
-        for members in islands.values():
-            if not any(client in losses for client in members):
-                generation |= {client: self._unchanged(client) for client in members}
-                continue
-            generation |= evolve(
-                members,
-                losses,
-                seed=self.seed,
-                server_round=server_round,
-                elites=self.elites,
-                mutation=self.mutation,
-                width=self.width,
-                crossover=self.crossover,
-                most_epochs=self.most_epochs,
-                deal=self.deal,
-            )
-        if self.migrate_every and server_round > 1:
-            if (server_round - 1) % self.migrate_every == 0:
-                generation |= migrate(islands, losses, self.deal)
-        return generation
-
-    def _seen(self, server_round: int, islands: Islands) -> dict[int, float]:
-        """Return the losses as evolution sees them."""
-        if self.control not in ("shuffled-fitness", "no-selection"):
-            return self.losses
-        shuffled: dict[int, float] = {}
-        for members in islands.values():
-            shuffled |= shuffle(list(members), self.losses, self.seed, server_round)
-        return shuffled
-
-    def _adapt(self, clients: Collection[int], losses: Mapping[int, float]) -> None:
-        """Adapt the width of mutation to how the mutants of the latest round did."""
-        if not self.width:  # no mutation, or steps
-            return
-        elites: dict[int | None, list[float]] = {}
-        mutants: dict[int | None, list[float]] = {}
-        for client in clients:
-            current = self.population[client]
-            if client in self.latest and client in losses:
-                kind = elites if current.origin == "elite" else mutants
-                if current.origin in ("elite", "mutant", "average"):
-                    kind.setdefault(current.cluster, []).append(losses[client])
-        counts = [count_successes(elites.get(c, []), m) for c, m in mutants.items()]
-        self.width = adapt(self.width, sum(s for s, _ in counts), sum(n for _, n in counts))
+    def restore_arrays(self, arrays: Arrays) -> None:
+        """Take up the models of the clusters that ``restore`` named."""
+        self.heads.restore(sorted(self.heads.models), arrays)
 
     def _random(self, client: int) -> Assignment:
         drawn = random_genome(rng(self.seed, "genome", 0, client))
@@ -277,23 +258,20 @@ class GeneticCFL(FedAvg):
         """Draw the genes that a start gives to nobody by itself."""
         if self.evolve_epochs:
             draw = rng(self.seed, "genome-epochs", 0, client)
-            genome = replace(genome, local_epochs=int(draw.integers(1, self.most_epochs + 1)))
+            genome = replace(
+                genome, local_epochs=int(draw.integers(1, self.breeding.most_epochs + 1))
+            )
         if self.evolve_momentum:
             draw = rng(self.seed, "genome-momentum", 0, client)
             genome = replace(genome, momentum=float(draw.uniform(0.0, MOST_AT_START)))
         return genome
-
-    def _unchanged(self, client: int) -> Assignment:
-        current = self.population[client]
-        if current.origin in ("random", "probe"):
-            return current
-        return Assignment(current.genome, "elite", client, client, 1.0)
 
     def _cluster(self) -> None:
         if self.control == "one-cluster":
             labels = dict.fromkeys(self.population, 0)
         else:
             labels = cluster(self.genomes, self.eps, self.min_samples)
+        self.heads.regroup({c: a.cluster for c, a in self.population.items()}, labels)
         for client, label in labels.items():
             self.population[client] = replace(self.population[client], cluster=label)
 

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 
 from strategies.evolution import Assignment, Deal, Genome, rank, receivers
 
-Islands = Mapping[int, Mapping[int, Genome]]
-"""Genomes of the members of every cluster, by its label."""
-
 
 def migrate(
-    islands: Islands, losses: Mapping[int, float], deal: Deal = "owner"
+    islands: Mapping[int, Mapping[int, Genome]],
+    losses: Mapping[int, float],
+    deal: Deal = "owner",
 ) -> dict[int, Assignment]:
     """Return who takes the genes of a neighbouring cluster's best member.
 
@@ -24,7 +23,7 @@ def migrate(
     finite loss is not on the ring.
 
     Args:
-        islands: Genomes before this round's generation.
+        islands: Genomes of every cluster's members, by its label, before this generation.
         losses: Loss of the members that have one; lower is better.
         deal: How the clusters deal their genes out; see ``strategies.evolution.evolve``.
 

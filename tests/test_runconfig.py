@@ -41,12 +41,20 @@ EVERYTHING = {
         "recluster_every": 5,
         "deal": "index",
         "weighting": "uniform",
+        "mutation_scale": "log",
+        "log_width": 0.3,
+        "crossover": "average",
+        "migrate_every": 2,
+        "fitness_window": 3,
+        "evolve_epochs": True,
+        "evolve_momentum": True,
+        "control": "no-mutation",
     },
     "fedavg": {"learning_rate": 1e-7, "batch_size": 8},
     "centralised": {"learning_rate": 0.1 + 0.2, "batch_size": 128},
 }
-SAME = (("partition", "kind"), ("privacy", "kind"))
-"""There is one kind of partition, and privacy goes with no aggregation but the mean."""
+SAME = (("partition", "kind"), ("privacy", "kind"), ("genetic-cfl", "models"))
+"""There is one kind of partition; privacy and models of clusters need the mean as aggregation."""
 PRIVATE = {"privacy": {"kind": "local"}}
 IN_PLACE = {
     "model": {
