@@ -10,9 +10,9 @@ from fedgen.config import Config, build, dump
 from fedgen.errors import InputError
 from fedgen.runconfig import FLAT, from_run_config, to_run_config
 from fedgen.sections import CENTRALISED, DATASETS, MODELS, Faults
-from strategies import REGISTRY
+from strategies import REGISTRY, VARIANTS
 
-STRATEGIES = (*REGISTRY, CENTRALISED)
+STRATEGIES = (*REGISTRY, *VARIANTS, CENTRALISED)
 
 EVERYTHING = {
     "data": {"dataset": '/a b/it\'s "x".npz', "data_dir": "/d\\e f", "validation_fraction": 0.25},
