@@ -236,8 +236,8 @@ def test_bad_settings_are_refused_without_tensorflow(tmp_path: Path) -> None:
 
 OPTIONS = {
     "compare": (
-        "--rounds --strategies --dataset --data-dir --model --clients --fraction --seeds --seed "
-        "--workers --set --out --tensorboard --mlflow --json --quiet CONFIG.toml"
+        "--rounds --strategies --controls --dataset --data-dir --model --clients --fraction "
+        "--seeds --seed --workers --set --out --tensorboard --mlflow --json --quiet CONFIG.toml"
     ),
     "resume": "--rounds --workers --tensorboard --mlflow --json --quiet RUN",
     "export": "--optuna --mlflow --tensorboard RUN",

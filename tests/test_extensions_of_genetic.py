@@ -139,7 +139,7 @@ def test_a_probed_client_draws_its_further_genes() -> None:
 
 
 def test_one_cluster_holds_everybody_newcomers_too() -> None:
-    strategy = genetic(control="one-cluster", fraction=0.5, resample=True, recluster_every=2)
+    strategy = genetic(control="one-cluster", fraction=0.5, resample=True, eps=1e-6)
     with toy.toy_grid(CLIENTS) as grid:
         play(strategy, grid, range(1, 5), toy.start())
     assert len(strategy.population) > CLIENTS // 2
