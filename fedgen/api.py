@@ -17,6 +17,7 @@ def compare(
     *,
     rounds: int | None = None,
     strategies: str | Sequence[str] | None = None,
+    controls: bool = False,
     dataset: str | Path | None = None,
     data_dir: str | Path | None = None,
     model: str | None = None,
@@ -35,6 +36,7 @@ def compare(
         config: Path of a TOML file with settings; what follows wins over it.
         rounds: Training rounds, at least 0.
         strategies: Names, or ``module:Class`` of one's own; a list, or separated by commas.
+        controls: Add all controls of genetic-cfl.
         dataset: cifar10, mnist, digits, or the path of an ``.npz`` file.
         data_dir: Where to look for data first.
         model: A name, a ``.toml`` file, or ``module:function`` of one's own.
@@ -70,7 +72,7 @@ def compare(
     laid: list[Setting] = [
         (*parse_name(name), value) for name, value in given.items() if value is not None
     ]
-    request = intake.read(Path(config) if config is not None else None, laid)
+    request = intake.read(Path(config) if config is not None else None, laid, controls=controls)
     checked = intake.settle(request, _warn)
     from fedgen import comparison
 

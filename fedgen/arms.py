@@ -153,7 +153,7 @@ def reply_timeout(config: Config) -> float | None:
 
 
 def strategy_class(name: str) -> type[Any]:
-    """Return the class of a strategy, fedgen's or a user's own; or what plays without a grid.
+    """Return the class of a strategy, fedgen's, a variant's or a user's own; or of pooled training.
 
     Raises:
         InputError: If it is a user's own and cannot be had.
@@ -175,9 +175,10 @@ def check_strategy(arm: Arm) -> None:
 
 
 def build_strategy(arm: Arm) -> FedAvg:
-    """Build a registered strategy; one without a section in the config has its own defaults."""
+    """Build a strategy; one without a section in the config has its own defaults."""
     config = arm.config
-    section = getattr(config, arm.strategy.replace("-", "_"), None)
+    section = getattr(config, strategies.registered(arm.strategy).replace("-", "_"), None)
+    own = section.model_dump() if section else {}
     strategy: FedAvg = strategy_class(arm.strategy)(
         seed=arm.seed,
         clients=config.partition.clients,
@@ -196,7 +197,7 @@ def build_strategy(arm: Arm) -> FedAvg:
         fingerprint=datasets.load(config.data).fingerprint,
         local_epochs=config.training.local_epochs,
         **_of_training(arm),
-        **(section.model_dump() if section else {}),
+        **(own | strategies.VARIANTS.get(arm.strategy, {})),
     )
     return strategy
 

@@ -2,6 +2,7 @@
 
 import strategies
 from fedgen.sections import CENTRALISED, DATASETS, MODELS
+from strategies.controls import CONTROLS
 
 _MODELS = {
     "cnn": "the reference CNN: 3 x 2 convolutions, 550,570 parameters on CIFAR-10",
@@ -19,6 +20,10 @@ _DATASETS = {
 def strategies_there_are() -> dict[str, str]:
     """Return every strategy and what it is: the first line of its class."""
     found = {name: _first_line(strategies.load(name)) for name in strategies.REGISTRY}
+    found |= {
+        f"{strategies.CONTROLLED}+{name}": f"Control of {strategies.CONTROLLED}: {what}."
+        for name, what in CONTROLS.items()
+    }
     return found | {CENTRALISED: "Training on all clients' data in one place: no federation."}
 
 

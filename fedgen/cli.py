@@ -51,6 +51,9 @@ def compare(
         str | None,
         typer.Option(help="What `strategies` lists, or MODULE:CLASS; separated by commas."),
     ] = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Add all controls of genetic-cfl.")
+    ] = False,
     dataset: Annotated[
         str | None, typer.Option(help="What `datasets` lists: a name, or an .npz file.")
     ] = None,
@@ -95,7 +98,8 @@ def compare(
     }
     given = [(section, key, value) for (section, key), value in flags.items() if value is not None]
     # A flag wins over --set, which wins over the file.
-    request = intake.read(config, [*map(parse_setting, settings or []), *given])
+    laid = [*map(parse_setting, settings or []), *given]
+    request = intake.read(config, laid, controls=controls)
     if out is not None:
         store.check_free(out)
     _require_gpu(quiet)

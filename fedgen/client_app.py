@@ -65,6 +65,11 @@ class _Client:
         self.weights: Weights = self.records["arrays"]
         self.picked: int | None = None
 
+    @property
+    def momentum(self) -> float | None:
+        """The momentum that the message asks for, ``None`` for the run's own."""
+        return cast(float | None, self.config.get("momentum"))
+
     def train(self, learning_rate: float, batch_size: int, epochs: int) -> Trained:
         """Train from the received weights; equal seeds visit samples in equal order.
 
@@ -81,6 +86,7 @@ class _Client:
             dropout_seed=int(dropout.integers(2**31)),
             moments=self.moments(),
             rule=self.rule(),
+            momentum=self.momentum,
         )
         keep = plan.moments is not None
         return self.world.engine.train(self.weights, plan, until=self.until, keep=keep)
@@ -163,6 +169,8 @@ class _Client:
                 "seconds": time.perf_counter() - self.started,
             }
         )
+        if self.momentum is not None:
+            metrics["momentum"] = trained.momentum
         weights = self.privatise(trained.weights)
         content = RecordDict({"arrays": ArrayRecord(weights), "metrics": metrics})
         if trained.moments is not None:

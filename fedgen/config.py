@@ -12,17 +12,28 @@ from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_snake
 
 from fedgen import budget
+from fedgen.contenders import (
+    IFCA,
+    PBT,
+    AdaptiveServer,
+    Cyclic,
+    DeltaSGD,
+    FedAvgDecay,
+    FedAvgM,
+    FedAvgTuned,
+    FedEx,
+    FedProx,
+    FixedRate,
+    GeneticCFL,
+    Scaffold,
+)
 from fedgen.errors import InputError, unknown
-from fedgen.local_rivals import IFCA, Cyclic, DeltaSGD, FedProx, Scaffold
-from fedgen.rivals import PBT, AdaptiveServer, FedAvgDecay, FedAvgM, FedAvgTuned, FedEx
 from fedgen.sections import (
     AggregationSettings,
     Cohort,
     Data,
     Devices,
     Faults,
-    FixedRate,
-    GeneticCFL,
     Model,
     Partition,
     PrivacySettings,
@@ -85,6 +96,18 @@ class Config(Section):
             raise ValueError(
                 f"run.budget in {limit.unit} needs devices.speed 'uniform' or 'lognormal', "
                 f"received {self.devices.speed!r}"
+            )
+        if self.genetic_cfl.evolve_momentum and self.training.optimizer != "sgd":
+            raise ValueError(
+                "genetic-cfl.evolve_momentum needs training.optimizer 'sgd', "
+                f"received {self.training.optimizer!r}: Adam has no such momentum"
+            )
+        apart = self.genetic_cfl.models == "per-cluster"
+        if apart and (self.aggregation.kind != "mean" or self.privacy.kind == "central"):
+            raise ValueError(
+                "genetic-cfl.models 'per-cluster' needs aggregation.kind 'mean' and privacy.kind "
+                "'none' or 'local', as a cluster may be one client, "
+                f"received {self.aggregation.kind!r} and {self.privacy.kind!r}"
             )
         self._check_replies(cohort_size(clients, fraction))
         return self

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from fedgen import datasets, runtime, splits
 from fedgen import run as runs
-from fedgen.config import Arm, Config, Setting, build, merge, read_toml
+from fedgen.config import Arm, Config, Setting, build, dump, merge, read_toml
 from fedgen.errors import InputError
+from strategies import CONTROLLED, VARIANTS
 
 Warn = Callable[[str], None]
 
@@ -27,8 +28,13 @@ class Request:
     made_by: object
 
 
-def read(path: Path | None, settings: Iterable[Setting]) -> Request:
+def read(path: Path | None, settings: Iterable[Setting], *, controls: bool = False) -> Request:
     """Read a config file, and lay single settings over it.
+
+    Args:
+        path: The file, if there is one.
+        settings: What wins over it.
+        controls: Compare all controls of the genetic strategy as well.
 
     Raises:
         InputError: If the file, or a setting, is wrong.
@@ -40,7 +46,31 @@ def read(path: Path | None, settings: Iterable[Setting]) -> Request:
     if any((section, key) == ("model", "name") for section, key, _ in given):
         tree.pop("model", None)  # nothing is left of another model's layers
     tree = merge(tree, given)
-    return Request(build(tree), "dataset" in tree.get("data", {}), made_by)
+    config = build(tree)
+    if controls:
+        config = with_controls(config)
+    return Request(config, "dataset" in tree.get("data", {}), made_by)
+
+
+def with_controls(config: Config) -> Config:
+    """Return a config in which all controls are compared that are not yet.
+
+    Raises:
+        InputError: If what they are controls of is not compared.
+    """
+    names = config.run.strategies
+    if CONTROLLED not in names:
+        raise InputError(
+            f"--controls: expected {CONTROLLED} among the strategies, which the controls are of, "
+            f"received {','.join(names)}"
+        )
+    if config.genetic_cfl.control != "none":
+        raise InputError(
+            f"--controls: expected {CONTROLLED}.control 'none', so that there is something to "
+            f"compare them with, received {config.genetic_cfl.control!r}"
+        )
+    everybody = [*names, *(name for name in VARIANTS if name not in names)]
+    return build(merge(dump(config), [("run", "strategies", everybody)]))
 
 
 def settle(request: Request, warn: Warn) -> Config:

@@ -12,6 +12,9 @@ Gene = Literal["learning rate", "batch size"]
 
 MOVED = ", after the probe's gene was moved a little"
 
+AVERAGE = "average"
+"""Origin of a genome that is the mean of two parents'."""
+
 KEPT = ("elite", "kept", "random", "probe")
 """Origins under which a genome that a client already had is handed on as it is."""
 
@@ -27,6 +30,7 @@ class Step:
         origin: How the client came by it.
         parent: The client that it was inherited from, if it was.
         factor: What it was multiplied with on the way; 1 for a batch size.
+        other: The second parent of an average.
     """
 
     round: int
@@ -35,6 +39,7 @@ class Step:
     origin: str
     parent: int | None
     factor: float
+    other: int | None = None
 
 
 def best_of_last_round(rows: Sequence[ClientRow]) -> ClientRow | None:
@@ -53,7 +58,8 @@ def ancestry(rows: Sequence[ClientRow], holder: ClientRow, gene: Gene) -> list[S
 
     A parent is the client that handed the gene on: as it stood in the latest round before in which
     that client took part. Between a probe's row and the next one, the gene was also moved a little
-    (see ``strategies.evolution.jitter``), which no row tells.
+    (see ``strategies.evolution.jitter``), which no row tells. Of the two parents of an average, the
+    way follows one: of rates and of batch sizes the other one each.
 
     Args:
         rows: All rows of one arm.
@@ -81,11 +87,15 @@ def ancestry(rows: Sequence[ClientRow], holder: ClientRow, gene: Gene) -> list[S
 
 
 def _step(row: ClientRow, gene: Gene) -> Step:
+    parents = row.parent, row.batch_parent
     if gene == "learning rate":
-        value, parent, factor = row.learning_rate, row.parent, row.mutation or 1.0
+        value, factor = row.learning_rate, row.mutation or 1.0
     else:
-        value, parent, factor = row.batch_size, row.batch_parent, 1.0
-    return Step(row.round, row.client, value or math.nan, row.origin or "", parent, factor)
+        value, factor, parents = row.batch_size, 1.0, parents[::-1]
+    parent, other = parents
+    origin = row.origin or ""
+    other = other if origin == AVERAGE else None
+    return Step(row.round, row.client, value or math.nan, origin, parent, factor, other)
 
 
 def tell(steps: Sequence[Step], form: str) -> list[str]:
@@ -131,4 +141,7 @@ def _how(step: Step, form: str, kept: bool) -> str:
         return f"client {step.client} keeps {value} ({step.origin})"
     same = ", unchanged" if kept else ", perturbed"
     mutated = f" times {step.factor:g}" if step.factor != 1 else same
+    if step.other is not None:
+        whose = f"clients {step.parent} and {step.other}"
+        return f"client {step.client} takes the mean of {whose}{mutated}: {value}"
     return f"client {step.client} inherits from client {step.parent}{mutated}: {value}"

@@ -47,6 +47,7 @@ class Loops:
         order: Any,
         rate: Any,
         batch: Any,
+        momentum: Any,
         steps_before: Any,
         until: Any,
         terms: Sequence[Any],
@@ -64,13 +65,14 @@ class Loops:
             order: int32 of shape (epochs, n): which samples, in which order.
             rate: Learning rate, a float32.
             batch: Samples in a full batch, an int32.
+            momentum: Momentum of SGD, a float32.
             steps_before: Steps that the optimiser has taken, an int32.
             until: When to stop at the latest, seconds since the epoch, a float64.
             terms: Numbers and arrays of the rule; nothing without one.
 
         Returns:
             Trained weights, the model's state, mean loss and accuracy of every epoch, the rate
-            and its mean over all steps, the batch size, and whether it ended early.
+            and its mean over all steps, the batch size, the momentum, and whether it ended early.
         """
         rule = self.rule
         for variables, values in zip((trainable, state, first, second), start, strict=True):
@@ -101,7 +103,7 @@ class Loops:
             gradients, loss, after, logits = differentiate(weights)
             number = tf.cast(steps_before + step + 1, tf.float32)
             if rule is None:
-                self.optimizer.apply(trainable, first, second, gradients, rate, number)
+                self.optimizer.apply(trainable, first, second, gradients, rate, number, momentum)
             else:
                 step_now = Step(
                     variables=trainable,
@@ -113,6 +115,7 @@ class Loops:
                     differentiate=lambda at: differentiate(at)[0],
                     rate=rate,
                     number=number,
+                    momentum=momentum,
                     numbers=terms[0],
                     arrays=terms[1],
                 )
@@ -145,6 +148,7 @@ class Loops:
             rate,
             rule.mean_rate(rate, carried, tf.cast(last, tf.float32)) if rule else rate,
             batch,
+            momentum,
             last < epochs * per_epoch,
         )
 

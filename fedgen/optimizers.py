@@ -47,6 +47,7 @@ class Optimizer:
         gradients: list[Any],
         rate: Any,
         step: Any,
+        momentum: Any,
     ) -> None:
         """Update weights and moments in place.
 
@@ -57,6 +58,7 @@ class Optimizer:
             gradients: One gradient per variable.
             rate: Learning rate, a float32 scalar.
             step: Number of this step, from 1, a float32 scalar.
+            momentum: Momentum of SGD, a float32 scalar; Adam leaves it alone.
         """
         power_1, power_2 = tf.pow(BETA_1, step), tf.pow(BETA_2, step)
         for weight, m, v, gradient in zip(weights, first, second, gradients, strict=True):
@@ -79,5 +81,5 @@ class Optimizer:
                     accum=m.handle,
                     lr=rate,
                     grad=gradient,
-                    momentum=self.momentum,
+                    momentum=momentum,
                 )

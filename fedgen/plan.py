@@ -25,6 +25,7 @@ class Plan:
         dropout_seed: Seed of dropout, at least 0.
         moments: Optimiser state to go on from, ``None`` for a fresh one.
         rule: What is done with the gradients, ``None`` for the optimiser's own step.
+        momentum: Momentum of SGD, in [0, 1); ``None`` for the engine's own.
     """
 
     learning_rate: float
@@ -33,6 +34,7 @@ class Plan:
     dropout_seed: int = 0
     moments: Moments | None = None
     rule: Rule | None = None
+    momentum: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Trained:
         moments: Optimiser state at the end, if it was asked for.
         initial_rate: The rate that the compiled loop was given, a float32.
         steps: Steps taken.
+        momentum: The momentum that the update operations received, a float32; Adam's have none.
     """
 
     weights: Weights
@@ -59,6 +62,7 @@ class Trained:
     moments: Moments | None = None
     initial_rate: float = 0.0
     steps: int = 0
+    momentum: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -254,9 +254,9 @@ def warn(text: str) -> None:
 def results(summary: dict[str, Any]) -> None:
     """Print the table of results: means over seeds, cost beside accuracy."""
     table = Table(title=f"{summary['dataset']}, {summary['model']}, {summary['rounds']} rounds")
-    table.add_column("strategy", no_wrap=True)
+    table.add_column("strategy", overflow="fold")  # a long name must not hide figures
     for heading in ("final accuracy", "best accuracy", "final loss", "client-epochs", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=" " not in heading)
+        table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for name, values in summary["strategies"].items():
         means = {key: value["mean"] for key, value in values.items() if "mean" in value}
         cells = [_cell(means[key], 4) for key in ("final_accuracy", "best_accuracy", "final_loss")]

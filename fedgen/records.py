@@ -62,6 +62,14 @@ class ClientRow:
 
 
 @dataclass(frozen=True)
+class GeneRow(ClientRow):
+    """A client in a run in which further genes evolve; arms without them leave them empty."""
+
+    local_epochs: int | None
+    momentum: float | None
+
+
+@dataclass(frozen=True)
 class PartitionRow:
     """What one client holds under one seed.
 

@@ -11,6 +11,7 @@ from fedgen.config import dump, to_toml
 from fedgen.page import Table
 from fedgen.results import Results, load
 from fedgen.summary import final, sentences
+from strategies import CONTROLLED, registered
 
 Sections = list[tuple[str, str, str]]
 """Id, heading and HTML of the parts of a page."""
@@ -139,11 +140,13 @@ def _accuracy(results: Results, strategy: str) -> float | None:
 
 def _leak(results: Results) -> str:
     config = results.run.config
-    if "genetic-cfl" not in config.run.strategies or config.genetic_cfl.fitness != "test":
+    ranked = [name for name in config.run.strategies if registered(name) == CONTROLLED]
+    if not ranked or config.genetic_cfl.fitness != "test":
         return ""
     return (
         '<p class="warning"><strong>This run leaks:</strong> fitness is the loss on the test set, '
-        "as in the published code, so genetic-cfl's test figures are flattered.</p>"
+        "as in the published code, so the test figures of "
+        f"{escape(', '.join(ranked))} are flattered.</p>"
     )
 
 

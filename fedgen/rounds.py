@@ -11,7 +11,7 @@ from fedgen.config import Arm
 from fedgen.errors import InputError
 from fedgen.optimizers import Weights
 from fedgen.plan import Evaluation
-from fedgen.records import ClientRow, RoundRow
+from fedgen.records import ClientRow, GeneRow, RoundRow
 from fedgen.sections import CENTRALISED
 from fedgen.store import Shard
 from fedgen.world import World
@@ -141,31 +141,37 @@ def round_row(
 
 def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]:
     """Make the rows of a round's clients, by partition id; pooled training has none."""
-    rows = []
+    rows: list[ClientRow] = []
     for result in outcome.clients:
         if result.client == POOLED:
             continue
         assignment, update = result.assignment, result.update
-        rows.append(
-            ClientRow(
-                strategy=arm.strategy,
-                seed=arm.seed,
-                round=number,
-                client=result.client,
-                cluster=assignment.cluster if assignment else None,
-                learning_rate=assignment.genome.learning_rate if assignment else None,
-                batch_size=assignment.genome.batch_size if assignment else None,
-                applied_learning_rate=update.applied.learning_rate if update else None,
-                applied_batch_size=update.applied.batch_size if update else None,
-                fitness=update.fitness if update else None,
-                train_loss=update.train_loss if update else None,
-                samples=update.samples if update else 0,
-                origin=assignment.origin if assignment else None,
-                parent=assignment.parent if assignment else None,
-                batch_parent=assignment.batch_parent if assignment else None,
-                mutation=assignment.mutation if assignment else None,
-                status=result.status,
-                seconds=round(update.seconds, 3) if update else None,
-            )
+        row = ClientRow(
+            strategy=arm.strategy,
+            seed=arm.seed,
+            round=number,
+            client=result.client,
+            cluster=assignment.cluster if assignment else None,
+            learning_rate=assignment.genome.learning_rate if assignment else None,
+            batch_size=assignment.genome.batch_size if assignment else None,
+            applied_learning_rate=update.applied.learning_rate if update else None,
+            applied_batch_size=update.applied.batch_size if update else None,
+            fitness=update.fitness if update else None,
+            train_loss=update.train_loss if update else None,
+            samples=update.samples if update else 0,
+            origin=assignment.origin if assignment else None,
+            parent=assignment.parent if assignment else None,
+            batch_parent=assignment.batch_parent if assignment else None,
+            mutation=assignment.mutation if assignment else None,
+            status=result.status,
+            seconds=round(update.seconds, 3) if update else None,
         )
+        if arm.config.genetic_cfl.has_further_genes:
+            genome = assignment.genome if assignment else None
+            row = GeneRow(
+                **vars(row),
+                local_epochs=genome.local_epochs if genome else None,
+                momentum=genome.momentum if genome else None,
+            )
+        rows.append(row)
     return rows

@@ -35,6 +35,7 @@ class Step:
         differentiate: Returns the gradients of the same batch at other weights.
         rate: Learning rate, a float32 scalar.
         number: Number of this step, from 1, a float32 scalar.
+        momentum: Momentum of SGD, a float32 scalar.
         numbers: The rule's numbers.
         arrays: The rule's arrays, if it has any.
     """
@@ -48,6 +49,7 @@ class Step:
     differentiate: Callable[[Sequence[Any]], Sequence[Any]]
     rate: Any
     number: Any
+    momentum: Any
     numbers: Any
     arrays: Sequence[Any]
 
@@ -108,7 +110,15 @@ class Proximal(Rule):
                 step.gradients, step.weights, step.start, strict=True
             )
         ]
-        optimizer.apply(step.variables, step.first, step.second, gradients, step.rate, step.number)
+        optimizer.apply(
+            step.variables,
+            step.first,
+            step.second,
+            gradients,
+            step.rate,
+            step.number,
+            step.momentum,
+        )
         return carried
 
 

@@ -16,7 +16,7 @@ from pydantic import (
 from fedgen import budget
 from fedgen.errors import unknown
 from fedgen.extensions import FORM, is_own
-from strategies import REGISTRY
+from strategies import REGISTRY, VARIANTS
 from strategies.aggregation import Aggregation
 from strategies.privacy import Privacy
 
@@ -371,7 +371,8 @@ class Run(Section):
     seeds: Annotated[int, Field(ge=1, le=100_000)] = 1
     """How many seeds, counted up from the first."""
     strategies: tuple[str, ...] = ("genetic-cfl", "fedavg")
-    """What is compared, in this order; MODULE:NAME is a class of one's own."""
+    """What is compared, in this order; genetic-cfl+CONTROL is genetic-cfl with that control, and
+    MODULE:NAME a class of one's own."""
     workers: Count = 0
     """Clients trained at once; 0 for one per core. Does not change results."""
     target: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -396,42 +397,10 @@ class Run(Section):
     @field_validator("strategies")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        known = (*REGISTRY, CENTRALISED)
+        known = (*REGISTRY, *VARIANTS, CENTRALISED)
         for name in names:
             if name not in known and not is_own(name):
                 raise ValueError(str(unknown("strategy", name, (*known, FORM))))
         if not names or len(set(names)) < len(names):
             raise ValueError(f"expected one or more different strategies, received {list(names)}")
         return names
-
-
-class FixedRate(Section):
-    """Settings of a strategy in which everybody trains alike."""
-
-    learning_rate: Rate = 1e-4
-    """Learning rate of everybody."""
-    batch_size: Positive = 32
-    """Batch size of everybody."""
-
-
-class GeneticCFL(Section):
-    """Settings of the evolution."""
-
-    init: Literal["random", "probe", "reference"] = "random"
-    """How genes start: drawn, probed on a small grid, or as in the published code."""
-    fitness: Literal["validation", "improvement", "test"] = "validation"
-    """What clients minimise; "test" leaks the test set and only replays the reference."""
-    eps: Rate = 0.15
-    """Radius of DBSCAN."""
-    min_samples: Positive = 2
-    """Neighbourhood that makes a core point of DBSCAN."""
-    elites: Count = 2
-    """Members of a cluster that keep their genes."""
-    mutation: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Step of the learning rate's mutation: times 1 - m, 1 or 1 + m."""
-    recluster_every: Count = 0
-    """Cluster again every so many rounds; 0 for once, after the start."""
-    deal: Literal["owner", "index"] = "owner"
-    """Elites keep genes on their own client, or genes are dealt in index order."""
-    weighting: Literal["samples", "uniform"] = "samples"
-    """Weights of the average."""

@@ -21,6 +21,7 @@ from fedgen.errors import InputError
 from fedgen.records import (
     ClientRow,
     EvaluationRow,
+    GeneRow,
     PartitionRow,
     RoundRow,
     Row,
@@ -31,6 +32,13 @@ from fedgen.records import (
 
 SHARDS = "shards"
 ROWS: dict[str, type[Row]] = {"rounds.csv": RoundRow, "clients.csv": ClientRow}
+
+
+def kinds(arm: Arm) -> dict[str, type[Row]]:
+    """Return what an arm's files hold: ``ROWS``, with more columns where more genes evolve."""
+    further = arm.config.genetic_cfl.has_further_genes
+    return ROWS | {"clients.csv": GeneRow} if further else ROWS
+
 
 PARTITION, EVALUATION = "partition.csv", "evaluation.csv"
 EXTRAS: dict[str, type[Row]] = {PARTITION: PartitionRow, EVALUATION: EvaluationRow}
@@ -57,6 +65,7 @@ class Shard:
     def __init__(self, run: Path, arm: Arm) -> None:
         self.arm = arm
         self.folder = run / SHARDS / arm.name
+        self.kinds = kinds(arm)
         self.latest: Checkpoint | None = None
         self._sums: dict[str, Any] = {}
         self._sizes: dict[str, int] = {}
@@ -104,7 +113,7 @@ class Shard:
             raise InputError(
                 f"{error}; `fedgen resume` goes back to the last round that is whole"
             ) from error
-        return parse_csv(content, path, ROWS[name])
+        return parse_csv(content, path, self.kinds[name])
 
     def open(self, warn: Callable[[str], None]) -> Checkpoint | None:
         """Return the latest whole checkpoint and cut off rows that it does not know.
@@ -142,7 +151,9 @@ class Shard:
                 "Put a copy of the folder back, or remove it to start this arm anew"
             )
         checkpoints.prune(self.folder, [])
-        headers = {name: to_csv([], kind, header=True).encode() for name, kind in ROWS.items()}
+        headers = {
+            name: to_csv([], kind, header=True).encode() for name, kind in self.kinds.items()
+        }
         for name, content in headers.items():
             disk.replace(self.folder / name, content)
         self._take_up(headers)
@@ -161,7 +172,7 @@ class Shard:
             RunError: If the disk does not take it; the last checkpoint stays.
         """
         for name, rows in (("rounds.csv", rounds), ("clients.csv", clients)):
-            content = to_csv(rows, ROWS[name], header=False).encode()
+            content = to_csv(rows, self.kinds[name], header=False).encode()
             disk.append(self.folder / name, content)
             self._sums[name].update(content)
             self._sizes[name] += len(content)
@@ -277,7 +288,7 @@ def read_rows(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
     shards = [Shard(run, arm) for arm in arms]
     committed = any(shard.finished_round >= 0 for shard in shards)
     if not committed and (run / "rounds.csv").exists():
-        return {name: read_csv(run / name, kind) for name, kind in ROWS.items()}
+        return {name: read_csv(run / name, kind) for name, kind in kinds(arms[0]).items()}
     return {name: [row for shard in shards for row in shard.rows(name)] for name in ROWS}
 
 
@@ -298,6 +309,6 @@ def merge(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
         RunError: If the files cannot be written.
     """
     rows = read_rows(run, arms)
-    for name, kind in ROWS.items():
+    for name, kind in kinds(arms[0]).items():
         disk.replace(run / name, to_csv(rows[name], kind, header=True).encode())
     return rows

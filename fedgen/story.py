@@ -21,7 +21,8 @@ MOST_FRAMES = 100
 Rows = Sequence[ClientRow]
 """The client rows of one arm whose genes evolve."""
 
-SYMBOLS = {"random": "circle", "probe": "square", "elite": "star", "mutant": "diamond"}
+SYMBOLS = {"random": "circle", "probe": "square", "elite": "star"}
+INHERITED = "diamond"
 
 
 def evolved(rows: Rows) -> list[ClientRow]:
@@ -91,6 +92,8 @@ def _dots(rows: Rows, at: int, label: int | None) -> go.Scatter:
 def _origin(row: ClientRow) -> str:
     if row.parent is None or row.parent == row.client:
         return plain(row.origin or "")
+    if row.origin == "average":
+        return f"average of clients {row.parent} and {row.batch_parent}"
     return f"{plain(row.origin or '')}, rate of client {row.parent}"
 
 
@@ -260,7 +263,7 @@ def ancestors(rows: Rows, best: ClientRow) -> Chart:
             textposition="top center",
             customdata=[lineage.tell([step], form)[0] for step in steps],
             mode="lines+markers+text",
-            marker={"size": 10, "symbol": [SYMBOLS.get(step.origin, "circle") for step in steps]},
+            marker={"size": 10, "symbol": [SYMBOLS.get(step.origin, INHERITED) for step in steps]},
             line={"color": COLOURS[place - 1], "width": 2},
             showlegend=False,
             cliponaxis=False,

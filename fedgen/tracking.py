@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from fedgen import report
+from fedgen import report, store
 from fedgen.config import Arm, dump, to_toml
 from fedgen.errors import InputError, RunError
-from fedgen.records import ClientRow, RoundRow, to_csv
+from fedgen.records import RoundRow, to_csv
 from fedgen.results import Results
 from fedgen.run import PROVENANCE, Run
 from fedgen.scalars import curve, rows_of
@@ -149,11 +149,12 @@ def _write_files(results: Results, folder: Path) -> None:
 
     Not the files of the run directory: they are older than the rounds of a killed run.
     """
+    kinds = store.kinds(results.run.arms[0])
     files = {
         "config.toml": to_toml(results.run.tree()),
         "summary.json": f"{json.dumps(results.summary, indent=2)}\n",
         "rounds.csv": to_csv(results.rounds, RoundRow, header=True),
-        "clients.csv": to_csv(results.clients, ClientRow, header=True),
+        "clients.csv": to_csv(results.clients, kinds["clients.csv"], header=True),
         "report.html": report.one(results),
     }
     for name, text in files.items():

@@ -78,6 +78,7 @@ class Engine:
         self._state = [position.get(id(weight)) for weight in model.non_trainable_variables]
         self._zeros = [tf.zeros(weight.shape) for weight in model.trainable_variables]
         self._stop = tf.Variable(False, trainable=False)
+        self._momentum = momentum
         optimise = Optimizer(optimizer, momentum)
         self._loops = loops = Loops(model, optimise, dataset.scale, self._stop)
         slots = [self._slot() for _ in range(workers)]
@@ -156,11 +157,12 @@ class Engine:
         rule = plan.rule
         own = [rule.arrays[index] for index in self._trainable] if rule and rule.arrays else []
         terms = (tf.constant(rule.numbers), [tf.constant(a) for a in own]) if rule else ()
+        momentum = self._momentum if plan.momentum is None else plan.momentum
         taken = plan.order.shape[0] * -(-plan.order.shape[1] // plan.batch_size)
         slot = self._slots.get()
         try:
             function = self._train if rule is None else self._with_rule(rule, terms, slot)
-            trained, state, losses, hits, rate, mean_rate, batch, stopped = function(
+            trained, state, losses, hits, rate, mean_rate, batch, momentum, stopped = function(
                 slot.trainable,
                 slot.state,
                 slot.first,
@@ -170,6 +172,7 @@ class Engine:
                 tf.constant(plan.order, tf.int32),
                 tf.constant(plan.learning_rate, tf.float32),
                 tf.constant(plan.batch_size, tf.int32),
+                tf.constant(momentum, tf.float32),
                 tf.constant(steps, tf.int32),
                 tf.constant(until, tf.float64),
                 terms,
@@ -199,6 +202,7 @@ class Engine:
             moments=moments if keep else None,
             initial_rate=float(rate),
             steps=taken,
+            momentum=float(momentum),
         )
 
     def evaluate(
@@ -303,6 +307,7 @@ class Engine:
             tf.TensorSpec([None, None], tf.int32),
             tf.TensorSpec([], tf.float32),
             tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([], tf.float32),
             tf.TensorSpec([], tf.int32),
             moment,
             terms,

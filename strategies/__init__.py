@@ -6,6 +6,8 @@ is one file and one line here.
 
 from importlib import import_module
 
+from strategies.controls import CONTROLS
+
 REGISTRY = {
     "genetic-cfl": "strategies.genetic:GeneticCFL",
     "fedavg": "strategies.fedavg:FedAvg",
@@ -27,12 +29,24 @@ REGISTRY = {
 """Strategy name to ``module:Class``."""
 
 
+CONTROLLED = "genetic-cfl"
+"""The strategy that has controls."""
+
+VARIANTS = {f"{CONTROLLED}+{control}": {"control": control} for control in CONTROLS}
+"""Settings that a name stands for, beside those of the strategy before its plus sign."""
+
+
+def registered(name: str) -> str:
+    """Return the registered name of a strategy or of a variant of one."""
+    return name.partition("+")[0] if name in VARIANTS else name
+
+
 def load(name: str) -> type:
-    """Return the strategy class of a registered name.
+    """Return the strategy class of a registered name, or of a variant's.
 
     Raises:
         KeyError: If no strategy has that name.
     """
-    module, _, attribute = REGISTRY[name].partition(":")
+    module, _, attribute = REGISTRY[registered(name)].partition(":")
     loaded: type = getattr(import_module(module), attribute)
     return loaded

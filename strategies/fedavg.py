@@ -20,13 +20,14 @@ from flwr.app import (
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from strategies.aggregation import Aggregation, Arrays, Statistics, clip, weighted_mean
+from strategies.aggregation import Aggregation, Arrays, Statistics
 from strategies.arrays import like, read_arrays
 from strategies.cohort import cohort_size, draw_cohort
 from strategies.evolution import Assignment, Genome
 from strategies.outcomes import OK, ClientOutcome, RoundOutcome, record_bytes
 from strategies.peers import Peer, Peers, PeersMissing
-from strategies.privacy import Privacy, add_noise
+from strategies.privacy import Privacy
+from strategies.ranking import rank_weights
 from strategies.replies import (
     ReplyError,
     Update,
@@ -39,7 +40,7 @@ from strategies.replies import (
 )
 from strategies.streams import rng
 
-Weighting = Literal["samples", "uniform"]
+Weighting = Literal["samples", "uniform", "fitness"]
 
 
 class StrategyError(RuntimeError):
@@ -57,7 +58,8 @@ class FedAvg(Strategy):
         local_epochs: Epochs that a client trains per round.
         learning_rate: Learning rate of every client.
         batch_size: Batch size of every client.
-        weighting: Average by training samples, or uniformly.
+        weighting: Average by training samples, uniformly, or by training samples times the
+            rank of the fitness (see ``strategies.ranking.rank_weights``).
         fitness: What clients report as fitness.
         query_timeout: Seconds to wait for nodes to come online and answer, counted
             anew whenever one did.
@@ -151,6 +153,10 @@ class FedAvg(Strategy):
     def enclosed(self, client: int) -> Mapping[str, ArrayRecord]:
         """Return the records that travel to a client beside the weights."""
         return {}
+
+    def model_for(self, client: int, arrays: ArrayRecord) -> ArrayRecord:
+        """Return what a client is to train from, given the global weights."""
+        return arrays
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Take in what became of a round."""
@@ -246,10 +252,12 @@ class FedAvg(Strategy):
     def settings(self, client: int) -> dict[str, Any]:
         """Return what the config of a client's training message says."""
         genome = self._assigned[client].genome
+        momentum = {} if genome.momentum is None else {"momentum": genome.momentum}
         return {
             "learning-rate": genome.learning_rate,
             "batch-size": genome.batch_size,
-            "local-epochs": self.local_epochs,
+            "local-epochs": genome.local_epochs or self.local_epochs,
+            **momentum,
             **self.instructions(client),
         }
 
@@ -303,7 +311,8 @@ class FedAvg(Strategy):
         for _, client in sorted(asked):
             config = ConfigRecord({**common, **settings[client]})
             enclosed = self.enclosed(client) if trains else {}
-            content = RecordDict({"arrays": arrays, "config": config, **enclosed})
+            model = self.model_for(client, arrays)
+            content = RecordDict({"arrays": model, "config": config, **enclosed})
             node = online[client].node_id
             self._sent[client] = Message(content, node, message_type, group_id=str(server_round))
         return list(self._sent.values())
@@ -346,29 +355,33 @@ class FedAvg(Strategy):
         if outcome.shortage:
             raise StrategyError(f"round {server_round}: {outcome.shortage}")
         updates = outcome.updates
-        uniform = self.weighting == "uniform" or self.privacy.kind != "none"
-        weights = [1.0 if uniform else float(update.num_examples) for update in updates]
+        weights = self.weights(updates)
         arrays = [update.arrays for update in updates]
         if self.privacy.kind == "central":
-            combined = self._noisy_mean(server_round, arrays)
+            draw = rng(self.seed, "central-privacy", server_round)
+            combined = noisy_mean(
+                arrays, read_arrays(self._reference), self.privacy, self.statistics, draw
+            )
         else:
             combined = self.aggregation.combine(
                 arrays, weights, read_arrays(self._reference), self.statistics
             )
         return like(combined, self._reference)
 
-    def _noisy_mean(self, server_round: int, updates: list[Arrays]) -> Arrays:
-        reference, statistics = read_arrays(self._reference), self.statistics
-        norm = self.privacy.clip_norm
-        clipped = [clip(update, reference, norm, statistics) for update in updates]
-        mean = weighted_mean(clipped, [1.0] * len(clipped))
-        draw = rng(self.seed, "central-privacy", server_round)
-        noisy = add_noise(mean, self.privacy, len(clipped), statistics, draw)
-        return [array.astype(start.dtype) for array, start in zip(noisy, reference, strict=True)]
+    def weights(self, updates: list[Update]) -> list[float]:
+        """Return the weight of every usable update in the average, finite and positive."""
+        if self.weighting == "uniform" or self.privacy.kind != "none":
+            return [1.0] * len(updates)
+        weights = [float(update.num_examples) for update in updates]
+        if self.weighting == "fitness":
+            ranks = rank_weights([update.fitness for update in updates])
+            weights = [weight * float(rank) for weight, rank in zip(weights, ranks, strict=True)]
+        return weights
 
     def _check_assigned(self, client: int, update: Update) -> None:
-        check_applied(self._assigned[client].genome, update.applied)
-        check_work(update, self.local_epochs)
+        genome = self._assigned[client].genome
+        check_applied(genome, update.applied)
+        check_work(update, genome.local_epochs or self.local_epochs)
 
     def _judge_client(
         self, client: int, replies: list[Message], check: Callable[[int, Update], None]

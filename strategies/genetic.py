@@ -9,21 +9,33 @@ parallel from the global weights, and fitness does not look at the test set.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from flwr.app import ArrayRecord, MessageType
 from flwr.serverapp import Grid
 
-from strategies.clustering import cluster, place
-from strategies.evolution import Assignment, Deal, Genome, evolve, jitter, probe_grid, random_genome
+from strategies.aggregation import Arrays
+from strategies.arrays import like
+from strategies.clustering import NOISE, cluster, place
+from strategies.controls import Control
+from strategies.evolution import Assignment, Deal, Genome, jitter, probe_grid, random_genome
 from strategies.fedavg import FedAvg, Weighting
+from strategies.generation import Breeding, adapted
+from strategies.heads import ClusterModels
+from strategies.history import History, averages, remember
 from strategies.outcomes import RoundOutcome
 from strategies.replies import Update, check_probe, check_work
 from strategies.streams import rng
+from strategies.variation import Crossover, Scale
 
 Init = Literal["random", "probe", "reference"]
 Fitness = Literal["validation", "improvement", "test"]
+Models = Literal["global", "per-cluster"]
+
+
+MOST_AT_START = 0.9
+"""Momentum starts below this."""
 
 
 class GeneticCFL(FedAvg):
@@ -42,7 +54,26 @@ class GeneticCFL(FedAvg):
         mutation: Step of the learning rate's mutation.
         recluster_every: Cluster again every so many rounds; 0 for once.
         deal: Who gets whose genes; see ``strategies.evolution.evolve``.
-        weighting: Average by training samples, or uniformly.
+        weighting: Average by training samples, uniformly, or by training samples
+            times the rank of this round's fitness.
+        mutation_scale: ``"step"``, or ``"log"`` for steps of any size on the log scale, whose
+            width adapts to how the mutants do (``strategies.variation``).
+        log_width: Width to start from on the log scale: a standard deviation in decades, in
+            [0.01, 1].
+        crossover: ``"none"``, or ``"average"``: children are the mean of two parents.
+        migrate_every: Let the best genes move to the next cluster every so many rounds; 0 for
+            never.
+        fitness_window: Rank by the mean over so many of the latest rounds in which a client
+            had the same genes, if greater than 1. Losses fall from round to round, so each
+            then counts relative to its round's median.
+        evolve_epochs: Let local epochs be a gene, from 1 to twice ``local_epochs``.
+        evolve_momentum: Let SGD's momentum be a gene, at first in [0, 0.9).
+        models: ``"global"``, or ``"per-cluster"``: a cluster's members train from, and average
+            into, a model of their own (cluster-head aggregation). What is returned, and
+            evaluated, is the mean of all updates: that of the round's cluster models by
+            weight, which nobody trains from. Only for aggregation by the mean.
+        control: What to take out of the evolution, if anything (``strategies.controls``).
+            Weights of the average are left as they are.
         **common: What ``FedAvg`` takes; its own learning rate and batch size
             have no effect here.
     """
@@ -61,18 +92,43 @@ class GeneticCFL(FedAvg):
         recluster_every: int = 0,
         deal: Deal = "owner",
         weighting: Weighting = "samples",
+        mutation_scale: Scale = "step",
+        log_width: float = 0.1,
+        crossover: Crossover = "none",
+        migrate_every: int = 0,
+        fitness_window: int = 1,
+        evolve_epochs: bool = False,
+        evolve_momentum: bool = False,
+        models: Models = "global",
+        control: Control = "none",
         **common: Any,
     ) -> None:
         super().__init__(weighting=weighting, fitness=fitness, **common)
         self.init = init
         self.eps = eps
         self.min_samples = min_samples
-        self.elites = elites
-        self.mutation = mutation
         self.recluster_every = recluster_every
-        self.deal: Deal = deal
+        self.fitness_window = fitness_window
+        self.evolve_epochs = evolve_epochs
+        self.evolve_momentum = evolve_momentum
+        self.models = models
+        self.control = control
+        self.breeding = Breeding(
+            seed=self.seed,
+            elites=elites,
+            mutation=mutation,
+            crossover=crossover,
+            most_epochs=2 * self.local_epochs,
+            deal=deal,
+            migrate_every=migrate_every,
+            control=control,
+        )
+        self.width = log_width if mutation_scale == "log" else None
         self.population: dict[int, Assignment] = {}
         self.losses: dict[int, float] = {}
+        self.history: History = {}
+        self.latest: set[int] = set()
+        self.heads = ClusterModels()
 
     @property
     def genomes(self) -> dict[int, Genome]:
@@ -95,69 +151,127 @@ class GeneticCFL(FedAvg):
         if self.recluster_every and server_round > 1:
             if (server_round - 1) % self.recluster_every == 0:
                 self._cluster()
-        settled = [client for client in cohort if client in self.population]
-        clusters: dict[int | None, dict[int, Genome]] = {}
-        for client in settled:
-            current = self.population[client]
-            clusters.setdefault(current.cluster, {})[client] = current.genome
-        for label, members in clusters.items():
-            if any(client in self.losses for client in members):
-                generation = evolve(
-                    members,
-                    self.losses,
-                    seed=self.seed,
-                    server_round=server_round,
-                    elites=self.elites,
-                    mutation=self.mutation,
-                    deal=self.deal,
-                )
-            else:
-                generation = {client: self._unchanged(client) for client in members}
-            for client, assignment in generation.items():
-                self.population[client] = replace(assignment, cluster=label)
+        islands: dict[int, dict[int, Assignment]] = {}
+        for client in cohort:
+            if client in self.population:
+                current = self.population[client]
+                label = NOISE if current.cluster is None else current.cluster
+                islands.setdefault(label, {})[client] = current
+        losses = self.breeding.seen(islands, self.losses, server_round)
+        if self.width is not None:
+            self.width = adapted(self.width, islands, losses, self.latest)
+        generation = self.breeding.generation(islands, losses, self.width, server_round)
+        for label, members in islands.items():
+            for client, current in members.items():
+                if generation[client].genome != current.genome:
+                    self.history.pop(client, None)
+                self.population[client] = replace(generation[client], cluster=label)
         for client in cohort:
             if client not in self.population:
                 newcomer = self._random(client)
                 labels = {c: a.cluster for c, a in self.population.items() if a.cluster is not None}
-                label = place(newcomer.genome, self.genomes, labels, self.eps)
+                one = self.control == "one-cluster"
+                label = 0 if one else place(newcomer.genome, self.genomes, labels, self.eps)
                 self.population[client] = replace(newcomer, cluster=label)
         return {client: self.population[client] for client in cohort}
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Keep every finite fitness; a client without one in this round has none at all."""
+        known = {
+            client.client: client.update.fitness
+            for client in outcome.clients
+            if client.update is not None and math.isfinite(client.update.fitness)
+        }
         for client in outcome.clients:
             self.losses.pop(client.client, None)
-            if client.update is not None and math.isfinite(client.update.fitness):
-                self.losses[client.client] = client.update.fitness
+            if client.client not in known:
+                self.history.pop(client.client, None)
+        if self.fitness_window > 1:
+            self.history = remember(self.history, known, self.fitness_window)
+            means = averages(self.history)
+            known = {client: means[client] for client in known}
+        self.losses |= known
+        self.latest = set(known)
+
+    def model_for(self, client: int, arrays: ArrayRecord) -> ArrayRecord:
+        """Return the model of a client's cluster, or the global one where it has none yet."""
+        current = self.population.get(client)
+        label = current.cluster if current is not None else None
+        if label is None or label not in self.heads.models:
+            return arrays
+        return like(self.heads.models[label], arrays)
+
+    def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
+        """Average the usable updates, and those of every cluster on their own if asked to."""
+        mean = super().average(server_round, outcome)
+        if self.models == "per-cluster" and server_round > 0:
+            self.heads.average(outcome, self.weights(outcome.updates))
+        return mean
 
     def state(self) -> dict[str, Any]:
         """Return genes, clusters and losses as JSON values."""
-        return {
+        kept: dict[str, Any] = {
             **super().state(),
-            "population": {str(c): asdict(a) for c, a in sorted(self.population.items())},
+            "population": {str(c): a.as_json() for c, a in sorted(self.population.items())},
             "losses": {str(c): loss for c, loss in sorted(self.losses.items())},
         }
+        if self.width is not None:
+            kept |= {"width": self.width, "latest": sorted(self.latest)}
+        if self.models == "per-cluster":
+            kept["models"] = sorted(self.heads.models)
+        if self.fitness_window > 1:
+            kept["history"] = {str(c): past for c, past in sorted(self.history.items())}
+        return kept
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up genes, clusters and losses."""
         super().restore(state)
         self.population = {
-            int(client): Assignment(**{**values, "genome": Genome(**values["genome"])})
+            int(client): Assignment.from_json(values)
             for client, values in state["population"].items()
         }
         self.losses = {int(client): float(loss) for client, loss in state["losses"].items()}
+        if self.width is not None:
+            self.width = float(state["width"])
+            self.latest = {int(client) for client in state["latest"]}
+        if self.fitness_window > 1:
+            self.history = {
+                int(client): [float(loss) for loss in past]
+                for client, past in state["history"].items()
+            }
+        if self.models == "per-cluster":
+            self.heads.models = {int(label): [] for label in state["models"]}
+
+    def state_arrays(self) -> Arrays:
+        """Return the models of the clusters."""
+        return self.heads.arrays()
+
+    def restore_arrays(self, arrays: Arrays) -> None:
+        """Take up the models of the clusters that ``restore`` named."""
+        self.heads.restore(sorted(self.heads.models), arrays)
 
     def _random(self, client: int) -> Assignment:
-        return Assignment(random_genome(rng(self.seed, "genome", 0, client)), "random")
+        drawn = random_genome(rng(self.seed, "genome", 0, client))
+        return Assignment(self._complete(client, drawn), "random")
 
-    def _unchanged(self, client: int) -> Assignment:
-        current = self.population[client]
-        if current.origin in ("random", "probe"):
-            return current
-        return Assignment(current.genome, "elite", client, client, 1.0)
+    def _complete(self, client: int, genome: Genome) -> Genome:
+        """Draw the genes that a start gives to nobody by itself."""
+        if self.evolve_epochs:
+            draw = rng(self.seed, "genome-epochs", 0, client)
+            genome = replace(
+                genome, local_epochs=int(draw.integers(1, self.breeding.most_epochs + 1))
+            )
+        if self.evolve_momentum:
+            draw = rng(self.seed, "genome-momentum", 0, client)
+            genome = replace(genome, momentum=float(draw.uniform(0.0, MOST_AT_START)))
+        return genome
 
     def _cluster(self) -> None:
-        labels = cluster(self.genomes, self.eps, self.min_samples)
+        if self.control == "one-cluster":
+            labels = dict.fromkeys(self.population, 0)
+        else:
+            labels = cluster(self.genomes, self.eps, self.min_samples)
+        self.heads.regroup({c: a.cluster for c, a in self.population.items()}, labels)
         for client, label in labels.items():
             self.population[client] = replace(self.population[client], cluster=label)
 
@@ -194,6 +308,7 @@ class GeneticCFL(FedAvg):
         if self.init == "probe":
             for client, genome in kept.items():
                 moved = jitter(genome, rng(self.seed, "probe-jitter", 0, client))
-                self.population[client] = Assignment(moved, "probe")
+                self.population[client] = Assignment(self._complete(client, moved), "probe")
             self.learn(self.outcome)
+            self.history.clear()  # of genes that were moved since
         return self.average(0, self.outcome)

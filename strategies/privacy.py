@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from strategies.aggregation import Arrays, Statistics, clip
+from strategies.aggregation import Arrays, Statistics, clip, weighted_mean
 
 Kind = Literal["none", "central", "local"]
 
@@ -80,3 +80,21 @@ def privatise(
     clipped = clip(update, reference, privacy.clip_norm, statistics)
     noisy = add_noise(clipped, privacy, 1, statistics, draw)
     return [array.astype(mine.dtype) for array, mine in zip(noisy, update, strict=True)]
+
+
+def noisy_mean(
+    updates: list[Arrays],
+    reference: Arrays,
+    privacy: Privacy,
+    statistics: Statistics,
+    draw: np.random.Generator,
+) -> Arrays:
+    """Clip all updates and add noise to their plain mean: what the server does, centrally.
+
+    Returns:
+        Arrays with the dtypes of ``reference``.
+    """
+    clipped = [clip(update, reference, privacy.clip_norm, statistics) for update in updates]
+    mean = weighted_mean(clipped, [1.0] * len(clipped))
+    noisy = add_noise(mean, privacy, len(clipped), statistics, draw)
+    return [array.astype(start.dtype) for array, start in zip(noisy, reference, strict=True)]

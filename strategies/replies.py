@@ -34,7 +34,7 @@ class Update:
     Attributes:
         arrays: Weights after local training, in the global model's order.
         applied: Hyperparameters that the client's optimiser really used; for a
-            probe, those that were kept.
+            probe, those that were kept. Its epochs are ``epochs``.
         fitness: What evolution minimises. May be non-finite.
         train_loss: Mean training loss of the last local epoch. May be non-finite.
         num_examples: Size of the client's training set.
@@ -85,7 +85,9 @@ def read_update(
     return Update(
         arrays=_check_arrays(arrays, reference),
         applied=Genome(
-            _number(metrics, "learning-rate"), _integer(metrics, "batch-size", 1, 2**31)
+            _number(metrics, "learning-rate"),
+            _integer(metrics, "batch-size", 1, 2**31),
+            momentum=_number(metrics, "momentum") if "momentum" in metrics else None,
         ),
         fitness=_number(metrics, "fitness"),
         train_loss=_number(metrics, "train-loss"),
@@ -112,6 +114,10 @@ def check_applied(assigned: Genome, applied: Genome) -> None:
             f"applied rate {applied.learning_rate:g} and batch {applied.batch_size}, "
             f"assigned {assigned.learning_rate:g} and {assigned.batch_size}"
         )
+    if assigned.momentum is not None and (
+        applied.momentum is None or np.float32(assigned.momentum) != np.float32(applied.momentum)
+    ):
+        raise ReplyError(f"applied momentum {applied.momentum}, assigned {assigned.momentum:g}")
 
 
 def check_work(update: Update, epochs: int) -> None:

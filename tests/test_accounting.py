@@ -38,6 +38,11 @@ def test_one_cohort_is_as_many_gaussians_as_rounds() -> None:
     assert "5 global models from one cohort" in found.note and "clients.csv" in found.note
 
 
+def test_nothing_is_claimed_for_a_control_of_a_strategy_that_selects_on_losses() -> None:
+    found = spent(private(), "genetic-cfl+one-cluster", CLEAN)
+    assert found.epsilon is None and "selects hyperparameters on losses" in found.note
+
+
 def test_local_noise_hides_any_two_updates_so_counts_half() -> None:
     config = build({"privacy": {"kind": "local", "noise_multiplier": 2.0}})
     assert spent(config, "fedavg", CLEAN).epsilon == pytest.approx(renyi(1.0, 5, 1e-5), rel=0.01)

@@ -95,6 +95,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 CASES = [
     ("compare --dataset cifr10", "unknown data set 'cifr10'.*did you mean 'cifar10'"),
     ("compare --strategies genetic-clf", "unknown strategy.*did you mean 'genetic-cfl'"),
+    ("compare --strategies genetic-cfl+no-mutatoin", "did you mean 'genetic-cfl\\+no-mutation'"),
+    (
+        "compare --strategies fedavg --controls",
+        "--controls: expected genetic-cfl .*received fedavg",
+    ),
+    ("compare --set genetic-cfl.evolve_momentum=true", "evolve_momentum needs .*'sgd'.*'adam'"),
     ("compare --strategies fedavg,fedvag", "unknown strategy.*did you mean 'fedavg'"),
     ("compare --model cnn-minst", "unknown model.*did you mean 'cnn-mnist'"),
     ("compare --set run.round=3", "unknown setting 'round'.*did you mean 'rounds'"),
@@ -247,8 +253,8 @@ def test_bad_settings_are_refused_without_tensorflow(tmp_path: Path) -> None:
 
 OPTIONS = {
     "compare": (
-        "--rounds --strategies --dataset --data-dir --model --clients --fraction --seeds --seed "
-        "--workers --set --out --tensorboard --mlflow --json --quiet CONFIG.toml"
+        "--rounds --strategies --controls --dataset --data-dir --model --clients --fraction "
+        "--seeds --seed --workers --set --out --tensorboard --mlflow --json --quiet CONFIG.toml"
     ),
     "resume": "--rounds --workers --tensorboard --mlflow --json --quiet RUN",
     "export": "--optuna --mlflow --tensorboard RUN",

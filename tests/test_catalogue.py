@@ -10,10 +10,10 @@ from runs import finish, start
 
 from fedgen import catalogue
 from fedgen.sections import CENTRALISED, DATASETS, MODELS
-from strategies import REGISTRY
+from strategies import REGISTRY, VARIANTS
 
 LISTS = {
-    "strategies": (catalogue.strategies_there_are, (*REGISTRY, CENTRALISED)),
+    "strategies": (catalogue.strategies_there_are, (*REGISTRY, *VARIANTS, CENTRALISED)),
     "models": (catalogue.models_there_are, MODELS),
     "datasets": (catalogue.datasets_there_are, (*DATASETS, "FILE.npz")),
 }

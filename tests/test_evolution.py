@@ -1,3 +1,4 @@
+import json
 import math
 import random
 
@@ -239,3 +240,103 @@ def test_jitter_moves_clients_apart() -> None:
     moved = {jitter(Genome(1e-4, 64), rng(0, "probe-jitter", 0, c)) for c in range(50)}
     assert len(moved) == 50
     assert min(g.batch_size for g in moved) < 50 and max(g.batch_size for g in moved) > 80
+
+
+def test_average_is_the_mean_of_two_parents_by_the_same_draws() -> None:
+    generation = evolve(CLUSTER, LOSSES, seed=4, server_round=2, crossover="average")
+    for client, assignment in generation.items():
+        inherited = child(client, 4, 2)
+        if client in (5, 12):
+            assert assignment == Assignment(CLUSTER[client], "elite", client, client, 1.0)
+            continue
+        one, other = CLUSTER[inherited.parent], CLUSTER[inherited.batch_parent]
+        rate = (one.learning_rate + other.learning_rate) / 2 * inherited.mutation
+        genome = Genome(rate, round((one.batch_size + other.batch_size) / 2))
+        parents = (inherited.parent, inherited.batch_parent, inherited.mutation)
+        assert assignment == Assignment(genome, "average", *parents)
+
+
+def test_average_by_hand() -> None:
+    """Two members, no mutation: a child is like the one, the other, or their mean."""
+    pair = {0: Genome(1e-3, 17, 1, 0.5), 1: Genome(3e-3, 20, 4, 0.75)}
+    found = {
+        assignment.genome
+        for number in range(40)
+        for assignment in evolve(
+            pair, {}, seed=0, server_round=number, elites=0, mutation=0.0, crossover="average"
+        ).values()
+    }
+    assert found == {*pair.values(), Genome(2e-3, 18, 2, 0.625)}  # halves to even: 18.5, 2.5
+
+
+def test_log_mutation_draws_its_factor_in_the_step_s_place() -> None:
+    generation = evolve(CLUSTER, LOSSES, seed=4, server_round=2, width=0.5)
+    members = sorted(CLUSTER)
+    for client in (8, 3, 9):
+        draw = rng(4, "evolution", 2, client)
+        parent = members[int(draw.integers(5))]
+        factor = 10.0 ** (0.5 * draw.standard_normal())
+        batch_parent = members[int(draw.integers(5))]
+        rate = CLUSTER[parent].learning_rate * factor
+        genome = Genome(rate, CLUSTER[batch_parent].batch_size)
+        assert generation[client] == Assignment(genome, "mutant", parent, batch_parent, factor)
+
+
+def test_log_mutation_stops_at_the_bounds_and_tells_the_factor_that_was_left() -> None:
+    cluster = {0: Genome(0.9, 16), 1: Genome(0.9, 16)}
+    rates = set()
+    for number in range(30):
+        for assignment in evolve(
+            cluster, {}, seed=0, server_round=number, elites=0, width=1.0
+        ).values():
+            assert assignment.genome.learning_rate <= 1.0
+            assert assignment.mutation * 0.9 == pytest.approx(assignment.genome.learning_rate)
+            rates.add(assignment.genome.learning_rate)
+    assert 1.0 in rates and len(rates) > 10
+
+
+FURTHER = {
+    client: Genome(genome.learning_rate, genome.batch_size, epochs, momentum)
+    for (client, genome), epochs, momentum in zip(
+        CLUSTER.items(), [1, 2, 3, 4, 4], [0.0, 0.5, 0.9, 0.25, 0.75], strict=True
+    )
+}
+
+
+def test_further_genes_have_streams_of_their_own() -> None:
+    generation = evolve(FURTHER, LOSSES, seed=4, server_round=2, most_epochs=4)
+    members = sorted(FURTHER)
+    for client in (8, 3, 9):
+        draw = rng(4, "evolution-epochs", 2, client)
+        giver = FURTHER[members[int(draw.integers(5))]]
+        epochs = min(max(giver.local_epochs + int(draw.integers(-1, 2)), 1), 4)
+        draw = rng(4, "evolution-momentum", 2, client)
+        giver = FURTHER[members[int(draw.integers(5))]]
+        factor = [0.9, 1.0, 1.1][int(draw.integers(3))]
+        momentum = max(1 - (1 - giver.momentum) * factor, 0.0) if factor != 1 else giver.momentum
+        genome = generation[client].genome
+        assert (genome.local_epochs, genome.momentum) == (epochs, momentum)
+        inherited = child(client, 4, 2).genome
+        assert (genome.learning_rate, genome.batch_size) == (
+            inherited.learning_rate,
+            inherited.batch_size,
+        )
+    assert generation[5].genome == FURTHER[5]
+
+
+def test_genes_that_are_none_stay_none() -> None:
+    for crossover in ("none", "average"):
+        generation = evolve(CLUSTER, LOSSES, seed=4, server_round=2, crossover=crossover)
+        for assignment in generation.values():
+            assert assignment.genome.local_epochs is assignment.genome.momentum is None
+
+
+def test_an_assignment_comes_back_from_its_json() -> None:
+    for genome in (Genome(1e-3, 16), Genome(1e-3, 16, 3, 0.5)):
+        assignment = Assignment(genome, "mutant", 3, 5, 1.1, -1)
+        values = json.loads(json.dumps(assignment.as_json()))
+        assert Assignment.from_json(values) == assignment
+    assert Assignment(Genome(1e-3, 16), "random").as_json()["genome"] == {
+        "learning_rate": 1e-3,
+        "batch_size": 16,
+    }

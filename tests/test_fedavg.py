@@ -137,6 +137,16 @@ def test_average_is_that_of_the_clients_by_weight(grid: InProcessGrid, weighting
     assert (metrics["rejected"], metrics["failed"]) == (0, 0)
 
 
+def test_average_by_fitness_is_samples_times_rank(grid: InProcessGrid) -> None:
+    """Everybody trains alike, so the toy's losses rank the clients by id, 0 the best."""
+    strategy = everybody(FedAvg, weighting="fitness")
+    averaged, _ = strategy.aggregate_train(1, ask(strategy, grid)[1])
+    start = toy.start().to_numpy_ndarrays()
+    updates = [toy.trained(start, client, strategy.genome) for client in range(CLIENTS)]
+    weights = [float(toy.examples(client)) * (CLIENTS - client) for client in range(CLIENTS)]
+    assert toy.as_bytes(averaged) == toy.as_bytes(ArrayRecord(weighted_mean(updates, weights)))
+
+
 def test_order_of_replies_does_not_change_a_bit(grid: InProcessGrid) -> None:
     strategy = everybody()
     _, replies = ask(strategy, grid)

@@ -39,6 +39,23 @@ FAMILY = [
 ]
 
 
+def test_an_average_has_two_parents_and_each_gene_follows_one() -> None:
+    rows = [
+        row(1, 3, 1e-4, 16, "random"),
+        row(1, 7, 3e-4, 64, "random"),
+        row(2, 5, 2.2e-4, 40, "average", 3, 1.1, 7, 0.5),
+    ]
+    rates, batches = (ancestry(rows, rows[-1], gene) for gene in ("learning rate", "batch size"))
+    assert [step.client for step in rates] == [3, 5]
+    assert [step.client for step in batches] == [7, 5]
+    assert tell(rates, ".2g")[-1] == (
+        "Round 2: client 5 takes the mean of clients 3 and 7 times 1.1: 0.00022."
+    )
+    assert tell(batches, "g")[-1] == (
+        "Round 2: client 5 takes the mean of clients 7 and 3, unchanged: 40."
+    )
+
+
 def test_the_way_of_a_rate_leads_over_its_parents_to_who_drew_it() -> None:
     best = best_of_last_round(FAMILY)
     assert best is FAMILY[-1]

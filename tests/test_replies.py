@@ -239,6 +239,24 @@ def test_other_applied_hyperparameters_are_rejected(applied: Genome) -> None:
         check_applied(Genome(1.2345678901e-4, 37), applied)
 
 
+def test_momentum_is_read_where_it_is_reported() -> None:
+    assert read_update(reply(momentum=0.25), record(model()), KNOWN).applied.momentum == 0.25
+    reject(reply(momentum=1e300), "metric momentum")
+
+
+def test_applied_momentum_is_compared_where_it_was_assigned() -> None:
+    assigned = Genome(1e-3, 37, 2, 0.123456789)
+    check_applied(assigned, Genome(1e-3, 37, momentum=float(np.float32(0.123456789))))
+    check_applied(Genome(1e-3, 37), Genome(1e-3, 37, momentum=0.9))
+
+
+@pytest.mark.parametrize("momentum", [None, 0.0, 0.1234, math.nan])
+def test_another_momentum_is_rejected(momentum: float | None) -> None:
+    applied = Genome(1e-3, 37, momentum=momentum)
+    with pytest.raises(ReplyError, match="applied momentum .* assigned 0.123457"):
+        check_applied(Genome(1e-3, 37, momentum=0.123456789), applied)
+
+
 @pytest.mark.parametrize("rate", [1e-1, float(np.float32(1e-1)), 1e-6])
 def test_offered_pair_is_accepted(rate: float) -> None:
     check_probe([1e-1, 1e-3, 1e-6], [16, 64], Genome(rate, 64))

@@ -10,9 +10,9 @@ from fedgen.config import Config, build, dump
 from fedgen.errors import InputError
 from fedgen.runconfig import FLAT, from_run_config, to_run_config
 from fedgen.sections import CENTRALISED, DATASETS, MODELS, Faults
-from strategies import REGISTRY
+from strategies import REGISTRY, VARIANTS
 
-STRATEGIES = (*REGISTRY, CENTRALISED)
+STRATEGIES = (*REGISTRY, *VARIANTS, CENTRALISED)
 
 ADAPTIVE = {"server_rate": 0.5, "beta_1": 0.0, "beta_2": 0.5, "tau": 1e-6}
 
@@ -51,6 +51,14 @@ EVERYTHING = {
         "recluster_every": 5,
         "deal": "index",
         "weighting": "uniform",
+        "mutation_scale": "log",
+        "log_width": 0.3,
+        "crossover": "average",
+        "migrate_every": 2,
+        "fitness_window": 3,
+        "evolve_epochs": True,
+        "evolve_momentum": True,
+        "control": "no-mutation",
     },
     "fedavg": {"learning_rate": 1e-7, "batch_size": 8},
     "fedavg-tuned": {
@@ -79,8 +87,8 @@ EVERYTHING = {
     "ifca": {"learning_rate": 1e-7, "batch_size": 8, "models": 3},
     "centralised": {"learning_rate": 0.1 + 0.2, "batch_size": 128},
 }
-SAME = (("privacy", "kind"),)
-"""Privacy goes with no aggregation but the mean."""
+SAME = (("privacy", "kind"), ("genetic-cfl", "models"))
+"""Privacy and models of clusters go with no aggregation but the mean."""
 PRIVATE = {"privacy": {"kind": "local"}}
 IN_PLACE = {
     "model": {

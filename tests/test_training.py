@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -99,6 +100,18 @@ def test_training_accuracy_is_that_of_the_samples_an_epoch_visits(engines: dict)
     wanted = [engine.evaluate(weights, order).accuracy for order in job.order]
     assert 0 < wanted[0] < 1 and wanted[0] != wanted[1]
     np.testing.assert_allclose(trained.accuracies, wanted, rtol=1e-6)
+
+
+def test_momentum_of_a_plan_matches_keras_and_is_reported(engines: dict, digits: Dataset) -> None:
+    weights, job = initial("mlp"), replace(plan(rate=0.05), momentum=0.3)
+    trained = engines["mlp", "sgd"].train(weights, job)
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.3)
+    wanted, _ = train_with_keras("mlp", weights, digits, job, optimizer)
+    for mine, theirs in zip(trained.weights, wanted, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    assert trained.momentum == np.float32(0.3)
+    own = engines["mlp", "sgd"].train(weights, plan(rate=0.05))
+    assert own.momentum == np.float32(0.9) and not same(own, trained)
 
 
 def test_first_adam_step_moves_by_the_learning_rate(engines: dict) -> None:

@@ -64,6 +64,8 @@ def _reply(
         "samples": epochs * examples(client),
         "seconds": 0.0,
     }
+    if genome.momentum is not None:
+        metrics["momentum"] = float(np.float32(genome.momentum))
     fault(weights, metrics)
     named = zip(message.content["arrays"], map(Array, weights), strict=True)
     content = {"arrays": ArrayRecord(dict(named)), "metrics": MetricRecord(metrics)}
@@ -91,7 +93,8 @@ def toy_app(
     def train(message: Message, context: Context) -> Message:
         client = int(context.node_config["partition-id"])
         config = message.content["config"]
-        genome = Genome(config["learning-rate"], config["batch-size"])
+        rate, batch = config["learning-rate"], config["batch-size"]
+        genome = Genome(rate, batch, momentum=config.get("momentum"))
         weights = trained(read_arrays(message.content["arrays"]), client, genome)
         fault = train_faults.get(client, _behave)
         return _reply(message, weights, client, genome, config["local-epochs"], fault)
@@ -189,6 +192,15 @@ def lie_about_rate(weights: Weights, metrics: Metrics) -> None:
 
 def lie_about_batch(weights: Weights, metrics: Metrics) -> None:
     metrics["batch-size"] += 1
+
+
+def lie_about_momentum(weights: Weights, metrics: Metrics) -> None:
+    metrics["momentum"] += 0.01
+
+
+def train_one_epoch_less(weights: Weights, metrics: Metrics) -> None:
+    metrics["samples"] -= metrics["num-examples"]
+    metrics["epochs"] -= 1
 
 
 def claim_more_examples(weights: Weights, metrics: Metrics) -> None:

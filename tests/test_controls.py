@@ -1,0 +1,150 @@
+"""Controls as arms of a comparison: by name, by flag, resumed, and in the report."""
+
+from pathlib import Path
+
+import pytest
+from runs import comparable, play, rows
+
+from fedgen import arms, comparison, intake
+from fedgen import run as runs
+from fedgen.config import Arm, Config, build
+from fedgen.errors import InputError
+from fedgen.progress import Silent
+from fedgen.runconfig import from_run_config, to_run_config
+from strategies import VARIANTS, load, registered
+from strategies.genetic import GeneticCFL
+
+FURTHER = {
+    "training": {"optimizer": "sgd", "local_epochs": 2},
+    "genetic-cfl": {
+        "eps": 0.4,
+        "evolve_epochs": True,
+        "evolve_momentum": True,
+        "mutation_scale": "log",
+        "crossover": "average",
+        "migrate_every": 1,
+        "fitness_window": 2,
+        "weighting": "fitness",
+        "models": "per-cluster",
+    },
+    "run": {"strategies": ["genetic-cfl", "genetic-cfl+shuffled-fitness", "fedavg"], "seeds": 1},
+}
+
+
+def test_a_variant_is_its_strategy() -> None:
+    for name in VARIANTS:
+        assert registered(name) == "genetic-cfl" and load(name) is GeneticCFL
+    assert registered("fedavg") == "fedavg" and registered("fedavg+x") == "fedavg+x"
+    with pytest.raises(KeyError):
+        load("genetic-cfl+nonsense")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_has_the_section_s_settings_and_its_control(name: str) -> None:
+    config = build({"data": {"dataset": "digits"}, "genetic-cfl": {"elites": 5, "eps": 0.7}})
+    strategy = arms.build_strategy(Arm(config, name, 0))
+    assert isinstance(strategy, GeneticCFL)
+    assert strategy.control == name.partition("+")[2]
+    assert (strategy.breeding.elites, strategy.eps) == (5, 0.7)
+    assert arms.build_strategy(Arm(config, "genetic-cfl", 0)).control == "none"
+
+
+def test_controls_are_added_behind_what_is_compared() -> None:
+    named = ("run", "strategies", "genetic-cfl+no-mutation,genetic-cfl,fedavg")
+    request = intake.read(None, [named], controls=True)
+    others = [name for name in VARIANTS if name != "genetic-cfl+no-mutation"]
+    assert request.config.run.strategies == tuple(named[2].split(",") + others)
+    assert from_run_config(to_run_config(request.config)) == request.config
+    assert intake.read(None, [named]).config.run.strategies == tuple(named[2].split(","))
+
+
+@pytest.mark.parametrize(
+    ("tree", "reason"),
+    [
+        ({"run": {"strategies": ["fedavg"]}}, "expected genetic-cfl among .*received fedavg"),
+        ({"genetic-cfl": {"control": "no-mutation"}}, "control 'none'.*received 'no-mutation'"),
+    ],
+)
+def test_controls_need_what_they_are_compared_with(tree: dict, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        intake.with_controls(build(tree))
+
+
+@pytest.mark.parametrize(
+    ("tree", "reason"),
+    [
+        ({"genetic-cfl": {"control": "no-luck"}}, "genetic-cfl.control.*received 'no-luck'"),
+        ({"genetic-cfl": {"log_width": 0.0}}, "log_width.*received 0.0"),
+        ({"genetic-cfl": {"fitness_window": 0}}, "fitness_window.*received 0"),
+        ({"genetic-cfl": {"migrate_every": -1}}, "migrate_every.*received -1"),
+        ({"genetic-cfl": {"evolve_momentum": True}}, "training.optimizer 'sgd', received 'adam'"),
+        (
+            {"genetic-cfl": {"models": "per-cluster"}, "aggregation": {"kind": "median"}},
+            "needs aggregation.kind 'mean'.*received 'median'",
+        ),
+        (
+            {"genetic-cfl": {"models": "per-cluster"}, "privacy": {"kind": "central"}},
+            "privacy.kind 'none' or 'local'.*received 'mean' and 'central'",
+        ),
+        ({"run": {"strategies": ["fedavg+no-mutation"]}}, "unknown strategy"),
+    ],
+)
+def test_wrong_settings_are_one_line(tree: dict, reason: str) -> None:
+    with pytest.raises(InputError, match=reason) as found:
+        build(tree)
+    assert "\n" not in str(found.value)
+
+
+def test_everything_is_off_by_default() -> None:
+    assert not Config().genetic_cfl.has_further_genes
+    assert Config().genetic_cfl.control == "none"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+    return play(tmp_path_factory.mktemp("runs") / "run", **_rounds(4))
+
+
+def _rounds(rounds: int) -> dict:
+    return {**FURTHER, "run": {**FURTHER["run"], "rounds": rounds}}
+
+
+def test_a_resumed_run_has_the_same_bytes(run: runs.Run, tmp_path: Path) -> None:
+    play(tmp_path / "run", **_rounds(2))
+    with runs.resumed(tmp_path / "run", rounds=4) as again:
+        comparison.play(again, Silent())
+    assert comparable(again.path) == comparable(run.path)
+
+
+def test_further_genes_stand_in_their_own_columns(run: runs.Run) -> None:
+    clients = rows(run.path / "clients.csv")
+    assert list(clients[0])[-3:] == ["seconds", "local_epochs", "momentum"]
+    for row in clients:
+        assert row["status"] == "ok"
+        if row["strategy"] == "fedavg":
+            assert row["local_epochs"] == row["momentum"] == ""
+        else:
+            assert 1 <= int(row["local_epochs"]) <= 4 and 0 <= float(row["momentum"]) <= 0.99
+    assert len({row["momentum"] for row in clients}) > 6
+
+
+def test_client_epochs_are_counted_as_trained(run: runs.Run) -> None:
+    clients, rounds = rows(run.path / "clients.csv"), rows(run.path / "rounds.csv")
+    for row in rounds:
+        mine = [c for c in clients if all(c[k] == row[k] for k in ("strategy", "seed", "round"))]
+        epochs = sum(int(c["local_epochs"] or 2) for c in mine)
+        assert int(row["client_epochs"]) == epochs
+        assert int(row["samples"]) == sum(int(c["samples"]) for c in mine)
+    assert len({row["client_epochs"] for row in rounds}) > 2
+
+
+def test_arms_start_from_the_same_genes_and_weights(run: runs.Run) -> None:
+    first = [r for r in rows(run.path / "clients.csv") if r["round"] == "1"]
+    genes = ("client", "learning_rate", "batch_size", "local_epochs", "momentum", "fitness")
+    whole, control = (
+        [[row[key] for key in genes] for row in first if row["strategy"] == name]
+        for name in ("genetic-cfl", "genetic-cfl+shuffled-fitness")
+    )
+    assert whole == control
+    page = (run.path / "report.html").read_text()
+    assert "genetic-cfl+shuffled-fitness" in page and "takes the mean of clients" in page
