@@ -26,7 +26,7 @@ from strategies.cohort import cohort_size, draw_cohort
 from strategies.evolution import Assignment, Genome
 from strategies.outcomes import OK, ClientOutcome, RoundOutcome, record_bytes
 from strategies.peers import Peer, Peers, PeersMissing
-from strategies.privacy import Privacy
+from strategies.privacy import Privacy, noisy_mean
 from strategies.ranking import rank_weights
 from strategies.replies import (
     ReplyError,
