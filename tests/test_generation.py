@@ -48,11 +48,7 @@ def evolved(losses: dict[int, float], number: int = 2, **settings: object) -> di
 
 def test_every_cluster_evolves_on_its_own() -> None:
     assert play(WHOLE) == evolved(LOSSES)
-    assert breeding_sees_what_it_is_given(WHOLE)
-
-
-def breeding_sees_what_it_is_given(breeding: Breeding) -> bool:
-    return breeding.seen(MEMBERS, LOSSES, 2) is LOSSES
+    assert WHOLE.seen(MEMBERS, LOSSES, 2) is LOSSES
 
 
 def test_a_cluster_without_losses_stays() -> None:
