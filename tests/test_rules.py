@@ -190,6 +190,7 @@ class Line:
             differentiate=lambda at: [self.slope * at[0]],
             rate=tf.constant(self.rate),
             number=tf.constant(float(self.number)),
+            momentum=tf.constant(0.0),
             numbers=tf.constant(self.rule.numbers),
             arrays=[tf.constant(array) for array in self.rule.arrays],
         )
