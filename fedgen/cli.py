@@ -13,7 +13,7 @@ import click
 import typer
 
 from fedgen import runtime
-from fedgen.errors import FedgenError
+from fedgen.errors import FedgenError, InputError
 
 app = typer.Typer(
     name="fedgen",
@@ -28,6 +28,13 @@ INTERRUPTED = 130
 Rounds = Annotated[int | None, typer.Option(help="Training rounds.")]
 Workers = Annotated[
     int | None, typer.Option(help="Clients trained at once; 0 for one per core.", metavar="N")
+]
+Jobs = Annotated[
+    int | None, typer.Option(help="Processes to spread the arms over.", metavar="N", min=1)
+]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", help="Ray cluster to spread the arms over.", metavar="ADDRESS|auto"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
@@ -63,6 +70,8 @@ def compare(
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory.", metavar="DIR")] = None,
+    jobs: Jobs = None,
+    ray: Ray = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -90,9 +99,10 @@ def compare(
     if out is not None:
         store.check_free(out)
     _require_gpu(quiet)
+    spread = _spread(jobs, ray)
     checked = intake.settle(request, _warn)
     with runs.created(checked, out) as run:
-        _play(run, as_json, quiet)
+        _play(run, as_json, quiet, spread)
 
 
 @app.command()
@@ -100,6 +110,8 @@ def resume(
     path: RunPath,
     rounds: Rounds = None,
     workers: Workers = None,
+    jobs: Jobs = None,
+    ray: Ray = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -109,12 +121,13 @@ def resume(
 
     runs.open_run(path)
     _require_gpu(quiet)
+    spread = _spread(jobs, ray)
     with runs.resumed(path, rounds, workers) as run:
         if runs.is_finished(run) and not (as_json or quiet):
             print(
                 f"{path}: already finished; --rounds adds rounds. Its last files are written anew."
             )
-        _play(run, as_json, quiet)
+        _play(run, as_json, quiet, spread)
 
 
 @app.command()
@@ -164,7 +177,23 @@ def _list(lines: Mapping[str, str]) -> None:
         print(f"{name:<{width}}  {line}")
 
 
-def _play(run: Any, as_json: bool, quiet: bool) -> None:
+def _spread(jobs: int | None, address: str | None) -> Any:
+    """Return what plays the arms elsewhere, if anything; a cluster is connected to at once."""
+    if jobs is not None and address is not None:
+        raise InputError("--jobs and --ray: expected one of them, received both")
+    if address is not None:
+        from fedgen import cluster
+
+        ray = cluster.connect(address)
+        return lambda run, progress: cluster.play(run, ray, progress)
+    if jobs is not None and jobs > 1:
+        from fedgen import jobs as processes
+
+        return lambda run, progress: processes.play(run, jobs, progress)
+    return None
+
+
+def _play(run: Any, as_json: bool, quiet: bool, spread: Any = None) -> None:
     from fedgen import comparison
     from fedgen.progress import Silent, results, watcher
 
@@ -175,7 +204,7 @@ def _play(run: Any, as_json: bool, quiet: bool) -> None:
         print(f"run directory: {run.path}", flush=True)
     try:
         with Silent() if silent else watcher(run.config.run.strategies) as watching:
-            summary = comparison.play(run, watching)
+            summary = comparison.play(run, watching, spread=spread)
     except KeyboardInterrupt:
         _warn(f"interrupted; every finished round is kept. Go on with: {command}")
         _leave(INTERRUPTED)
