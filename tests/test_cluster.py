@@ -1,4 +1,4 @@
-"""Arms on a real Ray cluster of this machine: the same bytes, whether the directory is seen or not."""
+"""Arms on a real Ray cluster of this machine: the same bytes, seen directory or not."""
 
 import shutil
 import subprocess
