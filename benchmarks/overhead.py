@@ -41,9 +41,9 @@ def measure() -> dict[str, float]:
             }
         )
         here = world.load(config, 0)
-        compiled = _Stopwatch(here.engine._train)
+        compiled = Stopwatch(here.engine._train)
         here.engine._train = compiled
-        evaluation = _Stopwatch(here.engine._evaluate)
+        evaluation = Stopwatch(here.engine._evaluate)
         here.engine._evaluate = evaluation
         arm = Arm(config, "genetic-cfl", 0)
         grid = InProcessGrid(client_app.app, to_run_config(config), clients=CLIENTS, workers=1)
@@ -64,7 +64,7 @@ def measure() -> dict[str, float]:
     return {"milliseconds_per_client": round(1000 * statistics.median(left) / CLIENTS, 2)}
 
 
-class _Stopwatch:
+class Stopwatch:
     """A function that knows how long it has run in all."""
 
     def __init__(self, function: Any) -> None:
@@ -72,6 +72,7 @@ class _Stopwatch:
         self.seconds = 0.0
 
     def __call__(self, *arguments: Any) -> Any:
+        """Call the function."""
         started = time.perf_counter()
         result = self.function(*arguments)
         self.seconds += time.perf_counter() - started

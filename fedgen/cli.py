@@ -30,6 +30,13 @@ Rounds = Annotated[int | None, typer.Option(help="Training rounds.")]
 Workers = Annotated[
     int | None, typer.Option(help="Clients trained at once; 0 for one per core.", metavar="N")
 ]
+Jobs = Annotated[
+    int | None, typer.Option(help="Processes to spread the arms over.", metavar="N", min=1)
+]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", help="Ray cluster to spread the arms over.", metavar="ADDRESS|auto"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 TensorBoard = Annotated[
@@ -75,6 +82,8 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="The run directory.", metavar="DIR")] = None,
     tensorboard: TensorBoard = False,
     mlflow: MLflow = None,
+    jobs: Jobs = None,
+    ray: Ray = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -103,10 +112,11 @@ def compare(
     if out is not None:
         store.check_free(out)
     _require_gpu(quiet)
+    spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
     checked = intake.settle(request, _warn)
     with runs.created(checked, out) as run:
-        _play(run, as_json, quiet, tensorboard, mlflow)
+        _play(run, as_json, quiet, tensorboard, mlflow, spread)
 
 
 @app.command()
@@ -116,6 +126,8 @@ def resume(
     workers: Workers = None,
     tensorboard: TensorBoard = False,
     mlflow: MLflow = None,
+    jobs: Jobs = None,
+    ray: Ray = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -125,11 +137,12 @@ def resume(
 
     runs.open_run(path)
     _require_gpu(quiet)
+    spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
     with runs.resumed(path, rounds, workers) as run:
         if runs.is_finished(run) and not (as_json or quiet):
             print(f"{path}: {runs.finished_how(run)} Its last files are written anew.")
-        _play(run, as_json, quiet, tensorboard, mlflow)
+        _play(run, as_json, quiet, tensorboard, mlflow, spread)
 
 
 @app.command()
@@ -216,7 +229,30 @@ def _list(lines: Mapping[str, str]) -> None:
         print(f"{name:<{width}}  {line}")
 
 
-def _play(run: Any, as_json: bool, quiet: bool, tensorboard: bool, mlflow: str | None) -> None:
+def _spread(jobs: int | None, address: str | None) -> Any:
+    """Return what plays the arms elsewhere, if anything; a cluster is connected to at once."""
+    if jobs is not None and address is not None:
+        raise InputError("--jobs and --ray: expected one of them, received both")
+    if address is not None:
+        from fedgen import cluster
+
+        ray = cluster.connect(address)
+        return lambda run, progress: cluster.play(run, ray, progress)
+    if jobs is not None and jobs > 1:
+        from fedgen import jobs as processes
+
+        return lambda run, progress: processes.play(run, jobs, progress)
+    return None
+
+
+def _play(
+    run: Any,
+    as_json: bool,
+    quiet: bool,
+    tensorboard: bool,
+    mlflow: str | None,
+    spread: Any = None,
+) -> None:
     runtime.import_tensorflow()  # quietly, before the comparison does
     from fedgen import comparison
     from fedgen.progress import Several, Silent, results, watcher
@@ -229,7 +265,7 @@ def _play(run: Any, as_json: bool, quiet: bool, tensorboard: bool, mlflow: str |
     try:
         watching = [Silent() if silent else watcher(run.config.run.strategies)]
         with Several([*watching, *([EventFiles(run.path)] if tensorboard else [])]) as told:
-            summary = comparison.play(run, told)
+            summary = comparison.play(run, told, spread=spread)
     except KeyboardInterrupt:
         _warn(f"interrupted; every finished round is kept. Go on with: {command}")
         _leave(INTERRUPTED)

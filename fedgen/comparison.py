@@ -1,7 +1,7 @@
 """The comparison: every arm from the same weights on the same clients, side by side."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from fedgen.world import World
 
 
-def play(run: Run, progress: Watcher, grid: "Grid | None" = None) -> dict[str, Any]:
+Spread = Callable[[Run, Watcher], list[EvaluationRow]]
+"""Plays all arms elsewhere, and returns how their final models do on every client."""
+
+
+def play(
+    run: Run, progress: Watcher, grid: "Grid | None" = None, spread: Spread | None = None
+) -> dict[str, Any]:
     """Play all arms of a run, finish its directory, and return the summary.
 
     Seed by seed, the arms take turns round by round. Whatever ends this early
@@ -36,6 +42,7 @@ def play(run: Run, progress: Watcher, grid: "Grid | None" = None) -> dict[str, A
         progress: Is told what happens.
         grid: The grid of a Flower runtime; without one, every arm has a grid in
             this process.
+        spread: What plays the arms elsewhere, to the same bytes.
 
     Raises:
         RunError: If a round fails.
@@ -47,8 +54,12 @@ def play(run: Run, progress: Watcher, grid: "Grid | None" = None) -> dict[str, A
     evaluations: list[EvaluationRow] = []
     _write(run, store.PARTITION, [row for seed in seeds for row in _partition_rows(run, seed)])
     try:
-        for seed in seeds:
-            evaluations += _play_seed(run, seed, progress, grid)
+        if spread is not None:
+            evaluations += spread(run, progress)
+        else:
+            for seed in seeds:
+                seeded = [arm for arm in run.arms if arm.seed == seed]
+                evaluations += play_arms(run, seeded, progress, grid)
     except BaseException:
         with suppress(FedgenError):  # the first error is the one to tell; the shards have the rows
             store.merge(run.path, run.arms)
@@ -83,20 +94,26 @@ def _partition_rows(run: Run, seed: int) -> list[PartitionRow]:
     return rows
 
 
-def _play_seed(run: Run, seed: int, progress: Watcher, grid: "Grid | None") -> list[EvaluationRow]:
-    """Play all arms of a seed, and return how their final models do on every client."""
+def play_arms(
+    run: Run, seeded: Sequence[Arm], progress: Watcher, grid: "Grid | None" = None
+) -> list[EvaluationRow]:
+    """Play arms of one seed in turn, and return how their final models do on every client.
+
+    Raises:
+        InputError: If a shard is damaged, or another process works on it.
+        RunError: If a round fails.
+    """
     from fedgen import arms, client_app, models, rounds, world
     from fedgen.faults import FaultyGrid
     from fedgen.grid import InProcessGrid
 
-    config = run.config
+    config, seed = run.config, seeded[0].seed
     slots = world.workers(config)
     here = world.load(config, seed, slots)
     model = world.initial_model(config, seed)
     initial = models.get_weights(model)
     with ExitStack() as stack:
         iterators: list[Iterator[RoundRow]] = []
-        seeded = [arm for arm in run.arms if arm.seed == seed]
         shards = [store.Shard(run.path, arm) for arm in seeded]
         for shard in shards:
             stack.enter_context(shard.owned())

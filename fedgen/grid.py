@@ -89,16 +89,10 @@ class InProcessGrid(Grid):
         self._on_reply = on_reply
         self._deadline = deadline
         self._run = Run.create_empty(run_id=RUN_ID)
-        self._contexts = {
-            FIRST_NODE + partition: Context(
-                RUN_ID,
-                FIRST_NODE + partition,
-                {"partition-id": partition, "num-partitions": clients},
-                RecordDict(),
-                dict(run_config),
-            )
-            for partition in range(clients)
-        }
+        self._run_config = dict(run_config)
+        self._clients = clients
+        self._partitions = {FIRST_NODE + partition: partition for partition in range(clients)}
+        self._contexts: dict[int, Context] = {}  # of the nodes that were ever addressed
         self._numbers = count(1)
         self._change = threading.Condition()  # guards all below
         self._waiting: deque[tuple[str, Message]] = deque()
@@ -131,7 +125,12 @@ class InProcessGrid(Grid):
 
     def get_node_ids(self) -> Iterable[int]:
         """Return all node ids."""
-        return list(self._contexts)
+        return list(self._partitions)
+
+    def nodes_of(self, partitions: Iterable[int]) -> Iterable[int]:
+        """Return the nodes of partitions; see ``strategies.peers.Directory``."""
+        nodes = (FIRST_NODE + partition for partition in partitions)
+        return [node for node in nodes if node in self._partitions]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Start the clients; those beyond the number of workers wait, in order."""
@@ -256,17 +255,28 @@ class InProcessGrid(Grid):
                 self._change.notify_all()
 
     def _handle(self, message: Message) -> Message:
-        context = self._contexts.get(message.metadata.dst_node_id)
         try:
-            if context is None:
-                raise LookupError(f"no node {message.metadata.dst_node_id}")
-            reply = self._app(message, context)
+            reply = self._app(message, self._context(message.metadata.dst_node_id))
             if not isinstance(reply, Message):
                 raise TypeError(f"expected a Message, received {type(reply).__name__}")
         except BaseException as error:  # a client's crash is a reply, as in Flower
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
         return self._identified(reply)
+
+    def _context(self, node: int) -> Context:
+        """Return a node's context; what a client keeps in it is there the next time."""
+        with self._change:
+            if node not in self._partitions:
+                raise LookupError(f"no node {node}")
+            if node not in self._contexts:
+                own: dict[str, Any] = {
+                    "partition-id": self._partitions[node],
+                    "num-partitions": self._clients,
+                }
+                config = dict(self._run_config)
+                self._contexts[node] = Context(RUN_ID, node, own, RecordDict(), config)
+            return self._contexts[node]
 
     def _identified(self, reply: Message) -> Message:
         reply.metadata.__dict__["_message_id"] = f"m{next(self._numbers)}"

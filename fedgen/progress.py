@@ -100,9 +100,11 @@ class Lines(Silent):
 
     def __init__(self, strategies: Sequence[str]) -> None:
         self._strategies = strategies
+        self._mixed = False
 
     def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
-        """Print a seed's heading."""
+        """Print a seed's heading; where seeds are mixed, every line says its own."""
+        self._mixed = len({arm.seed for arm in arms}) > 1
         print(text)
         print("round" + "".join(f"{name:>{CELL}}" for name in self._strategies) + "     seconds")
         print("     " + f"{'accuracy':>{CELL - 8}}    loss" * len(self._strategies), flush=True)
@@ -116,6 +118,7 @@ class Lines(Silent):
             cell = f"{row.test_accuracy:>14.4f}{row.test_loss:>8.4f}" if row else ""
             line += f"{cell:>{CELL}}"
         line += f"{sum(row.seconds for row in rows):>12.1f}"
+        line += f"  seed {rows[0].seed}" if self._mixed else ""
         unused = sum(row.rejected + row.failed for row in rows)
         print(line + (f"  {unused} replies not used" if unused else ""), flush=True)
 

@@ -1,8 +1,9 @@
 """Which node holds which partition: Flower's node ids are random, and nodes come and go."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
@@ -20,6 +21,14 @@ class Peer:
 
     node_id: int
     num_examples: int
+
+
+@runtime_checkable
+class Directory(Protocol):
+    """A grid that knows which node holds a partition: only nodes that are needed are asked."""
+
+    def nodes_of(self, partitions: Iterable[int]) -> Iterable[int]:
+        """Return the nodes of those partitions that are online."""
 
 
 class Peers:
@@ -84,14 +93,18 @@ class Peers:
         if self._begun:
             enough = min(self.min_available or (enough + 1) // 2, enough)
         while True:
-            online = set(grid.get_node_ids())
-            self._asked &= online
-            self.forget({c for c, p in self._known.items() if p.node_id not in online})
+            if isinstance(grid, Directory):
+                online = set(grid.nodes_of(needed))
+                known = {c: self._known[c] for c in needed if c in self._known}
+            else:
+                online, known = set(grid.get_node_ids()), self._known
+                self._asked &= online
+            self.forget({c for c, peer in known.items() if peer.node_id not in online})
             fresh = sorted(online - self._asked)
             if fresh:
-                known = len(self._known)
+                before = len(self._known)
                 self._query(grid, fresh, max(0.1, deadline - time.monotonic()))
-                if len(self._known) > known:  # a crowd on few cores answers one by one
+                if len(self._known) > before:  # a crowd on few cores answers one by one
                     deadline = time.monotonic() + self.timeout
             here = {client: self._known[client] for client in needed if client in self._known}
             if len(here) >= enough:
@@ -99,7 +112,8 @@ class Peers:
                 return here
             # With every node asked and one refusing, there is nothing to wait for.
             settled = bool(self._refusal) and online <= self._asked
-            hopeless = settled and (len(online) >= self.clients or not self._known)
+            everybody = isinstance(grid, Directory) or len(online) >= self.clients
+            hopeless = settled and (everybody or not self._known)
             if hopeless or time.monotonic() >= deadline:
                 missing = sorted(needed - set(here))
                 raise PeersMissing(

@@ -111,24 +111,27 @@ def toy_app(
 
 
 class ToyGrid(InProcessGrid):
-    """The in-process grid, which also remembers what it sent; its nodes come and go."""
+    """The in-process grid, which also remembers what it sent; its nodes come and go.
+
+    As on Flower's runtimes, which partition a node holds is known only by asking it.
+    """
+
+    nodes_of = None  # type: ignore[assignment]
 
     def leave(self, partition: int) -> None:
         """Take a partition's node offline; what is on its way to it gets no reply."""
-        for node, context in list(self._contexts.items()):
-            if context.node_config["partition-id"] == partition:
-                del self._contexts[node]
+        for node, held in list(self._partitions.items()):
+            if held == partition:
+                del self._partitions[node]
 
     def leave_node(self, node: int) -> None:
         """Take one node offline."""
-        del self._contexts[node]
+        del self._partitions[node]
 
     def join(self, partition: int) -> int:
         """Bring a partition online on a node with a new id, and return the id."""
-        node = max(self._contexts) + 1
-        known = next(iter(self._contexts.values()))
-        config = {**known.node_config, "partition-id": partition}
-        self._contexts[node] = Context(known.run_id, node, config, RecordDict(), known.run_config)
+        node = max(self._partitions) + 1
+        self._partitions[node] = partition
         return node
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:

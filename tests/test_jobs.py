@@ -1,0 +1,81 @@
+"""Arms in processes of their own: the same bytes, and nothing lost when one of them dies."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from runs import FLAGS, comparable, finish, play, start, wait_for_file
+
+from fedgen.jobs import answer
+
+PLAN = {"rounds": 3, "seeds": 2}
+
+
+@pytest.fixture(scope="module")
+def sequential(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return play(tmp_path_factory.mktemp("jobs") / "run", run=PLAN).path
+
+
+def arguments(out: str, rounds: int = 3) -> list[str]:
+    return ["compare", *FLAGS, f"--rounds={rounds}", "--seeds=2", f"--out={out}", "--jobs=2"]
+
+
+def test_processes_leave_the_bytes_of_a_run_without_them(sequential: Path, tmp_path: Path) -> None:
+    code, out, err = finish(start(arguments("run"), tmp_path))
+    assert (code, err) == (0, "")
+    assert "4 arms, 2 at once" in out and "seed 1" in out
+    assert comparable(tmp_path / "run") == comparable(sequential)
+    for name in ("evaluation.csv", "partition.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (sequential / name).read_bytes()
+    assert len(list((tmp_path / "run" / "models").glob("*.keras"))) == 4
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["one of them", "their parent"])
+def test_a_killed_process_loses_no_finished_round(
+    sequential: Path, tmp_path: Path, whole: bool
+) -> None:
+    parent = start(arguments("run"), tmp_path)
+    wait_for_file(tmp_path / "run" / "shards" / "genetic-cfl-seed0" / "checkpoint-1.json", parent)
+    players = [p for p in psutil.Process(parent.pid).children() if "spawn_main" in str(p.cmdline())]
+    assert len(players) == 2
+    victim = parent.pid if whole else players[0].pid
+    os.kill(victim, signal.SIGKILL)
+    code, _, err = finish(parent)
+    if not whole:
+        assert code == 3
+        assert "its process died (exit code -9); its finished rounds are kept" in err
+        assert "Go on with: python -m fedgen resume run" in err
+    deadline = time.monotonic() + 60
+    while any(player.is_running() and player.status() != "zombie" for player in players):
+        assert time.monotonic() < deadline, "a player outlives its parent"
+        time.sleep(0.1)
+    code, _, err = finish(start(["resume", "run", "--jobs=3", "--quiet"], tmp_path))
+    assert (code, err) == (0, "")
+    assert comparable(tmp_path / "run") == comparable(sequential)
+
+
+def test_an_interrupt_ends_all_of_them_at_once(tmp_path: Path) -> None:
+    parent = start(arguments("run", rounds=500), tmp_path)
+    wait_for_file(tmp_path / "run" / "shards" / "genetic-cfl-seed0" / "checkpoint-1.json", parent)
+    players = psutil.Process(parent.pid).children()
+    parent.send_signal(signal.SIGTERM)
+    code, _, err = finish(parent)
+    assert code == 130 and len(err.splitlines()) == 1 and "interrupted" in err
+    assert not any(player.is_running() and player.status() != "zombie" for player in players)
+
+
+def test_an_error_of_an_arm_is_the_run_s(sequential: Path, tmp_path: Path) -> None:
+    kind, text = answer(str(sequential / "nowhere"), "fedavg", 0, 1)
+    assert kind == "input" and "not a run directory" in text
+    code, _, err = finish(start([*arguments("run"), "--set=faults.crash=6"], tmp_path))
+    assert code == 3 and "0 of 6 replies are usable" in err
+
+
+def test_processes_and_a_cluster_exclude_each_other(tmp_path: Path) -> None:
+    code, _, err = finish(start([*arguments("run"), "--ray=auto"], tmp_path))
+    assert (code, err) == (2, "fedgen: --jobs and --ray: expected one of them, received both\n")
+    assert not (tmp_path / "run").exists()
