@@ -65,8 +65,8 @@ def play(
             store.merge(run.path, run.arms)
         raise
     rows = store.merge(run.path, run.arms)
-    order = [(arm.strategy, arm.seed) for arm in run.arms]
-    evaluations.sort(key=lambda row: (order.index((row.strategy, row.seed)), row.client))
+    order = {(arm.strategy, arm.seed): place for place, arm in enumerate(run.arms)}
+    evaluations.sort(key=lambda row: (order[row.strategy, row.seed], row.client))
     _write(run, store.EVALUATION, evaluations)
     summary = summarise_run(run, rows["rounds.csv"], parameters)
     disk.replace(run.path / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
