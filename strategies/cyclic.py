@@ -125,6 +125,7 @@ class Cyclic(FedAvg):
             tuple(outcome for turn in self._turns for outcome in turn.clients),
             sum(turn.bytes_down for turn in self._turns),
             sum(turn.bytes_up for turn in self._turns),
+            in_turn=True,
         )
 
     def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:

@@ -218,7 +218,7 @@ def test_a_cohort_that_cannot_be_used_ends_the_run_with_code_3() -> None:
             return []
 
     strategy = arms.build_strategy(arm)
-    strategy.query_timeout = 0.0
+    strategy.peers.timeout = 0.0
     with pytest.raises(RunError, match="6 are needed") as error:
         arms.Federated(strategy, Empty()).step(1, [np.zeros(3, np.float32)])
     assert error.value.exit_code == 3
