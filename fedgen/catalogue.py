@@ -1,7 +1,8 @@
 """What there is to choose from, with one line each."""
 
 import strategies
-from fedgen.sections import CENTRALISED, DATASETS, MODELS
+from fedgen.architectures import MODELS
+from fedgen.sections import CENTRALISED, DATASETS
 from strategies.controls import CONTROLS
 
 _MODELS = {

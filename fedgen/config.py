@@ -12,6 +12,7 @@ from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_snake
 
 from fedgen import budget
+from fedgen.architectures import Model
 from fedgen.contenders import (
     IFCA,
     PBT,
@@ -34,7 +35,6 @@ from fedgen.sections import (
     Data,
     Devices,
     Faults,
-    Model,
     Partition,
     PrivacySettings,
     Run,

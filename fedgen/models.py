@@ -11,8 +11,8 @@ import numpy as np
 from keras import layers
 
 from fedgen import extensions
+from fedgen.architectures import Layers, Model
 from fedgen.errors import InputError, RunError
-from fedgen.sections import Layers, Model
 from strategies.aggregation import Statistic
 from strategies.streams import rng
 

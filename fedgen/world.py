@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgen import datasets, models, runtime, splits
+from fedgen.architectures import Model
 from fedgen.config import Config
 from fedgen.datasets import Dataset
 from fedgen.optimizers import Kind, Weights
 from fedgen.partition import Partition
 from fedgen.plan import Evaluation
-from fedgen.sections import Data, Model
+from fedgen.sections import Data
 from fedgen.sections import Partition as PartitionSettings
 from fedgen.training import Engine
 from strategies.aggregation import Statistic

@@ -7,7 +7,7 @@ a reply only after it was checked.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from flwr.app import (
     ArrayRecord,
@@ -27,7 +27,7 @@ from strategies.evolution import Assignment, Genome
 from strategies.outcomes import OK, ClientOutcome, RoundOutcome, record_bytes
 from strategies.peers import Peer, Peers, PeersMissing
 from strategies.privacy import Privacy, noisy_mean
-from strategies.ranking import rank_weights
+from strategies.ranking import Weighting, update_weights
 from strategies.replies import (
     ReplyError,
     Update,
@@ -39,8 +39,6 @@ from strategies.replies import (
     read_update,
 )
 from strategies.streams import rng
-
-Weighting = Literal["samples", "uniform", "fitness"]
 
 
 class StrategyError(RuntimeError):
@@ -332,8 +330,11 @@ class FedAvg(Strategy):
         """
         by_client: dict[int, list[Message]] = {client: [] for client in assigned}
         up = 0
+        # By the message that was answered: the error of a killed node comes from
+        # the SuperLink, and a late reply to another round's message is nobody's.
+        senders = {message.metadata.message_id: client for client, message in self._sent.items()}
         for reply in replies:
-            client = self._sender(reply)
+            client = senders.get(reply.metadata.reply_to_message_id)
             if client is not None:
                 by_client[client].append(reply)
                 up += record_bytes([reply])
@@ -370,13 +371,8 @@ class FedAvg(Strategy):
 
     def weights(self, updates: list[Update]) -> list[float]:
         """Return the weight of every usable update in the average, finite and positive."""
-        if self.weighting == "uniform" or self.privacy.kind != "none":
-            return [1.0] * len(updates)
-        weights = [float(update.num_examples) for update in updates]
-        if self.weighting == "fitness":
-            ranks = rank_weights([update.fitness for update in updates])
-            weights = [weight * float(rank) for weight, rank in zip(weights, ranks, strict=True)]
-        return weights
+        uniform = self.privacy.kind != "none"
+        return update_weights(updates, "uniform" if uniform else self.weighting)
 
     def _check_assigned(self, client: int, update: Update) -> None:
         genome = self._assigned[client].genome
@@ -403,11 +399,3 @@ class FedAvg(Strategy):
         except ReplyError as error:
             return f"rejected: {error}", None
         return OK, update
-
-    def _sender(self, reply: Message) -> int | None:
-        # By the message that was answered: the error of a killed node comes from
-        # the SuperLink, and a late reply to another round's message is nobody's.
-        for client, message in self._sent.items():
-            if reply.metadata.reply_to_message_id == message.metadata.message_id:
-                return client
-        return None

@@ -20,11 +20,12 @@ from strategies.arrays import like
 from strategies.clustering import NOISE, cluster, place
 from strategies.controls import Control
 from strategies.evolution import Assignment, Deal, Genome, jitter, probe_grid, random_genome
-from strategies.fedavg import FedAvg, Weighting
+from strategies.fedavg import FedAvg
 from strategies.generation import Breeding, adapted
 from strategies.heads import ClusterModels
 from strategies.history import History, averages, remember
 from strategies.outcomes import RoundOutcome
+from strategies.ranking import Weighting
 from strategies.replies import Update, check_probe, check_work
 from strategies.streams import rng
 from strategies.variation import Crossover, Scale

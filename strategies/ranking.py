@@ -1,9 +1,30 @@
-"""Weights by rank."""
+"""How much every update weighs in an average."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from strategies.replies import Update
+
+Weighting = Literal["samples", "uniform", "fitness"]
+
+
+def update_weights(updates: Sequence[Update], weighting: Weighting) -> list[float]:
+    """Return a weight per update, finite and positive.
+
+    Args:
+        updates: Checked replies.
+        weighting: By training samples, all alike, or by samples times ``rank_weights``.
+    """
+    if weighting == "uniform":
+        return [1.0] * len(updates)
+    weights = [float(update.num_examples) for update in updates]
+    if weighting == "fitness":
+        ranks = rank_weights([update.fitness for update in updates])
+        weights = [weight * float(rank) for weight, rank in zip(weights, ranks, strict=True)]
+    return weights
 
 
 def rank_weights(losses: Sequence[float]) -> NDArray[np.float64]:

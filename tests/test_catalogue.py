@@ -9,7 +9,8 @@ import pytest
 from runs import finish, start
 
 from fedgen import catalogue
-from fedgen.sections import CENTRALISED, DATASETS, MODELS
+from fedgen.architectures import MODELS
+from fedgen.sections import CENTRALISED, DATASETS
 from strategies import REGISTRY, VARIANTS
 
 LISTS = {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fedgen import models
+from fedgen.architectures import MODELS, Model, named_layers
 from fedgen.errors import InputError, RunError
-from fedgen.sections import MODELS, Model, named_layers
 
 CIFAR, MNIST, DIGITS = (32, 32, 3), (28, 28, 1), (8, 8, 1)
 

@@ -10,11 +10,12 @@ import tensorflow as tf
 from test_training import same
 
 from fedgen import datasets, models
+from fedgen.architectures import Model
 from fedgen.datasets import Dataset
 from fedgen.optimizers import Optimizer, Weights
 from fedgen.plan import Plan, Stopped
 from fedgen.rules import AutoTuned, Corrected, Proximal, Rule, Step
-from fedgen.sections import Data, Model
+from fedgen.sections import Data
 from fedgen.training import Engine
 
 LINEAR = Model(name="layers")

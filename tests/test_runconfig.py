@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedgen.architectures import MODELS
 from fedgen.config import Config, build, dump
 from fedgen.errors import InputError
 from fedgen.runconfig import FLAT, from_run_config, to_run_config
-from fedgen.sections import CENTRALISED, DATASETS, MODELS, Faults
+from fedgen.sections import CENTRALISED, DATASETS, Faults
 from strategies import REGISTRY, VARIANTS
 
 STRATEGIES = (*REGISTRY, *VARIANTS, CENTRALISED)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from fedgen.architectures import Model
 from fedgen.config import Config
 from fedgen.records import RoundRow
-from fedgen.sections import Model, Run
+from fedgen.sections import Run
 from fedgen.summary import METRICS, best, final, reach, sentences, spent, summarise, within
 
 

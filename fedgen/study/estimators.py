@@ -4,17 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fedgen.sections import (
-    LAYERS,
-    Count,
-    Deviations,
-    Layers,
-    Model,
-    Positive,
-    Rate,
-    Section,
-    Sizes,
-)
+from fedgen.architectures import LAYERS, Layers, Model
+from fedgen.sections import Count, Deviations, Positive, Rate, Section, Sizes
 
 Activation = Literal["identity", "logistic", "tanh", "relu"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

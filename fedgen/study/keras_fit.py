@@ -11,10 +11,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedgen import models
+from fedgen.architectures import Model
 from fedgen.loops import EVALUATION_BATCH
 from fedgen.optimizers import Kind, Moments
 from fedgen.plan import Plan
-from fedgen.sections import Model
 from fedgen.study.estimators import KerasModel
 from fedgen.study.fits import Trained, stopped_improving
 from fedgen.study.samples import Draw, Samples, load
