@@ -5,7 +5,9 @@ learning rate (1e-3 to 1e-7) and the batch size (16 to 128) onto [0, 1], as in
 Genetic CFL (Agrawal et al., 2021, arXiv 2107.07233).
 """
 
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ NOISE = -1
 """Label of the clients that DBSCAN puts nowhere; they form one cluster of their own."""
 
 
+@lru_cache(maxsize=1 << 17)
 def features(genome: Genome) -> tuple[float, float]:
     """Return ``((log10 rate + 3) / -4, (log2 batch - 4) / 3)`` of one genome."""
     return (
@@ -54,13 +57,51 @@ def cluster(genomes: Mapping[int, Genome], eps: float, min_samples: int) -> dict
     return dict(zip(clients, labels.tolist(), strict=True))
 
 
+def place_all(
+    newcomers: Mapping[int, Genome],
+    genomes: Mapping[int, Genome],
+    labels: Mapping[int, int],
+    eps: float,
+) -> dict[int, int]:
+    """Label clients that arrived after the clustering, one after another, as ``place`` does.
+
+    Each is a neighbour of those after it.
+
+    Args:
+        newcomers: Their genomes, in the order of their arrival.
+        genomes: Genomes of the clients that are there.
+        labels: Their labels.
+        eps: Radius of a neighbourhood.
+    """
+    there = [c for c in sorted(labels) if labels[c] != NOISE and c in genomes]
+    points = np.empty((len(there) + len(newcomers), 2))
+    ids = np.empty(len(points), np.int64)
+    ids[: len(there)] = there
+    points[: len(there)] = np.reshape([features(genomes[client]) for client in there], (-1, 2))
+    size, given = len(there), {client: labels[client] for client in there}
+    placed = {}
+    for client, genome in newcomers.items():
+        here = np.array(features(genome))
+        placed[client] = NOISE
+        if size:
+            squares = ((points[:size] - here) ** 2).sum(axis=1)
+            nearest = ids[:size][squares == squares.min()].min()
+            if math.sqrt(squares.min()) <= eps:
+                placed[client] = given[int(nearest)]
+        if placed[client] != NOISE:
+            points[size], ids[size], given[client] = here, client, placed[client]
+            size += 1
+    return placed
+
+
 def place(
     newcomer: Genome, genomes: Mapping[int, Genome], labels: Mapping[int, int], eps: float
 ) -> int:
     """Label a client that arrived after the clustering.
 
     It joins the cluster of its nearest labelled neighbour (ties: the lower id)
-    when that lies within ``eps``, as DBSCAN's border points do, else the noise.
+    when that lies within ``eps``, as DBSCAN's border points do, else the noise. This is
+    ``place_all`` for one client, slow and readable.
     """
     here = np.array(features(newcomer))
     near = [

@@ -7,7 +7,7 @@ one step) and a batch size from members drawn at random.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -65,9 +65,9 @@ class Assignment:
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values, genes that are none left out."""
-        values = asdict(self)
-        genes = values["genome"].items()
-        return values | {"genome": {key: gene for key, gene in genes if gene is not None}}
+        # Not by dataclasses.asdict, which copies deeply: every known client's is kept each round.
+        genes = vars(self.genome).items()
+        return {**vars(self), "genome": {key: gene for key, gene in genes if gene is not None}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Assignment":

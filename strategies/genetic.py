@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 
 from strategies.aggregation import Arrays
 from strategies.arrays import like
-from strategies.clustering import NOISE, cluster, place
+from strategies.clustering import NOISE, cluster, place_all
 from strategies.controls import Control
 from strategies.evolution import Assignment, Deal, Genome, jitter, probe_grid, random_genome
 from strategies.fedavg import FedAvg
@@ -167,14 +167,22 @@ class GeneticCFL(FedAvg):
                 if generation[client].genome != current.genome:
                     self.history.pop(client, None)
                 self.population[client] = replace(generation[client], cluster=label)
-        for client in cohort:
-            if client not in self.population:
-                newcomer = self._random(client)
-                labels = {c: a.cluster for c, a in self.population.items() if a.cluster is not None}
-                one = self.control == "one-cluster"
-                label = 0 if one else place(newcomer.genome, self.genomes, labels, self.eps)
-                self.population[client] = replace(newcomer, cluster=label)
+        self._welcome([client for client in cohort if client not in self.population])
         return {client: self.population[client] for client in cohort}
+
+    def _welcome(self, clients: list[int]) -> None:
+        """Give newcomers random genes, and the cluster of their nearest neighbour."""
+        if not clients:
+            return
+        drawn = {client: self._random(client) for client in clients}
+        if self.control == "one-cluster":
+            placed = dict.fromkeys(clients, 0)
+        else:
+            labels = {c: a.cluster for c, a in self.population.items() if a.cluster is not None}
+            newcomers = {client: assignment.genome for client, assignment in drawn.items()}
+            placed = place_all(newcomers, self.genomes, labels, self.eps)
+        for client, assignment in drawn.items():
+            self.population[client] = replace(assignment, cluster=placed[client])
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Keep every finite fitness; a client without one in this round has none at all."""

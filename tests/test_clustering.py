@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.clustering import NOISE, cluster, dbscan, features, place
+from strategies.clustering import NOISE, cluster, dbscan, features, place, place_all
 from strategies.evolution import Genome
 
 # Printed by the published run of Genetic CFL, with the labels that it got.
@@ -180,3 +180,23 @@ def test_newcomer_between_two_joins_the_lower_id() -> None:
 
 def test_newcomer_without_clusters_is_noise() -> None:
     assert place(Genome(1e-4, 32), {}, {}, 0.15) == NOISE
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(16, 128), st.integers(-1, 3)), max_size=12),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(16, 128)), max_size=8),
+    st.sampled_from([0.02, 0.1501, 0.4]),
+)
+def test_a_crowd_is_placed_as_its_members_are_one_after_another(
+    there: list[tuple[int, int, int]], coming: list[tuple[int, int]], eps: float
+) -> None:
+    def genome(power: int, batch: int) -> Genome:
+        return Genome(10.0 ** (-3 - power / 10), batch)
+
+    genomes = {10 * i: genome(power, batch) for i, (power, batch, _) in enumerate(there)}
+    labels = {10 * i: label for i, (_, _, label) in enumerate(there)}
+    newcomers = {10 * i + 5: genome(*genes) for i, genes in enumerate(coming)}
+    received = place_all(newcomers, genomes, labels, eps)
+    for client, newcomer in newcomers.items():
+        assert received[client] == place(newcomer, genomes, labels, eps)
+        genomes[client], labels[client] = newcomer, received[client]
