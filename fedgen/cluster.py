@@ -6,6 +6,7 @@ directory, it plays in a temporary one and sends its shard and model back.
 """
 
 import logging
+import socket
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from fedgen.run import Run
 
 TRIES = 3
 """How often Ray tries a task again whose node or process died."""
+
+KNOCK_SECONDS = 10.0
+"""How long the head of a cluster may take to be reached."""
 
 Files = dict[str, bytes]
 """Content by path below the run directory."""
@@ -40,13 +44,21 @@ def connect(address: str) -> Any:
             "--ray: Ray is not installed; install it with: pip install 'fedgen[simulation]'"
         ) from error
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         why = " ".join(str(error).split())[:200]
         raise InputError(
             f"--ray {address}: no Ray cluster answers there ({why}); start one: ray start --head"
         ) from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Reach an address once: Ray itself goes on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address != "auto":
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
 
 
 def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:

@@ -11,7 +11,8 @@ from runs import FLAGS, comparable, finish, play, start, wait_for_file
 
 from fedgen.jobs import answer
 
-PLAN = {"rounds": 3, "seeds": 2}
+PLAN = {"rounds": 20, "seeds": 2}
+FIRST = "shards/genetic-cfl-seed0/checkpoint-000001.json"
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def sequential(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return play(tmp_path_factory.mktemp("jobs") / "run", run=PLAN).path
 
 
-def arguments(out: str, rounds: int = 3) -> list[str]:
+def arguments(out: str, rounds: int = 20) -> list[str]:
     return ["compare", *FLAGS, f"--rounds={rounds}", "--seeds=2", f"--out={out}", "--jobs=2"]
 
 
@@ -39,7 +40,7 @@ def test_a_killed_process_loses_no_finished_round(
     sequential: Path, tmp_path: Path, whole: bool
 ) -> None:
     parent = start(arguments("run"), tmp_path)
-    wait_for_file(tmp_path / "run" / "shards" / "genetic-cfl-seed0" / "checkpoint-1.json", parent)
+    wait_for_file(tmp_path / "run" / FIRST, parent)
     players = [p for p in psutil.Process(parent.pid).children() if "spawn_main" in str(p.cmdline())]
     assert len(players) == 2
     victim = parent.pid if whole else players[0].pid
@@ -60,7 +61,7 @@ def test_a_killed_process_loses_no_finished_round(
 
 def test_an_interrupt_ends_all_of_them_at_once(tmp_path: Path) -> None:
     parent = start(arguments("run", rounds=500), tmp_path)
-    wait_for_file(tmp_path / "run" / "shards" / "genetic-cfl-seed0" / "checkpoint-1.json", parent)
+    wait_for_file(tmp_path / "run" / FIRST, parent)
     players = psutil.Process(parent.pid).children()
     parent.send_signal(signal.SIGTERM)
     code, _, err = finish(parent)
