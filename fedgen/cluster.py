@@ -6,6 +6,7 @@ directory, it plays in a temporary one and sends its shard and model back.
 """
 
 import logging
+import os
 import socket
 import tempfile
 from pathlib import Path
@@ -43,6 +44,8 @@ def connect(address: str) -> Any:
         raise InputError(
             "--ray: Ray is not installed; install it with: pip install 'fedgen[simulation]'"
         ) from error
+    # Tasks share what accelerators there are; without this, Ray hides them, and says so.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
