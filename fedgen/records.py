@@ -3,20 +3,16 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from fedgen.errors import InputError
 
 
 @dataclass(frozen=True)
 class RoundRow:
-    """One round of one arm. Costs are this round's alone; seconds include evaluation.
-
-    ``simulated_seconds`` is what the round would take on the clients' simulated devices; older
-    files lack the column.
-    """
+    """One round of one arm. Costs are this round's alone; seconds include evaluation."""
 
     strategy: str
     seed: int
@@ -34,7 +30,16 @@ class RoundRow:
     bytes_down: int
     bytes_up: int
     seconds: float
-    simulated_seconds: float | None = None
+
+    simulated_seconds: ClassVar[float | None] = None
+    """No column, and none without simulated devices: see ``TimedRow``."""
+
+
+@dataclass(frozen=True)
+class TimedRow(RoundRow):
+    """A round in a run with simulated devices, and how long it would take on them."""
+
+    simulated_seconds: float | None  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -162,22 +167,12 @@ def parse_csv(content: bytes, path: Path, kind: type[Row]) -> list[Any]:
         table = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
-    if not table or table[0] not in _headers(kind):
+    if not table or table[0] != columns(kind):
         raise InputError(f"{path}: expected the columns {','.join(columns(kind))}")
-    width = len(table[0])
-    return [parse(path, number, values, kind, width) for number, values in enumerate(table[1:], 2)]
+    return [parse(path, number, values, kind) for number, values in enumerate(table[1:], 2)]
 
 
-def _headers(kind: type[Row]) -> list[list[str]]:
-    """Return the columns of a kind of row, with and without those that came later."""
-    names = columns(kind)
-    older = sum(field.default is MISSING for field in fields(kind))
-    return [names[:width] for width in range(older, len(names) + 1)]
-
-
-def parse(
-    path: Path, line: int, values: Sequence[str], kind: type[Any], width: int | None = None
-) -> Any:
+def parse(path: Path, line: int, values: Sequence[str], kind: type[Any]) -> Any:
     """Make a row of its fields.
 
     Args:
@@ -185,12 +180,11 @@ def parse(
         line: On which line.
         values: The fields.
         kind: A dataclass of bool, int, float and str; ``None`` is an empty field.
-        width: How many fields there are, in a file from before the last ones; all by default.
 
     Raises:
         InputError: If a field is missing, or is not what it should be.
     """
-    wanted = fields(kind)[:width]
+    wanted = fields(kind)
     if len(values) != len(wanted):
         raise InputError(
             f"{path} line {line}: expected {len(wanted)} fields, received {len(values)}"

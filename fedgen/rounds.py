@@ -11,7 +11,7 @@ from fedgen.config import Arm
 from fedgen.errors import InputError
 from fedgen.optimizers import Weights
 from fedgen.plan import Evaluation
-from fedgen.records import ClientRow, GeneRow, RoundRow
+from fedgen.records import ClientRow, GeneRow, RoundRow, TimedRow
 from fedgen.sections import CENTRALISED
 from fedgen.store import Shard
 from fedgen.world import World
@@ -115,7 +115,7 @@ def round_row(
     seconds: float,
 ) -> RoundRow:
     """Make the row of a round; without a trained client there is no training loss."""
-    return RoundRow(
+    row = RoundRow(
         strategy=arm.strategy,
         seed=arm.seed,
         round=number,
@@ -132,11 +132,13 @@ def round_row(
         bytes_down=outcome.bytes_down,
         bytes_up=outcome.bytes_up,
         seconds=round(seconds, 3),
-        # Pooled training has no clients, so no devices.
-        simulated_seconds=None
-        if arm.strategy == CENTRALISED
-        else devices.round_seconds(arm.config.devices, arm.seed, outcome),
     )
+    if arm.config.devices.speed == "none":
+        return row
+    # Pooled training has no clients, so no devices.
+    pooled = arm.strategy == CENTRALISED
+    simulated = None if pooled else devices.round_seconds(arm.config.devices, arm.seed, outcome)
+    return TimedRow(**vars(row), simulated_seconds=simulated)
 
 
 def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]:

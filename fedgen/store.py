@@ -25,6 +25,7 @@ from fedgen.records import (
     PartitionRow,
     RoundRow,
     Row,
+    TimedRow,
     parse_csv,
     read_csv,
     to_csv,
@@ -35,9 +36,12 @@ ROWS: dict[str, type[Row]] = {"rounds.csv": RoundRow, "clients.csv": ClientRow}
 
 
 def kinds(arm: Arm) -> dict[str, type[Row]]:
-    """Return what an arm's files hold: ``ROWS``, with more columns where more genes evolve."""
-    further = arm.config.genetic_cfl.has_further_genes
-    return ROWS | {"clients.csv": GeneRow} if further else ROWS
+    """Return what an arm's files hold: ``ROWS``, with more columns where there is more to tell."""
+    config = arm.config
+    timed: dict[str, type[Row]] = {"rounds.csv": TimedRow} if config.devices.speed != "none" else {}
+    further = config.genetic_cfl.has_further_genes
+    genes: dict[str, type[Row]] = {"clients.csv": GeneRow} if further else {}
+    return ROWS | timed | genes
 
 
 PARTITION, EVALUATION = "partition.csv", "evaluation.csv"

@@ -153,7 +153,7 @@ def _write_files(results: Results, folder: Path) -> None:
     files = {
         "config.toml": to_toml(results.run.tree()),
         "summary.json": f"{json.dumps(results.summary, indent=2)}\n",
-        "rounds.csv": to_csv(results.rounds, RoundRow, header=True),
+        "rounds.csv": to_csv(results.rounds, kinds["rounds.csv"], header=True),
         "clients.csv": to_csv(results.clients, kinds["clients.csv"], header=True),
         "report.html": report.one(results),
     }

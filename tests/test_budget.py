@@ -17,7 +17,7 @@ from fedgen.budget import Budget
 from fedgen.config import Arm, build
 from fedgen.errors import InputError
 from fedgen.progress import LiveTable, Silent
-from fedgen.records import RoundRow
+from fedgen.records import RoundRow, TimedRow
 from fedgen.run import Run
 from fedgen.summary import sentences, summarise
 
@@ -57,7 +57,7 @@ def test_what_is_no_budget_is_one_line(text: str, said: str) -> None:
 
 def test_costs_by_hand() -> None:
     one = replace(round_row(1), client_epochs=4, samples=8, bytes_down=1, bytes_up=2)
-    two = replace(one, simulated_seconds=1.5)
+    two = TimedRow(**vars(one), simulated_seconds=1.5)
     for unit, cost in {"client-epochs": 8, "samples": 16, "bytes": 6}.items():
         assert budget.spent([one, two], unit) == [cost / 2, cost]
     assert budget.spent([one, two], "simulated-seconds") == [0.0, 1.5]

@@ -120,6 +120,7 @@ def test_without_devices_there_is_no_such_axis(tmp_path: Path) -> None:
     page = report.one(whole)
     assert "simulated-seconds" not in page and ">simulated seconds</th>" not in page
     assert "simulated_seconds" not in whole.summary["strategies"]["fedavg"]
+    assert "simulated_seconds" not in rows(whole.path / "rounds.csv")[0]
 
 
 def test_who_is_too_slow_fails_without_training_and_the_round_lasts_until_then(
