@@ -75,7 +75,7 @@ def test_columns_are_literally_those_of_the_issue() -> None:
 
 def test_rows_are_written_as_expected() -> None:
     assert to_csv([ROUND], RoundRow, header=False) == (
-        "fedavg,0,1,0.1,2.5,0.25,inf,,30,1,2,60,12345,1000000000000,7,1.5,\n"
+        "fedavg,0,1,0.1,2.5,0.25,inf,,30,1,2,60,12345,1000000000000,7,1.5\n"
     )
     assert to_csv([CLIENT], ClientRow, header=False) == (
         "genetic-cfl,3,2,99,-1,1e-07,16,1.0000000116860974e-07,16,inf,,4000,mutant,4,,1.1,"
