@@ -8,7 +8,7 @@ import time
 from typing import cast
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 from flwr.common.constant import ErrorCode
@@ -21,7 +21,7 @@ from fedgen.plan import Plan, Stopped, Trained
 from fedgen.rules import AutoTuned, Corrected, Proximal, Rule
 from fedgen.runconfig import from_run_config
 from fedgen.world import World, batch_order
-from strategies.arrays import read_arrays
+from strategies.arrays import read_arrays, write_arrays
 from strategies.cyclic import MOMENTS
 from strategies.privacy import privatise
 from strategies.streams import rng
@@ -172,13 +172,13 @@ class _Client:
         if self.momentum is not None:
             metrics["momentum"] = trained.momentum
         weights = self.privatise(trained.weights)
-        content = RecordDict({"arrays": ArrayRecord(weights), "metrics": metrics})
+        content = RecordDict({"arrays": write_arrays(weights), "metrics": metrics})
         if trained.moments is not None:
             for name, values in ((FIRST, trained.moments.first), (SECOND, trained.moments.second)):
                 full = [np.zeros_like(weight) for weight in weights]
                 for place, value in zip(self.world.engine.trainable, values, strict=True):
                     full[place] = value
-                content[name] = ArrayRecord(full)
+                content[name] = write_arrays(full)
         return Message(content, reply_to=message)
 
     def acknowledge(self, trained: Trained) -> dict[str, float]:

@@ -75,10 +75,6 @@ class FaultyGrid(Grid):
         """Return the node ids of the grid inside."""
         return self._grid.get_node_ids()
 
-    def __getattr__(self, name: str) -> Any:
-        # What only some grids can do, as ``strategies.peers.Directory``.
-        return getattr(self._grid, name)
-
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Mark messages and push them."""
         messages = list(messages)

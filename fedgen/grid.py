@@ -127,10 +127,10 @@ class InProcessGrid(Grid):
         """Return all node ids."""
         return list(self._partitions)
 
-    def nodes_of(self, partitions: Iterable[int]) -> Iterable[int]:
+    def nodes_of(self, partitions: Iterable[int]) -> Mapping[int, int]:
         """Return the nodes of partitions; see ``strategies.peers.Directory``."""
-        nodes = (FIRST_NODE + partition for partition in partitions)
-        return [node for node in nodes if node in self._partitions]
+        nodes = {partition: FIRST_NODE + partition for partition in partitions}
+        return {part: node for part, node in nodes.items() if node in self._partitions}
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Start the clients; those beyond the number of workers wait, in order."""
@@ -246,7 +246,8 @@ class InProcessGrid(Grid):
                 identity, message = self._waiting.popleft()
                 me = threading.current_thread()
                 self._running[identity] = _Running(message, time.monotonic(), me)
-                self._change.notify_all()  # whoever waits must know this client's deadline
+                if self._deadline:
+                    self._change.notify_all()  # whoever waits must know when this client ends
             reply = self._handle(message)
             with self._change:
                 if self._running.pop(identity, None) is None:
