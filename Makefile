@@ -33,6 +33,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.command
 	$(BIN)/python -m benchmarks.runtimes
 	$(BIN)/python -m benchmarks.attacks
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.study
 
 clean:

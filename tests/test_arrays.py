@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
-from flwr.app import ArrayRecord
+import pytest
+from flwr.app import Array, ArrayRecord
 
-from strategies.arrays import read_arrays
+from strategies.arrays import read_arrays, write_arrays
 
 
 def test_arrays_come_back_in_their_order() -> None:
@@ -44,3 +45,46 @@ def test_many_threads_may_read_at_once() -> None:
     with collecting_all_the_time(), ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: read_arrays(record), range(300)))
     assert all(len(arrays) == 4 for arrays in found)
+
+
+FORMS = [
+    np.arange(6, dtype=np.float32).reshape(2, 3),
+    np.array(3.5, np.float64),
+    np.zeros((0, 4), np.int64),
+    np.arange(8, dtype=np.int32)[::2],
+    np.asfortranarray(np.arange(6, dtype=np.float16).reshape(2, 3)),
+    np.array([True, False]),
+    np.array([1 + 2j]),
+]
+
+
+def test_written_arrays_are_flower_s_to_the_byte_and_read_back() -> None:
+    mine, theirs = write_arrays(FORMS), ArrayRecord(FORMS)
+    assert list(mine) == list(theirs)
+    for a, b in zip(mine.values(), theirs.values(), strict=True):
+        assert (a.dtype, a.shape, a.stype, a.data) == (b.dtype, b.shape, b.stype, b.data)
+    for read, known in zip(read_arrays(mine), theirs.to_numpy_ndarrays(), strict=True):
+        assert (read.dtype, read.shape) == (known.dtype, known.shape)
+        assert read.tobytes() == known.tobytes() and np.array_equal(read, known)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x93NUMPY\x01\x00",
+        b"\x93NUMPY\x01\x00\xff\xff",
+        Array(FORMS[0]).data[:-1],
+        Array(FORMS[0]).data.replace(b"'<f4'", b"'|O8'"),
+        Array(FORMS[0]).data.replace(b"(2, 3)", b"(2, 9)"),
+        Array(FORMS[0]).data.replace(b"{'descr'", b"{'desc'r"),
+    ],
+    ids=["nothing", "magic", "endless header", "cut", "objects", "too few", "no header"],
+)
+def test_what_is_no_plain_array_is_refused_as_flower_refuses_it(data: bytes) -> None:
+    array = Array(dtype="float32", shape=(2, 3), stype="numpy.ndarray", data=data)
+    with pytest.raises(Exception) as theirs:  # noqa: B017
+        array.numpy()
+    with pytest.raises(type(theirs.value)) as mine:
+        read_arrays(ArrayRecord({"0": array}))
+    assert str(mine.value) == str(theirs.value)

@@ -141,9 +141,15 @@ def test_answers_that_keep_coming_are_waited_for() -> None:
     assert time.monotonic() - begun > 0.9
 
 
+class Asked(InProcessGrid):
+    """As on Flower's runtimes, which partition a node holds is known only by asking it."""
+
+    nodes_of = None  # type: ignore[assignment]
+
+
 def real_grid(config: dict, clients: int) -> InProcessGrid:
     run_config = to_run_config(build(config))
-    return InProcessGrid(client_app.app, run_config, clients=clients, workers=1)
+    return Asked(client_app.app, run_config, clients=clients, workers=1)
 
 
 DIGITS = {
@@ -190,3 +196,11 @@ def test_strategies_under_stock_start_need_no_fingerprint() -> None:
     with toy.toy_grid(CLIENTS) as grid:
         result = everybody().start(grid=grid, initial_arrays=toy.start(), num_rounds=1)
     assert isinstance(result.arrays, ArrayRecord)
+
+
+def test_in_this_process_nobody_is_asked_what_the_server_knows() -> None:
+    strategy = arms.build_strategy(Arm(build(DIGITS), "fedavg", 0))
+    knows = InProcessGrid(client_app.app, {}, clients=CLIENTS, workers=0)  # nobody could answer
+    messages = list(strategy.configure_train(1, toy.start(), ConfigRecord(), knows))
+    assert sorted(m.metadata.dst_node_id for m in messages) == list(knows.get_node_ids())
+    assert {m.metadata.message_type for m in messages} == {"train"}

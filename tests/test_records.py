@@ -147,7 +147,10 @@ def test_csv_files_load_in_pandas_and_polars_as_they_are(tmp_path: Path) -> None
     bare = {field.name: None for field in dataclasses.fields(whole) if "None" in str(field.type)}
     cases: list[tuple[list[Any], type[Row]]] = [
         (
-            [TimedRow(**vars(ROUND), simulated_seconds=t) for t in (None, 7.5)],
+            [
+                TimedRow(**vars(dataclasses.replace(ROUND, train_loss=x)), simulated_seconds=x)
+                for x in (None, 7.5)
+            ],
             TimedRow,
         ),
         ([*[dataclasses.replace(whole, **bare)] * 150, whole], ClientRow),
