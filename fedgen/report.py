@@ -16,8 +16,8 @@ from strategies import CONTROLLED, registered
 Sections = list[tuple[str, str, str]]
 """Id, heading and HTML of the parts of a page."""
 
-SHOWN_SEEDS = 1
-"""Of so many seeds a story is open at first; the others are a click away."""
+SHOWN_SEEDS, TOLD_SEEDS = 1, 3
+"""Of so many seeds a story is open at first, and told at all: a page must stay small."""
 
 
 def write(path: Path) -> Path:
@@ -194,17 +194,27 @@ def _stories(results: Results) -> Sections:
     for strategy in dict.fromkeys(name for name, _ in results.evolved):
         seeds = sorted(seed for name, seed in results.evolved if name == strategy)
         parts = []
-        for place, seed in enumerate(seeds):
+        for place, seed in enumerate(seeds[:TOLD_SEEDS]):
             ending = f"-{strategy}-seed{seed}"
             drawn = "".join(
-                chart.html(_id(name))
-                for name, chart in results.charts.items()
+                results.charts[name].html(_id(name))
+                for name in results.charts
                 if name.endswith(ending)
             )
             parts.append(page.folded(f"Seed {seed}", drawn, opened=place < SHOWN_SEEDS))
         name = _id(f"story-{strategy}")
-        sections.append((name, f"How {strategy} evolved", "".join(parts)))
+        body = "".join(parts) + _untold(seeds, f"rates-{strategy}-seed{seeds[-1]}")
+        sections.append((name, f"How {strategy} evolved", body))
     return sections
+
+
+def _untold(seeds: Sequence[int], example: str) -> str:
+    if len(seeds) <= TOLD_SEEDS:
+        return ""
+    return (
+        f'<p class="note">Told of {TOLD_SEEDS} of {len(seeds)} seeds. From Python, all can be '
+        f"drawn: <code>fedgen.load_run(RUN).figure({escape(example)!r})</code></p>"
+    )
 
 
 def _id(name: str) -> str:
@@ -222,14 +232,15 @@ def _mean_note(seeds: Sequence[int]) -> str:
 
 def _partition(results: Results) -> str:
     parts = []
-    for place, seed in enumerate(sorted({row.seed for row in results.partition})):
+    seeds = sorted({row.seed for row in results.partition})
+    for place, seed in enumerate(seeds[:TOLD_SEEDS]):
         drawn = "".join(
             results.charts[name].html(name)
             for name in (f"slices-seed{seed}", f"labels-seed{seed}")
             if name in results.charts
         )
         parts.append(page.folded(f"Seed {seed}", drawn, opened=place < SHOWN_SEEDS))
-    return "".join(parts)
+    return "".join(parts) + _untold(seeds, f"labels-seed{seeds[-1]}")
 
 
 def _unused(results: Results) -> str:

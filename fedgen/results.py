@@ -1,9 +1,9 @@
 """A run as it can be looked at: its rows, its summary, and its charts by name."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,29 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from fedgen.page import Chart
+
+
+class Charts(Mapping[str, "Chart"]):
+    """Charts by name, each drawn when it is first asked for: a run of many arms has hundreds.
+
+    Args:
+        makers: What draws them.
+    """
+
+    def __init__(self, makers: "Mapping[str, Callable[[], Chart]]") -> None:
+        self._makers = makers
+        self._drawn: dict[str, Chart] = {}
+
+    def __getitem__(self, name: str) -> "Chart":
+        if name not in self._drawn:
+            self._drawn[name] = self._makers[name]()
+        return self._drawn[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 @dataclass(frozen=True)
@@ -63,25 +86,25 @@ class Results:
 
     @cached_property
     def charts(self) -> Mapping[str, "Chart"]:
-        """The charts of the report by name, each with its text and its data as a table."""
+        """The charts by name, each with its text and its data as a table; drawn when asked for."""
         from fedgen import charts, holdings, story
 
-        drawn = {
-            "accuracy": charts.curves(self.arms, "test_accuracy", "test accuracy"),
-            "loss": charts.curves(self.arms, "test_loss", "test loss"),
+        drawn: dict[str, Callable[[], Chart]] = {
+            "accuracy": partial(charts.curves, self.arms, "test_accuracy", "test accuracy"),
+            "loss": partial(charts.curves, self.arms, "test_loss", "test loss"),
         }
         for (strategy, seed), rows in self.evolved.items():
             for name, chart in story.charts(rows).items():
                 drawn[f"{name}-{strategy}-seed{seed}"] = chart
         if self.evaluations:
-            drawn["clients"] = charts.clients(self.evaluations)
+            drawn["clients"] = partial(charts.clients, self.evaluations)
         for seed in sorted({row.seed for row in self.partition}):
             mine = [row for row in self.partition if row.seed == seed]
             if all(row.start is not None and row.stop is not None for row in mine):
                 cohort = {row.client for row in self.clients if row.seed == seed}
-                drawn[f"slices-seed{seed}"] = holdings.slices(mine, cohort)
-            drawn[f"labels-seed{seed}"] = holdings.labels(mine)
-        return drawn
+                drawn[f"slices-seed{seed}"] = partial(holdings.slices, mine, cohort)
+            drawn[f"labels-seed{seed}"] = partial(holdings.labels, mine)
+        return Charts(drawn)
 
     @cached_property
     def evolved(self) -> dict[tuple[str, int], list[ClientRow]]:

@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,7 +14,7 @@ from fedgen.charts import COLOURS, finish, plain, translucent
 from fedgen.page import Chart, Table, number
 from fedgen.records import ClientRow
 
-NOISE_COLOUR = "#8c8c8c"
+NOISE, NOISE_COLOUR = -1, "#8c8c8c"
 
 MOST_FRAMES = 100
 """Rounds that the slider stops at; of longer runs, an even choice with the first and the last."""
@@ -36,17 +37,19 @@ def evolved(rows: Rows) -> list[ClientRow]:
     ]
 
 
-def charts(rows: Rows) -> dict[str, Chart]:
-    """Return the charts of one arm's story by name, in the order of telling."""
-    told = {
-        "clusters": clusters(rows),
-        "sizes": sizes(rows),
-        "rates": genes(rows, "learning rate", lambda row: row.learning_rate),
-        "batches": genes(rows, "batch size", lambda row: row.batch_size),
-        "fitness": fitness(rows),
+def charts(rows: Rows) -> dict[str, Callable[[], Chart]]:
+    """Return what draws the charts of one arm's story, by name, in the order of telling."""
+    told: dict[str, Callable[[], Chart]] = {
+        "clusters": partial(clusters, rows),
+        "sizes": partial(sizes, rows),
+        "rates": partial(genes, rows, "learning rate", lambda row: row.learning_rate),
+        "batches": partial(genes, rows, "batch size", lambda row: row.batch_size),
+        "fitness": partial(fitness, rows),
     }
+    if _labels(rows) == [None]:
+        del told["sizes"]
     best = lineage.best_of_last_round(rows)
-    return told if best is None else told | {"lineage": ancestors(rows, best)}
+    return told if best is None else told | {"lineage": partial(ancestors, rows, best)}
 
 
 def clusters(rows: Rows) -> Chart:
@@ -145,7 +148,8 @@ def sizes(rows: Rows) -> Chart:
     finish(figure, "round", "clients", height=300)
     figure.update_layout(barmode="stack", bargap=0.25)
     _whole_rounds(figure, rounds)
-    text = f"Clients per cluster; {len(_labels(rows))} clusters, the noise among them."
+    noise = ", the noise among them" if NOISE in _labels(rows) else ""
+    text = f"Clients per cluster; {len(_labels(rows))} clusters{noise}."
     return Chart("Cluster sizes", figure, text, Table(["cluster", "round", "clients"], body))
 
 
@@ -184,7 +188,12 @@ def genes(rows: Rows, what: str, gene: Callable[[ClientRow], float | None]) -> C
         f"The {what} of every client. Median {medians[0]} in round {rounds[0]}, {medians[1]} in "
         f"round {rounds[-1]}."
     )
-    return Chart(f"{what.capitalize()} of every client", figure, text, _table(rows))
+    head = ["client", "round", "cluster", what]
+    body = [
+        [str(row.client), str(row.round), _name(row.cluster), number(gene(row), ".4g")]
+        for row in sorted(rows, key=lambda row: (row.round, row.client))
+    ]
+    return Chart(f"{what.capitalize()} of every client", figure, text, Table(head, body))
 
 
 def fitness(rows: Rows) -> Chart:

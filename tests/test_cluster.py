@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from runs import FLAGS, comparable, finish, play, start
+from runs import FLAGS, comparable, finish, play, start, wait_for_file
 
 from fedgen import cluster
 from fedgen.run import open_run
@@ -41,6 +41,24 @@ def test_a_cluster_leaves_the_bytes_of_a_run_without_one(head: str, tmp_path: Pa
     assert (tmp_path / "run" / "evaluation.csv").read_bytes() == (
         expected / "evaluation.csv"
     ).read_bytes()
+
+
+@pytest.mark.runtimes
+def test_a_task_whose_process_died_goes_on_from_its_checkpoint(head: str, tmp_path: Path) -> None:
+    plan = {"rounds": 40, "strategies": ["genetic-cfl"]}
+    expected = play(tmp_path / "sequential", run=plan).path
+    flags = [*FLAGS, "--rounds=40", "--strategies=genetic-cfl", "--out=run", f"--ray={head}"]
+    process = start(["compare", *flags], tmp_path)
+    shard = tmp_path / "run" / "shards" / "genetic-cfl-seed0"
+    wait_for_file(shard / "checkpoint-000003.json", process)
+    (worker,) = (p for p in psutil.process_iter() if "ray::play_where_seen" in str(p.cmdline()))
+    worker.kill()
+    worker.wait()
+    reached = max(int(path.stem[-6:]) for path in shard.glob("checkpoint-*.json"))
+    assert 3 <= reached < 40
+    code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    assert comparable(tmp_path / "run") == comparable(expected)
 
 
 def test_a_node_that_does_not_see_the_directory_sends_its_shard_back(tmp_path: Path) -> None:

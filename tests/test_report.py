@@ -251,3 +251,21 @@ def test_final_models_are_evaluated_on_every_client_and_the_partition_is_kept(ru
         assert row.samples == len(shard.validation) and row.accuracy == pytest.approx(expected)
         assert (held.train, held.validation) == (len(shard.train), len(shard.validation))
         assert held.counts == np.bincount(data.y_train[shard.train], minlength=10).tolist()
+
+
+def test_a_page_of_many_seeds_tells_three_and_says_how_to_see_the_others(run: Run) -> None:
+    from dataclasses import replace
+
+    whole = load(run.path)
+
+    def again(rows: list, seeds: int) -> list:
+        return [replace(row, seed=seed) for seed in range(seeds) for row in rows]
+
+    four = [again(list(r), 4) for r in (whole.rounds, whole.clients, whole.evaluations)]
+    many = Results(run, *four, again(list(whole.partition), 4))
+    assert "rates-genetic-cfl-seed3" in many.charts and many.figure("labels-seed3").data
+    page = report.one(many)
+    assert "Told of 3 of 4 seeds" in page
+    assert 'id="chart-rates-genetic-cfl-seed2"' in page
+    assert 'id="chart-rates-genetic-cfl-seed3"' not in page
+    assert "Told of" not in report.one(whole)
