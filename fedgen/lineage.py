@@ -139,7 +139,7 @@ def _how(step: Step, form: str, kept: bool) -> str:
         return f"client {step.client} starts with {value} ({step.origin})"
     if _keeps(step):
         return f"client {step.client} keeps {value} ({step.origin})"
-    same = ", unchanged" if kept else ", perturbed"
+    same = ", unchanged" if kept or step.other is not None else ", perturbed"
     mutated = f" times {step.factor:g}" if step.factor != 1 else same
     if step.other is not None:
         whose = f"clients {step.parent} and {step.other}"

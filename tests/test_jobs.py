@@ -35,14 +35,21 @@ def test_processes_leave_the_bytes_of_a_run_without_them(sequential: Path, tmp_p
     assert (tmp_path / "run" / "report.html").exists()
 
 
+def players_of(parent: int) -> list[psutil.Process]:
+    """The processes that play; Python's own tracker of resources is another child."""
+    children = psutil.Process(parent).children()
+    found = [child for child in children if "spawn_main" in str(child.cmdline())]
+    assert len(found) == 2
+    return found
+
+
 @pytest.mark.parametrize("whole", [False, True], ids=["one of them", "their parent"])
 def test_a_killed_process_loses_no_finished_round(
     sequential: Path, tmp_path: Path, whole: bool
 ) -> None:
     parent = start(arguments("run"), tmp_path)
     wait_for_file(tmp_path / "run" / FIRST, parent)
-    players = [p for p in psutil.Process(parent.pid).children() if "spawn_main" in str(p.cmdline())]
-    assert len(players) == 2
+    players = players_of(parent.pid)
     victim = parent.pid if whole else players[0].pid
     os.kill(victim, signal.SIGKILL)
     code, _, err = finish(parent)
@@ -62,7 +69,7 @@ def test_a_killed_process_loses_no_finished_round(
 def test_an_interrupt_ends_all_of_them_at_once(tmp_path: Path) -> None:
     parent = start(arguments("run", rounds=500), tmp_path)
     wait_for_file(tmp_path / "run" / FIRST, parent)
-    players = psutil.Process(parent.pid).children()
+    players = players_of(parent.pid)
     parent.send_signal(signal.SIGTERM)
     code, _, err = finish(parent)
     assert code == 130 and len(err.splitlines()) == 1 and "interrupted" in err
