@@ -22,7 +22,7 @@ a { color: var(--link) } :focus-visible { outline: 2px solid var(--link); outlin
 .warning { border-left: .3rem solid var(--alarm); padding-left: .8rem }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem }
 figure { margin: 0 0 1.5rem } .plot { min-height: 20rem; width: 100% }
-.scroll { overflow-x: auto; max-height: 32rem; overflow-y: auto }
+.scroll { overflow-x: auto } .data .scroll { max-height: 32rem; overflow-y: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
   vertical-align: top }
@@ -43,7 +43,7 @@ fieldset.switch { border: 1px solid var(--line); border-radius: .4rem; display: 
 @media print { @page { margin: 14mm } nav, .data, .slider input, fieldset.switch, .modebar {
   display: none }
   body { max-width: none; padding: 0 } figure, tr { break-inside: avoid }
-  h2, h3, summary { break-after: avoid } .scroll { overflow: visible; max-height: none }
+  h2, h3, summary { break-after: avoid } .scroll { overflow: visible }
   thead th { position: static } pre { white-space: pre-wrap } table { font-size: .75rem }
   th, td { padding: .2rem .3rem } }
 """
