@@ -36,7 +36,7 @@ def connect(address: str) -> Any:
         address: Of the cluster's head, or ``"auto"`` for the one that this machine belongs to.
 
     Raises:
-        InputError: If Ray is not installed, or no cluster answers there.
+        InputError: If the address is none, Ray is not installed, or no cluster answers there.
     """
     try:
         import ray
@@ -59,9 +59,12 @@ def connect(address: str) -> Any:
 
 def _knock(address: str) -> None:
     """Reach an address once: Ray itself goes on trying for minutes."""
+    if address == "auto":
+        return
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address != "auto":
-        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+    if not (host and port.isdecimal()):
+        raise InputError(f"--ray {address}: expected HOST:PORT of a cluster's head, or auto")
+    socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
 
 
 def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:

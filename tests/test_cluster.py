@@ -11,6 +11,7 @@ import pytest
 from runs import FLAGS, comparable, finish, play, start, wait_for_file
 
 from fedgen import cluster
+from fedgen.errors import InputError
 from fedgen.run import open_run
 
 RAY = Path(sys.executable).parent / "ray"
@@ -83,3 +84,9 @@ def test_nothing_at_the_address_is_one_line(tmp_path: Path) -> None:
     (line,) = err.splitlines()
     assert line.startswith("fedgen: --ray 127.0.0.1:9: no Ray cluster answers there")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("address", ["nonsense", "host:", ":6379", "host:port"])
+def test_what_is_no_address_is_said(address: str) -> None:
+    with pytest.raises(InputError, match="expected HOST:PORT of a cluster's head, or auto"):
+        cluster.connect(address)
