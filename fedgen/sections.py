@@ -30,7 +30,8 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-def _as_tuple(value: object) -> object:
+def as_tuple(value: object) -> object:
+    """Return a list, as TOML has it, as a tuple; anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -42,7 +43,7 @@ def _as_sizes(value: object) -> object:
 
 
 Sizes = Annotated[tuple[int, ...], BeforeValidator(_as_sizes)]
-Deviations = Annotated[tuple[Rate, ...], BeforeValidator(_as_tuple)]
+Deviations = Annotated[tuple[Rate, ...], BeforeValidator(as_tuple)]
 
 
 class Section(BaseModel):

@@ -371,8 +371,7 @@ class FedAvg(Strategy):
 
     def weights(self, updates: list[Update]) -> list[float]:
         """Return the weight of every usable update in the average, finite and positive."""
-        uniform = self.privacy.kind != "none"
-        return update_weights(updates, "uniform" if uniform else self.weighting)
+        return update_weights(updates, "uniform" if self.privacy.kind != "none" else self.weighting)
 
     def _check_assigned(self, client: int, update: Update) -> None:
         genome = self._assigned[client].genome

@@ -5,8 +5,9 @@ The steps are those of Flower's own classes, in float64, from the mean of checke
 Moving statistics of batch normalisation are no steps: they, and integers, are averaged plainly.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord
@@ -16,9 +17,6 @@ from strategies.aggregation import Arrays
 from strategies.arrays import like, read_arrays
 from strategies.fedavg import FedAvg
 from strategies.outcomes import RoundOutcome
-
-Moments = dict[str, Arrays]
-"""State of a server optimiser by name, one array per array that it moves."""
 
 
 class _Given(flower.FedAvg):
@@ -51,6 +49,7 @@ class ServerOptimiser(FedAvg):
     Every client trains at ``learning_rate`` and ``batch_size``, as in ``FedAvg``.
     """
 
+    @abstractmethod
     def step(self, server_round: int, start: ArrayRecord, mean: ArrayRecord) -> ArrayRecord:
         """Return the new weights.
 
@@ -59,7 +58,6 @@ class ServerOptimiser(FedAvg):
             start: Weights that the clients started from, float64.
             mean: What became of their replies, float64.
         """
-        raise NotImplementedError
 
     def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
         """Average the usable updates, and take the optimiser's step there."""
@@ -114,7 +112,19 @@ class FedAvgM(ServerOptimiser):
 class _Adaptive(ServerOptimiser):
     """What FedAdam and FedYogi share: two moments, a step that is divided by their root."""
 
-    _server: _Adam | _Yogi
+    kind: ClassVar[type[_Adam] | type[_Yogi]]
+
+    def __init__(
+        self,
+        *,
+        server_rate: float = 0.01,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        tau: float = 1e-3,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        self._server = self.kind(eta=server_rate, beta_1=beta_1, beta_2=beta_2, tau=tau)
 
     def step(self, server_round: int, start: ArrayRecord, mean: ArrayRecord) -> ArrayRecord:
         """Return the new weights."""
@@ -160,17 +170,7 @@ class FedAdam(_Adaptive):
         **common: What ``FedAvg`` takes.
     """
 
-    def __init__(
-        self,
-        *,
-        server_rate: float = 0.01,
-        beta_1: float = 0.9,
-        beta_2: float = 0.99,
-        tau: float = 1e-3,
-        **common: Any,
-    ) -> None:
-        super().__init__(**common)
-        self._server = _Adam(eta=server_rate, beta_1=beta_1, beta_2=beta_2, tau=tau)
+    kind = _Adam
 
 
 class FedYogi(_Adaptive):
@@ -187,17 +187,7 @@ class FedYogi(_Adaptive):
         **common: What ``FedAvg`` takes.
     """
 
-    def __init__(
-        self,
-        *,
-        server_rate: float = 0.01,
-        beta_1: float = 0.9,
-        beta_2: float = 0.99,
-        tau: float = 1e-3,
-        **common: Any,
-    ) -> None:
-        super().__init__(**common)
-        self._server = _Yogi(eta=server_rate, beta_1=beta_1, beta_2=beta_2, tau=tau)
+    kind = _Yogi
 
 
 def _wide(array: Any) -> Array:

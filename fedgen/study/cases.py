@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from fedgen import config
 from fedgen.config import Tree
 from fedgen.errors import InputError, unknown
-from fedgen.sections import Count, Data, Section
+from fedgen.sections import Count, Data, Section, as_tuple
 from fedgen.study.estimators import ESTIMATORS, Fraction, Settings
 
 METRICS = {
@@ -31,10 +31,6 @@ METRICS = {
 Sampling = Literal["split", "with-replacement"]
 
 
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
 class About(Section):
     """What a study is."""
 
@@ -48,7 +44,7 @@ class About(Section):
     """First seed; it draws the split as well."""
     sampling: Sampling = "split"
     """Disjoint sets, or rows drawn with replacement for both, which leaks."""
-    metrics: Annotated[tuple[str, ...], BeforeValidator(_tuple)] = (
+    metrics: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = (
         "accuracy",
         "precision",
         "recall",
