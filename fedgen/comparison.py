@@ -14,7 +14,8 @@ from fedgen.config import Arm
 from fedgen.errors import FedgenError, InputError
 from fedgen.progress import Watcher
 from fedgen.records import EvaluationRow, PartitionRow, RoundRow, Row, to_csv
-from fedgen.run import Run, made_with, summarise_run
+from fedgen.results import Results
+from fedgen.run import Run, made_with
 from fedgen.runconfig import to_run_config
 from fedgen.sections import CENTRALISED
 
@@ -52,7 +53,8 @@ def play(
     parameters = world.initial_model(run.config, run.config.run.seed).count_params()
     seeds = [run.config.run.seed + offset for offset in range(run.config.run.seeds)]
     evaluations: list[EvaluationRow] = []
-    _write(run, store.PARTITION, [row for seed in seeds for row in _partition_rows(run, seed)])
+    partition = [row for seed in seeds for row in _partition_rows(run, seed)]
+    _write(run, store.PARTITION, partition)
     try:
         if spread is not None:
             evaluations += spread(run, progress)
@@ -68,10 +70,11 @@ def play(
     order = {(arm.strategy, arm.seed): place for place, arm in enumerate(run.arms)}
     evaluations.sort(key=lambda row: (order[row.strategy, row.seed], row.client))
     _write(run, store.EVALUATION, evaluations)
-    summary = summarise_run(run, rows["rounds.csv"], parameters)
-    disk.replace(run.path / "summary.json", f"{json.dumps(summary, indent=2)}\n".encode())
-    report.write(run.path)
-    return summary
+    done = Results(run, rows["rounds.csv"], rows["clients.csv"], evaluations, partition, parameters)
+    text = f"{json.dumps(done.summary, indent=2)}\n"
+    disk.replace(run.path / "summary.json", text.encode())
+    report.draw(done)
+    return done.summary
 
 
 def _write(run: Run, name: str, rows: Sequence[Row]) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedgen import datasets, runtime, splits
 from fedgen import run as runs
+from fedgen import runtime
 from fedgen.config import Arm, Config, Setting, build, dump, merge, read_toml
 from fedgen.errors import InputError
 from strategies import CONTROLLED, VARIANTS
@@ -102,14 +102,13 @@ def check(config: Config) -> None:
     Raises:
         InputError: If not.
     """
-    if config.partition.kind != "contiguous":  # which fits any data set
-        labels, share = datasets.load(config.data).y_train, config.data.validation_fraction
-        for seed in range(config.run.seed, config.run.seed + config.run.seeds):
-            splits.split(labels, config.partition, seed, validation_fraction=share)
     runtime.import_tensorflow()
     from fedgen import arms, world
     from strategies.fedavg import StrategyError
 
+    if config.partition.kind != "contiguous":  # which fits any data set
+        for seed in range(config.run.seed, config.run.seed + config.run.seeds):
+            world.load_partition(config, seed)
     world.initial_model(config, config.run.seed)
     for name in config.run.strategies:
         try:

@@ -27,8 +27,17 @@ def write(path: Path) -> Path:
         InputError: If the run has no finished round, or its files do not read.
         RunError: If the page cannot be written.
     """
-    target = path / "report.html"
-    disk.replace(target, one(load(path)).encode())
+    return draw(load(path))
+
+
+def draw(results: Results) -> Path:
+    """Draw a run's report and return its path.
+
+    Raises:
+        RunError: If the page cannot be written.
+    """
+    target = results.path / "report.html"
+    disk.replace(target, one(results).encode())
     return target
 
 

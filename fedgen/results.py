@@ -56,6 +56,7 @@ class Results:
         clients: A row per cohort client and round.
         evaluations: A row per strategy, seed and client: the final model on its validation samples.
         partition: A row per seed and client: what it holds.
+        parameters: How many weights the model has, where that is known.
     """
 
     run: Run
@@ -63,6 +64,7 @@ class Results:
     clients: Sequence[ClientRow]
     evaluations: Sequence[EvaluationRow] = ()
     partition: Sequence[PartitionRow] = ()
+    parameters: int | None = None
 
     @property
     def path(self) -> Path:
@@ -72,7 +74,7 @@ class Results:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` holds, of the rounds there are."""
-        return summarise_run(self.run, self.rounds, _parameters(self.run.path))
+        return summarise_run(self.run, self.rounds, self.parameters)
 
     @cached_property
     def arms(self) -> dict[str, list[list[RoundRow]]]:
@@ -167,6 +169,7 @@ def load(path: Path) -> Results:
         rows["clients.csv"],
         store.read_extra(path, store.EVALUATION),
         store.read_extra(path, store.PARTITION),
+        _parameters(path),
     )
 
 
