@@ -178,7 +178,10 @@ def build_strategy(arm: Arm) -> FedAvg:
     """Build a strategy; one without a section in the config has its own defaults."""
     config = arm.config
     section = getattr(config, strategies.registered(arm.strategy).replace("-", "_"), None)
-    own = section.model_dump() if section else {}
+    own = {
+        **(section.model_dump() if section else {}),
+        **strategies.VARIANTS.get(arm.strategy, {}),
+    }
     strategy: FedAvg = strategy_class(arm.strategy)(
         seed=arm.seed,
         clients=config.partition.clients,
@@ -197,7 +200,7 @@ def build_strategy(arm: Arm) -> FedAvg:
         fingerprint=datasets.load(config.data).fingerprint,
         local_epochs=config.training.local_epochs,
         **_of_training(arm),
-        **(own | strategies.VARIANTS.get(arm.strategy, {})),
+        **own,
     )
     return strategy
 

@@ -4,6 +4,7 @@ import strategies
 from fedgen.architectures import MODELS
 from fedgen.sections import CENTRALISED, DATASETS
 from strategies.controls import CONTROLS
+from strategies.extensions import EXTENSIONS
 
 _MODELS = {
     "cnn": "the reference CNN: 3 x 2 convolutions, 550,570 parameters on CIFAR-10",
@@ -22,8 +23,12 @@ def strategies_there_are() -> dict[str, str]:
     """Return every strategy and what it is: the first line of its class."""
     found = {name: _first_line(strategies.load(name)) for name in strategies.REGISTRY}
     found |= {
-        f"{strategies.CONTROLLED}+{name}": f"Control of {strategies.CONTROLLED}: {what}."
+        f"{strategies.GENETIC}+{name}": f"Control of {strategies.GENETIC}: {what}."
         for name, what in CONTROLS.items()
+    }
+    found |= {
+        f"{strategies.GENETIC}+{name}": f"Extension of {strategies.GENETIC}: {extension.what}."
+        for name, extension in EXTENSIONS.items()
     }
     return found | {CENTRALISED: "Training on all clients' data in one place: no federation."}
 

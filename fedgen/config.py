@@ -41,6 +41,7 @@ from fedgen.sections import (
     Section,
     Training,
 )
+from strategies import GENETIC, VARIANTS
 from strategies.cohort import cohort_size
 
 
@@ -81,6 +82,19 @@ class Config(Section):
     ifca: IFCA = IFCA()
     centralised: FixedRate = FixedRate()
 
+    @property
+    def genetics(self) -> dict[str, GeneticCFL]:
+        """The genetic strategy's settings by name: its section, and every variant compared."""
+        variants = [name for name in self.run.strategies if name in VARIANTS]
+        return {GENETIC: self.genetic_cfl} | {
+            name: self.genetic_cfl.model_copy(update=dict(VARIANTS[name])) for name in variants
+        }
+
+    @property
+    def has_further_genes(self) -> bool:
+        """Whether clients of some arm have more genes than a learning rate and a batch size."""
+        return any(genetic.has_further_genes for genetic in self.genetics.values())
+
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
         clients, fraction = self.partition.clients, self.cohort.fraction
@@ -97,20 +111,24 @@ class Config(Section):
                 f"run.budget in {limit.unit} needs devices.speed 'uniform' or 'lognormal', "
                 f"received {self.devices.speed!r}"
             )
-        if self.genetic_cfl.evolve_momentum and self.training.optimizer != "sgd":
+        for name, genetic in self.genetics.items():
+            self._check_genetic(name, genetic)
+        self._check_replies(cohort_size(clients, fraction))
+        return self
+
+    def _check_genetic(self, name: str, genetic: GeneticCFL) -> None:
+        if genetic.evolve_momentum and self.training.optimizer != "sgd":
             raise ValueError(
-                "genetic-cfl.evolve_momentum needs training.optimizer 'sgd', "
+                f"{name}.evolve_momentum needs training.optimizer 'sgd', "
                 f"received {self.training.optimizer!r}: Adam has no such momentum"
             )
-        apart = self.genetic_cfl.models == "per-cluster"
+        apart = genetic.models == "per-cluster"
         if apart and (self.aggregation.kind != "mean" or self.privacy.kind == "central"):
             raise ValueError(
-                "genetic-cfl.models 'per-cluster' needs aggregation.kind 'mean' and privacy.kind "
+                f"{name}.models 'per-cluster' needs aggregation.kind 'mean' and privacy.kind "
                 "'none' or 'local', as a cluster may be one client, "
                 f"received {self.aggregation.kind!r} and {self.privacy.kind!r}"
             )
-        self._check_replies(cohort_size(clients, fraction))
-        return self
 
     def _check_replies(self, cohort: int) -> None:
         rule, faults = self.aggregation.rule(), self.faults

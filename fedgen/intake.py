@@ -8,7 +8,7 @@ from fedgen import run as runs
 from fedgen import runtime
 from fedgen.config import Arm, Config, Setting, build, dump, merge, read_toml
 from fedgen.errors import InputError
-from strategies import CONTROLLED, VARIANTS
+from strategies import CONTROL_ARMS, GENETIC
 
 Warn = Callable[[str], None]
 
@@ -59,17 +59,17 @@ def with_controls(config: Config) -> Config:
         InputError: If what they are controls of is not compared.
     """
     names = config.run.strategies
-    if CONTROLLED not in names:
+    if GENETIC not in names:
         raise InputError(
-            f"--controls: expected {CONTROLLED} among the strategies, which the controls are of, "
+            f"--controls: expected {GENETIC} among the strategies, which the controls are of, "
             f"received {','.join(names)}"
         )
     if config.genetic_cfl.control != "none":
         raise InputError(
-            f"--controls: expected {CONTROLLED}.control 'none', so that there is something to "
+            f"--controls: expected {GENETIC}.control 'none', so that there is something to "
             f"compare them with, received {config.genetic_cfl.control!r}"
         )
-    everybody = [*names, *(name for name in VARIANTS if name not in names)]
+    everybody = [*names, *(name for name in CONTROL_ARMS if name not in names)]
     return build(merge(dump(config), [("run", "strategies", everybody)]))
 
 

@@ -11,7 +11,6 @@ from fedgen.config import dump, to_toml
 from fedgen.page import Table
 from fedgen.results import Results, load
 from fedgen.summary import final, sentences
-from strategies import CONTROLLED, registered
 
 Sections = list[tuple[str, str, str]]
 """Id, heading and HTML of the parts of a page."""
@@ -149,8 +148,9 @@ def _accuracy(results: Results, strategy: str) -> float | None:
 
 def _leak(results: Results) -> str:
     config = results.run.config
-    ranked = [name for name in config.run.strategies if registered(name) == CONTROLLED]
-    if not ranked or config.genetic_cfl.fitness != "test":
+    leaking = [name for name, genetic in config.genetics.items() if genetic.fitness == "test"]
+    ranked = [name for name in config.run.strategies if name in leaking]
+    if not ranked:
         return ""
     return (
         '<p class="warning"><strong>This run leaks:</strong> fitness is the loss on the test set, '

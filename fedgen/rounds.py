@@ -144,6 +144,7 @@ def round_row(
 def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]:
     """Make the rows of a round's clients, by partition id; pooled training has none."""
     rows: list[ClientRow] = []
+    further = arm.config.has_further_genes
     for result in outcome.clients:
         if result.client == POOLED:
             continue
@@ -168,7 +169,7 @@ def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]
             status=result.status,
             seconds=round(update.seconds, 3) if update else None,
         )
-        if arm.config.genetic_cfl.has_further_genes:
+        if further:
             genome = assignment.genome if assignment else None
             row = GeneRow(
                 **vars(row),

@@ -39,7 +39,7 @@ def kinds(arm: Arm) -> dict[str, type[Row]]:
     """Return what an arm's files hold: ``ROWS``, with more columns where there is more to tell."""
     config = arm.config
     timed: dict[str, type[Row]] = {"rounds.csv": TimedRow} if config.devices.speed != "none" else {}
-    further = config.genetic_cfl.has_further_genes
+    further = config.has_further_genes
     genes: dict[str, type[Row]] = {"clients.csv": GeneRow} if further else {}
     return ROWS | timed | genes
 

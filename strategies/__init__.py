@@ -4,9 +4,12 @@
 is one file and one line here.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 from strategies.controls import CONTROLS
+from strategies.extensions import EXTENSIONS
 
 REGISTRY = {
     "genetic-cfl": "strategies.genetic:GeneticCFL",
@@ -29,10 +32,16 @@ REGISTRY = {
 """Strategy name to ``module:Class``."""
 
 
-CONTROLLED = "genetic-cfl"
-"""The strategy that has controls."""
+GENETIC = "genetic-cfl"
+"""The strategy that has controls and extensions."""
 
-VARIANTS = {f"{CONTROLLED}+{control}": {"control": control} for control in CONTROLS}
+CONTROL_ARMS = tuple(f"{GENETIC}+{name}" for name in CONTROLS)
+"""Names of its controls."""
+
+VARIANTS: dict[str, Mapping[str, Any]] = {
+    **{f"{GENETIC}+{name}": {"control": name} for name in CONTROLS},
+    **{f"{GENETIC}+{name}": extension.settings for name, extension in EXTENSIONS.items()},
+}
 """Settings that a name stands for, beside those of the strategy before its plus sign."""
 
 

@@ -11,7 +11,8 @@ from fedgen.config import Arm, Config, build
 from fedgen.errors import InputError
 from fedgen.progress import Silent
 from fedgen.runconfig import from_run_config, to_run_config
-from strategies import VARIANTS, load, registered
+from strategies import CONTROL_ARMS, VARIANTS, load, registered
+from strategies.extensions import EXTENSIONS
 from strategies.genetic import GeneticCFL
 
 FURTHER = {
@@ -31,6 +32,10 @@ FURTHER = {
 }
 
 
+BY_IDENTITY = ("peers", "heads")
+"""What two strategies never share."""
+
+
 def test_a_variant_is_its_strategy() -> None:
     for name in VARIANTS:
         assert registered(name) == "genetic-cfl" and load(name) is GeneticCFL
@@ -39,8 +44,8 @@ def test_a_variant_is_its_strategy() -> None:
         load("genetic-cfl+nonsense")
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_a_variant_has_the_section_s_settings_and_its_control(name: str) -> None:
+@pytest.mark.parametrize("name", CONTROL_ARMS)
+def test_a_control_has_the_section_s_settings_and_its_control(name: str) -> None:
     config = build({"data": {"dataset": "digits"}, "genetic-cfl": {"elites": 5, "eps": 0.7}})
     strategy = arms.build_strategy(Arm(config, name, 0))
     assert isinstance(strategy, GeneticCFL)
@@ -49,10 +54,32 @@ def test_a_variant_has_the_section_s_settings_and_its_control(name: str) -> None
     assert arms.build_strategy(Arm(config, "genetic-cfl", 0)).control == "none"
 
 
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_an_extension_changes_its_settings_and_nothing_else(name: str) -> None:
+    genetic = {"elites": 5, "eps": 0.7}
+    tree = {"data": {"dataset": "digits"}, "training": {"optimizer": "sgd"}, "genetic-cfl": genetic}
+    config = build({**tree, "run": {"strategies": ["genetic-cfl", f"genetic-cfl+{name}"]}})
+    plain, extended = config.genetics["genetic-cfl"], config.genetics[f"genetic-cfl+{name}"]
+    changed = EXTENSIONS[name].settings
+    assert extended.model_dump() == {**plain.model_dump(), **changed} != plain.model_dump()
+    built = arms.build_strategy(Arm(config, f"genetic-cfl+{name}", 0))
+    assert isinstance(built, GeneticCFL)
+    assert (built.breeding.elites, built.eps, built.control) == (5, 0.7, "none")
+    section = build({**tree, "genetic-cfl": {**genetic, **changed}})
+    same = arms.build_strategy(Arm(section, "genetic-cfl", 0))
+    assert _settings(built) == _settings(same)
+    assert _settings(built) != _settings(arms.build_strategy(Arm(config, "genetic-cfl", 0)))
+
+
+def _settings(strategy: GeneticCFL) -> dict[str, object]:
+    """What a strategy was built with, as far as it compares."""
+    return {name: value for name, value in vars(strategy).items() if name not in BY_IDENTITY}
+
+
 def test_controls_are_added_behind_what_is_compared() -> None:
     named = ("run", "strategies", "genetic-cfl+no-mutation,genetic-cfl,fedavg")
     request = intake.read(None, [named], controls=True)
-    others = [name for name in VARIANTS if name != "genetic-cfl+no-mutation"]
+    others = [name for name in CONTROL_ARMS if name != "genetic-cfl+no-mutation"]
     assert request.config.run.strategies == tuple(named[2].split(",") + others)
     assert from_run_config(to_run_config(request.config)) == request.config
     assert intake.read(None, [named]).config.run.strategies == tuple(named[2].split(","))
@@ -87,6 +114,17 @@ def test_controls_need_what_they_are_compared_with(tree: dict, reason: str) -> N
             "privacy.kind 'none' or 'local'.*received 'mean' and 'central'",
         ),
         ({"run": {"strategies": ["fedavg+no-mutation"]}}, "unknown strategy"),
+        (
+            {"run": {"strategies": ["genetic-cfl+momentum"]}},
+            r"genetic-cfl\+momentum.evolve_momentum needs training.optimizer 'sgd'",
+        ),
+        (
+            {
+                "aggregation": {"kind": "median"},
+                "run": {"strategies": ["genetic-cfl+cluster-models"]},
+            },
+            r"genetic-cfl\+cluster-models.models 'per-cluster' needs aggregation.kind 'mean'",
+        ),
     ],
 )
 def test_wrong_settings_are_one_line(tree: dict, reason: str) -> None:
@@ -96,7 +134,7 @@ def test_wrong_settings_are_one_line(tree: dict, reason: str) -> None:
 
 
 def test_everything_is_off_by_default() -> None:
-    assert not Config().genetic_cfl.has_further_genes
+    assert not Config().has_further_genes
     assert Config().genetic_cfl.control == "none"
 
 

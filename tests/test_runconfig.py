@@ -13,7 +13,9 @@ from fedgen.runconfig import FLAT, from_run_config, to_run_config
 from fedgen.sections import CENTRALISED, DATASETS, Faults
 from strategies import REGISTRY, VARIANTS
 
-STRATEGIES = (*REGISTRY, *VARIANTS, CENTRALISED)
+NEEDY = {"genetic-cfl+momentum", "genetic-cfl+cluster-models"}
+"""They need something of other sections, which here are drawn without regard to them."""
+STRATEGIES = tuple(name for name in (*REGISTRY, *VARIANTS, CENTRALISED) if name not in NEEDY)
 
 ADAPTIVE = {"server_rate": 0.5, "beta_1": 0.0, "beta_2": 0.5, "tau": 1e-6}
 
