@@ -26,6 +26,7 @@ from fedgen.contenders import (
     FedProx,
     FixedRate,
     GeneticCFL,
+    RandomRates,
     Scaffold,
 )
 from fedgen.errors import InputError, unknown
@@ -73,6 +74,7 @@ class Config(Section):
     fedadam: AdaptiveServer = AdaptiveServer()
     fedyogi: AdaptiveServer = AdaptiveServer()
     fednova: FixedRate = FixedRate()
+    random_search: RandomRates = RandomRates()
     pbt: PBT = PBT()
     fedex: FedEx = FedEx()
     fedprox: FedProx = FedProx()

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator
 
-from fedgen.sections import Count, Deviations, Positive, Rate, Section, Share, Sizes
+from fedgen.sections import Count, Deviations, Positive, Rate, Section, Share, Sizes, as_tuple
+from strategies.evolution import RATES
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -18,7 +19,21 @@ class FixedRate(Section):
     """Batch size of everybody."""
 
 
-class GeneticCFL(Section):
+class RandomRates(Section):
+    """Settings of a strategy whose clients' rates are drawn."""
+
+    rates: Annotated[tuple[Rate, Rate], BeforeValidator(as_tuple)] = RATES
+    """Lowest and highest learning rate that is drawn, log-uniformly."""
+
+    @field_validator("rates")
+    @classmethod
+    def _lowest_first(cls, rates: tuple[float, float]) -> tuple[float, float]:
+        if rates[0] > rates[1]:
+            raise ValueError(f"expected the lower rate first, received {list(rates)}")
+        return rates
+
+
+class GeneticCFL(RandomRates):
     """Settings of the evolution."""
 
     init: Literal["random", "probe", "reference"] = "random"
@@ -110,7 +125,7 @@ class AdaptiveServer(FixedRate):
     """Degree of adaptivity: what a step is at least divided by."""
 
 
-class PBT(Section):
+class PBT(RandomRates):
     """Settings of population-based tuning."""
 
     fitness: Literal["validation", "improvement"] = "validation"
@@ -123,7 +138,7 @@ class PBT(Section):
     """Rounds between two selections."""
 
 
-class FedEx(Section):
+class FedEx(RandomRates):
     """Settings of the exponentiated gradient over configurations."""
 
     configurations: Annotated[int, Field(ge=1, le=10_000)] = 16

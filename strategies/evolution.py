@@ -20,6 +20,9 @@ Origin = Literal[
     "random", "probe", "elite", "mutant", "average", "migrant", "fixed", "drawn", "kept"
 ]
 
+RATES = (1e-7, 1e-3)
+"""Lowest and highest learning rate that random genes start with, as in the published code."""
+
 PROBE_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 PROBE_BATCHES = (16, 32, 64, 128)
 PROBE_TRIES = (3, 2)
@@ -75,9 +78,14 @@ class Assignment:
         return cls(**{**values, "genome": Genome(**values["genome"])})
 
 
-def random_genome(generator: np.random.Generator) -> Genome:
-    """Draw ``rate = 10^U(-7, -3)`` and ``batch = round(2^U(4, 7))``."""
-    rate = 10.0 ** generator.uniform(-7, -3)
+def random_genome(generator: np.random.Generator, rates: tuple[float, float] = RATES) -> Genome:
+    """Draw a rate log-uniformly and ``batch = round(2^U(4, 7))``.
+
+    Args:
+        generator: What draws.
+        rates: Lowest and highest learning rate; ``10^U(-7, -3)`` by default.
+    """
+    rate = 10.0 ** generator.uniform(math.log10(rates[0]), math.log10(rates[1]))
     return Genome(float(rate), round(2.0 ** generator.uniform(4, 7)))
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from strategies.evolution import Assignment, random_genome
+from strategies.evolution import RATES, Assignment, random_genome
 from strategies.fedavg import FedAvg
 from strategies.outcomes import RoundOutcome
 from strategies.streams import rng
@@ -23,8 +23,8 @@ Schedule = Literal["aggressive", "adaptive", "constant"]
 class FedEx(FedAvg):
     """Exponentiated gradient over k configurations (FedEx; Khodak et al., arXiv 2106.04502).
 
-    The k configurations are drawn once, from the ranges of ``genetic-cfl``. Every client of a round
-    draws one of them by theta, trains with it, and reports its validation loss.
+    The k configurations are drawn once, as the genes of ``genetic-cfl`` are. Every client of a
+    round draws one of them by theta, trains with it, and reports its validation loss.
 
     Differences from the paper: clients weigh by their training samples, as the server does not know
     how many they validate on (about the same share everywhere); losses are cross-entropies,
@@ -35,6 +35,7 @@ class FedEx(FedAvg):
         schedule: Rule of the step size; see ``step``.
         baseline: Discount of the baseline, in [0, 1]: 0 takes the latest round's mean loss, 1 the
             mean over all rounds so far.
+        rates: Lowest and highest learning rate of a configuration.
         **common: What ``FedAvg`` takes; its own learning rate and batch size have no
             effect here.
     """
@@ -47,11 +48,12 @@ class FedEx(FedAvg):
         configurations: int = 16,
         schedule: Schedule = "aggressive",
         baseline: float = 0.0,
+        rates: tuple[float, float] = RATES,
         **common: Any,
     ) -> None:
         super().__init__(**common)
         self.configurations = [
-            random_genome(rng(self.seed, "fedex-configurations", 0, number))
+            random_genome(rng(self.seed, "fedex-configurations", 0, number), rates)
             for number in range(configurations)
         ]
         self.schedule: Schedule = schedule

@@ -19,7 +19,7 @@ from strategies.aggregation import Arrays
 from strategies.arrays import like
 from strategies.clustering import NOISE, cluster, place_all
 from strategies.controls import Control
-from strategies.evolution import Assignment, Deal, Genome, jitter, probe_grid, random_genome
+from strategies.evolution import RATES, Assignment, Deal, Genome, jitter, probe_grid, random_genome
 from strategies.fedavg import FedAvg
 from strategies.generation import Breeding, adapted
 from strategies.heads import ClusterModels
@@ -75,6 +75,7 @@ class GeneticCFL(FedAvg):
             weight, which nobody trains from. Only for aggregation by the mean.
         control: What to take out of the evolution, if anything (``strategies.controls``).
             Weights of the average are left as they are.
+        rates: Lowest and highest learning rate that random genes start with.
         **common: What ``FedAvg`` takes; its own learning rate and batch size
             have no effect here.
     """
@@ -102,6 +103,7 @@ class GeneticCFL(FedAvg):
         evolve_momentum: bool = False,
         models: Models = "global",
         control: Control = "none",
+        rates: tuple[float, float] = RATES,
         **common: Any,
     ) -> None:
         super().__init__(weighting=weighting, fitness=fitness, **common)
@@ -114,6 +116,7 @@ class GeneticCFL(FedAvg):
         self.evolve_momentum = evolve_momentum
         self.models = models
         self.control = control
+        self.rates = rates
         self.breeding = Breeding(
             seed=self.seed,
             elites=elites,
@@ -260,7 +263,7 @@ class GeneticCFL(FedAvg):
         self.heads.restore(sorted(self.heads.models), arrays)
 
     def _random(self, client: int) -> Assignment:
-        drawn = random_genome(rng(self.seed, "genome", 0, client))
+        drawn = random_genome(rng(self.seed, "genome", 0, client), self.rates)
         return Assignment(self._complete(client, drawn), "random")
 
     def _complete(self, client: int, genome: Genome) -> Genome:

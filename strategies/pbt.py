@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from strategies.evolution import Assignment, Genome, random_genome, rank
+from strategies.evolution import RATES, Assignment, Genome, random_genome, rank
 from strategies.fedavg import FedAvg
 from strategies.outcomes import RoundOutcome
 from strategies.streams import rng
@@ -33,6 +33,7 @@ class PBT(FedAvg):
         redraw: Probability that a hyperparameter is drawn anew instead of copied and
             perturbed, in [0, 1].
         every: Rounds between two selections, at least 1.
+        rates: Lowest and highest learning rate that genes start with.
         **common: What ``FedAvg`` takes; its own learning rate and batch size have no
             effect here.
     """
@@ -46,12 +47,14 @@ class PBT(FedAvg):
         quantile: float = 0.2,
         redraw: float = 0.0,
         every: int = 1,
+        rates: tuple[float, float] = RATES,
         **common: Any,
     ) -> None:
         super().__init__(fitness=fitness, **common)
         self.quantile = quantile
         self.redraw = redraw
         self.every = every
+        self.rates = rates
         self.genomes: dict[int, Genome] = {}
         self.losses: dict[int, float] = {}
 
@@ -67,11 +70,12 @@ class PBT(FedAvg):
                 server_round=server_round,
                 quantile=self.quantile,
                 redraw=self.redraw,
+                rates=self.rates,
             )
         for client in cohort:
             if client not in assigned:
                 draw = rng(self.seed, "genome", 0, client)
-                assigned[client] = Assignment(random_genome(draw), "random")
+                assigned[client] = Assignment(random_genome(draw, self.rates), "random")
         self.genomes |= {client: assignment.genome for client, assignment in assigned.items()}
         return assigned
 
@@ -103,6 +107,7 @@ def select(
     server_round: int,
     quantile: float = 0.2,
     redraw: float = 0.0,
+    rates: tuple[float, float] = RATES,
 ) -> dict[int, Assignment]:
     """Return new genes for the worst members: exploit, then explore.
 
@@ -117,6 +122,7 @@ def select(
         server_round: Round that the genes are for.
         quantile: Share of the members that is replaced, at least one of two or more.
         redraw: Probability that a hyperparameter is drawn anew.
+        rates: Range of a rate that is drawn anew.
 
     Returns:
         An assignment for every replaced member; none without a loss among the best.
@@ -127,18 +133,22 @@ def select(
     if not best:
         return {}
     return {
-        client: _explore(best, genomes, rng(seed, "pbt", server_round, client), redraw)
+        client: _explore(best, genomes, rng(seed, "pbt", server_round, client), redraw, rates)
         for client in ranked[len(ranked) - count :]
     }
 
 
 def _explore(
-    best: list[int], genomes: Mapping[int, Genome], draw: np.random.Generator, redraw: float
+    best: list[int],
+    genomes: Mapping[int, Genome],
+    draw: np.random.Generator,
+    redraw: float,
+    rates: tuple[float, float],
 ) -> Assignment:
     parent = best[draw.integers(len(best))]
     factor, batch_factor = (FACTORS[draw.integers(len(FACTORS))] for _ in range(2))
     new_rate, new_batch = draw.random(2) < redraw
-    fresh = random_genome(draw)
+    fresh = random_genome(draw, rates)
     copied = genomes[parent]
     return Assignment(
         Genome(

@@ -63,6 +63,7 @@ DEFAULTS = {
         "evolve_momentum": False,
         "models": "global",
         "control": "none",
+        "rates": [1e-7, 1e-3],
     },
     "fedavg": FIXED,
     "fedavg-tuned": {
@@ -76,8 +77,15 @@ DEFAULTS = {
     "fedadam": {**FIXED, "server_rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},
     "fedyogi": {**FIXED, "server_rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},
     "fednova": FIXED,
-    "pbt": {"fitness": "validation", "quantile": 0.2, "redraw": 0.0, "every": 1},
-    "fedex": {"configurations": 16, "schedule": "aggressive", "baseline": 0.0},
+    "random-search": {"rates": [1e-7, 1e-3]},
+    "pbt": {
+        **{"fitness": "validation", "quantile": 0.2, "redraw": 0.0, "every": 1},
+        "rates": [1e-7, 1e-3],
+    },
+    "fedex": {
+        **{"configurations": 16, "schedule": "aggressive", "baseline": 0.0},
+        "rates": [1e-7, 1e-3],
+    },
     "fedprox": {"learning_rate": 1e-4, "batch_size": 32, "mu": 0.01},
     "cyclic": {"learning_rate": 1e-3, "batch_size": 0, "average": "snapshots"},
     "scaffold": {"learning_rate": 0.1, "batch_size": 32, "global_rate": 1.0},

@@ -101,6 +101,12 @@ def test_controls_need_what_they_are_compared_with(tree: dict, reason: str) -> N
     ("tree", "reason"),
     [
         ({"genetic-cfl": {"control": "no-luck"}}, "genetic-cfl.control.*received 'no-luck'"),
+        (
+            {"pbt": {"rates": [1e-1, 1e-5]}},
+            r"pbt.rates: expected the lower rate first, received \[0.1, 1e-05\]",
+        ),
+        ({"fedex": {"rates": [1e-1]}}, "fedex.rates"),
+        ({"genetic-cfl": {"rates": [0.0, 1e-1]}}, "genetic-cfl.rates.*greater than 0"),
         ({"genetic-cfl": {"log_width": 0.0}}, "log_width.*received 0.0"),
         ({"genetic-cfl": {"fitness_window": 0}}, "fitness_window.*received 0"),
         ({"genetic-cfl": {"migrate_every": -1}}, "migrate_every.*received -1"),

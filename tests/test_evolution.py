@@ -198,6 +198,14 @@ def test_random_genome_by_hand() -> None:
     assert genome == Genome(10**rate, round(2**batch))
 
 
+def test_random_rates_are_drawn_between_any_two() -> None:
+    fraction = (math.log10(random_genome(rng(3, "genome", 0, 6)).learning_rate) + 7) / 4
+    moved = random_genome(rng(3, "genome", 0, 6), (1e-5, 1e-2))
+    assert math.log10(moved.learning_rate) == pytest.approx(-5 + 3 * fraction)
+    assert moved.batch_size == random_genome(rng(3, "genome", 0, 6)).batch_size
+    assert random_genome(rng(3, "genome", 0, 6), (1e-3, 1e-3)).learning_rate == 1e-3
+
+
 def test_random_genomes_fill_their_range() -> None:
     genomes = [random_genome(rng(0, "genome", 0, client)) for client in range(1000)]
     logs = np.log10([genome.learning_rate for genome in genomes])

@@ -52,6 +52,30 @@ def test_a_restored_run_continues_identically(name: str, settings: dict[str, obj
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("genetic-cfl", {}), ("random-search", {}), ("pbt", {}), ("pbt", {"redraw": 1.0})]
+    + [("fedex", {})],
+)
+def test_rates_are_drawn_from_the_range_that_is_set(name: str, settings: dict[str, object]) -> None:
+    designed, moved = (
+        rival(name, fraction=1.0, **settings, **rates) for rates in ({}, {"rates": (1e-5, 1e-1)})
+    )
+    with toy.toy_grid(CLIENTS) as grid, toy.toy_grid(CLIENTS) as other:
+        _, usual = toy.play_round(designed, grid, 1, toy.start())
+        _, sent = toy.play_round(moved, other, 1, toy.start())
+        for client, genome in sent.items():
+            assert genome.learning_rate == pytest.approx(100 * usual[client].learning_rate)
+        _, second = toy.play_round(moved, other, 2, toy.start())
+    assert all(0.8e-5 <= genome.learning_rate <= 1.2e-1 for genome in second.values())
+    if "redraw" in settings:
+        fresh = [
+            genome.learning_rate for client, genome in second.items() if genome != sent[client]
+        ]
+        assert fresh and all(1e-5 <= rate <= 1e-1 for rate in fresh)
+        assert max(fresh) > 1e-3
+
+
 @pytest.mark.parametrize("name", WITH_ARRAYS)
 def test_without_its_arrays_it_would_not(name: str) -> None:
     with toy.toy_grid(CLIENTS) as grid:

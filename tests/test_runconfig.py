@@ -46,6 +46,7 @@ EVERYTHING = {
     },
     "genetic-cfl": {
         "init": "probe",
+        "rates": [1e-6, 0.1],
         "fitness": "improvement",
         "eps": 1e-300,
         "min_samples": 3,
@@ -75,8 +76,15 @@ EVERYTHING = {
     "fedadam": {"learning_rate": 0.5, "batch_size": 9, **ADAPTIVE},
     "fedyogi": {"learning_rate": 0.5, "batch_size": 9, **ADAPTIVE},
     "fednova": {"learning_rate": 0.5, "batch_size": 9},
-    "pbt": {"fitness": "improvement", "quantile": 0.5, "redraw": 0.25, "every": 2},
-    "fedex": {"configurations": 3, "schedule": "adaptive", "baseline": 0.5},
+    "random-search": {"rates": [1e-6, 0.1]},
+    "pbt": {
+        **{"fitness": "improvement", "quantile": 0.5, "redraw": 0.25, "every": 2},
+        "rates": [1e-6, 0.1],
+    },
+    "fedex": {
+        **{"configurations": 3, "schedule": "adaptive", "baseline": 0.5},
+        "rates": [1e-6, 0.1],
+    },
     "fedprox": {"learning_rate": 1e-7, "batch_size": 8, "mu": 0.0},
     "cyclic": {"learning_rate": 1e-7, "batch_size": 8, "average": "last"},
     "scaffold": {"learning_rate": 1e-7, "batch_size": 8, "global_rate": 0.5},
