@@ -16,6 +16,7 @@ from fedgen.sections import Deviations, Section, Sizes
 
 MODELS = (
     "cnn",
+    "cnn-small",
     "cnn-mnist",
     "mlp",
     *(

@@ -101,7 +101,7 @@ def _own(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ker
 def _hidden(model: Model, seeds: Seeds) -> list[Any]:
     if model.layers is not None:
         return _stack(model.layers, seeds)
-    return _cnn(seeds) if model.name == "cnn" else _cnn_mnist(seeds)
+    return {"cnn": _cnn, "cnn-small": _cnn_small, "cnn-mnist": _cnn_mnist}[model.name](seeds)
 
 
 def _cnn(seeds: Seeds) -> list[Any]:
@@ -110,6 +110,18 @@ def _cnn(seeds: Seeds) -> list[Any]:
     for filters in (32, 64, 128):
         blocks += [_conv(filters, seeds), _conv(filters, seeds), layers.MaxPooling2D()]
     return [*blocks, layers.Flatten(), _dense(128, seeds, activation="relu")]
+
+
+def _cnn_small(seeds: Seeds) -> list[Any]:
+    """A CNN for many runs on a CPU: 39,514 parameters and 5.1 MFLOP a sample on CIFAR-10.
+
+    A sample trained counts three forward passes, and a multiply-add two operations: 46 times less
+    than the reference CNN's.
+    """
+    blocks: list[Any] = []
+    for filters in (8, 16, 32):
+        blocks += [_conv(filters, seeds), layers.MaxPooling2D()]
+    return [*blocks, layers.Flatten(), _dense(64, seeds, activation="relu")]
 
 
 def _cnn_mnist(seeds: Seeds) -> list[Any]:

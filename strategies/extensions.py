@@ -30,9 +30,9 @@ EXTENSIONS = {
         "weights start from a probe and genes at random, as in the published code",
         {"init": "reference"},
     ),
-    "wide": Extension(
-        "random rates start between 1e-5 and 1e-1 instead of 1e-7 and 1e-3",
-        {"rates": (1e-5, 1e-1)},
+    "higher-rates": Extension(
+        "random rates start between 1e-5 and 1e-2, instead of 1e-7 and 1e-3",
+        {"rates": (1e-5, 1e-2)},
     ),
     "improvement": Extension(
         "fitness is the validation loss minus the global model's on the same samples",

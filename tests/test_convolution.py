@@ -10,7 +10,13 @@ from fedgen.convolution import with_fast_gradients
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("cnn", (8, 8, 1)), ("cnn", (32, 32, 3)), ("cnn-mnist", (28, 28, 1))]
+    ("name", "shape"),
+    [
+        ("cnn", (8, 8, 1)),
+        ("cnn", (32, 32, 3)),
+        ("cnn-small", (32, 32, 3)),
+        ("cnn-mnist", (28, 28, 1)),
+    ],
 )
 def test_gradients_match_keras(name: str, shape: tuple[int, int, int]) -> None:
     model = models.build(name, shape, 10, 0)

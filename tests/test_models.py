@@ -17,6 +17,7 @@ CIFAR, MNIST, DIGITS = (32, 32, 3), (28, 28, 1), (8, 8, 1)
     ("name", "shape", "parameters"),
     [
         ("cnn", CIFAR, 550_570),
+        ("cnn-small", CIFAR, 39_514),
         ("cnn-mnist", MNIST, 693_962),
         ("mlp", MNIST, 784 * 128 + 128 + 1290),
         ("mlp-324-108", MNIST, 784 * 324 + 324 + 324 * 108 + 108 + 1090),
