@@ -275,6 +275,62 @@ def _tell(name: str, common: Sequence[tuple[RoundRow, ...]], field: str) -> str:
     return f"{name}: {begin:.4f} in round {first}, {end:.4f} in round {last}."
 
 
+def differences(comparisons: Sequence[Mapping[str, Any]]) -> Chart:
+    """Draw how far every strategy is from the first one: paired means and their 95 % intervals.
+
+    Args:
+        comparisons: Those of ``summary.json``, one for every other strategy; the mean is known.
+    """
+    order = sorted(comparisons, key=lambda comparison: comparison["mean"])
+    baseline = order[0]["baseline"]
+    means = [100 * comparison["mean"] for comparison in order]
+    bounds = [
+        [100 * bound for bound in comparison["interval"] or [comparison["mean"]] * 2]
+        for comparison in order
+    ]
+    apart = [low > 0 or high < 0 for low, high in bounds]
+    figure = go.Figure()
+    figure.add_vline(x=0, line={"color": COLOURS[-1], "width": 1})
+    figure.add_scatter(
+        x=means,
+        y=[plain(comparison["strategy"]) for comparison in order],
+        error_x={
+            "symmetric": False,
+            "array": [high - mean for (_, high), mean in zip(bounds, means, strict=True)],
+            "arrayminus": [mean - low for (low, _), mean in zip(bounds, means, strict=True)],
+            "color": COLOURS[0],
+        },
+        mode="markers",
+        marker={
+            "size": 9,
+            "color": COLOURS[0],
+            "symbol": ["circle" if far else "circle-open" for far in apart],
+        },
+        customdata=[f"{low:+.2f} to {high:+.2f}" for low, high in bounds],
+        hovertemplate="%{y}: %{x:+.2f} points<br>95 % interval %{customdata}<extra></extra>",
+    )
+    title = f"test accuracy minus that of {plain(baseline)}, points"
+    finish(figure, title, "", height=110 + 24 * len(order))
+    body = [
+        [
+            *(comparison["strategy"], f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"),
+            *(str(len(comparison["values"])), number(comparison["p"])),
+        ]
+        for comparison, mean, (low, high) in zip(order, means, bounds, strict=True)
+    ][::-1]
+    seeds = max(len(comparison["values"]) for comparison in order)
+    pairs = zip(order, means, strict=True)
+    named = [f"{comparison['strategy']} {mean:+.2f}" for comparison, mean in pairs]
+    ends = named[::-1] if len(named) < 5 else [*named[:-3:-1], "...", *named[1::-1]]
+    told = ", ".join(ends)
+    text = (
+        f"Test accuracy at equal cost minus that of {baseline}, seed by seed ({seeds} seeds): "
+        f"means and 95 % intervals in points, filled where the interval leaves out 0. {told}."
+    )
+    head = ["strategy", "points", "95 % interval", "seeds", "p after Holm"]
+    return Chart(f"Differences to {baseline}", figure, text, Table(head, body))
+
+
 def clients(rows: Sequence[EvaluationRow]) -> Chart:
     """Draw the accuracy of the final models on every client, the worst tenth marked."""
     figure = go.Figure()

@@ -15,8 +15,12 @@ from fedgen.summary import final, sentences
 Sections = list[tuple[str, str, str]]
 """Id, heading and HTML of the parts of a page."""
 
-SHOWN_SEEDS, TOLD_SEEDS = 1, 3
-"""Of so many seeds a story is open at first, and told at all: a page must stay small."""
+SHOWN_SEEDS, TOLD_SEEDS, TOLD_STRATEGIES = 1, 3, 6
+"""Of so many seeds a story is open at first, and told at all; of so many strategies is one told:
+a page must stay small."""
+
+FEW = 6
+"""So many strategies are named in the title, and compared in sentences that stand open."""
 
 
 def write(path: Path) -> Path:
@@ -62,7 +66,7 @@ def one(results: Results) -> str:
     )
     lead = _headline(results) + _leak(results) + f'<p class="note">{escape(note)}</p>'
     sections: Sections = [
-        ("results", "Results", _results({"": results.summary})),
+        ("results", "Results", _apart(results) + _results({"": results.summary})),
         ("curves", "Accuracy and loss", _curves(results.charts, results.arms)),
         ("cost", "What it cost", _cost(results.arms)),
         *_stories(results),
@@ -79,7 +83,9 @@ def one(results: Results) -> str:
         ("again", "The same again", _again(results)),
         ("settings", "Settings and versions", f"<pre>{escape(to_toml(run.tree()))}</pre>"),
     ]
-    return page.document(f"{', '.join(results.arms)} on {data}", lead, sections)
+    names = list(results.arms)
+    title = ", ".join(names) if len(names) <= FEW else f"{names[0]} and {len(names) - 1} others"
+    return page.document(f"{title} on {data}", lead, sections)
 
 
 def several(runs: Sequence[Results]) -> str:
@@ -137,7 +143,17 @@ def _headline(results: Results) -> str:
             for name, seeds in results.arms.items()
             if (accuracy := _accuracy(results, name)) is not None
         ]
-    return "".join(f'<p class="lead">{escape(text)}</p>' for text in told)
+    if len(told) < FEW:
+        return "".join(f'<p class="lead">{escape(text)}</p>' for text in told)
+    body = "".join(f"<p>{escape(text)}</p>" for text in told)
+    first = next(iter(results.arms))
+    return page.folded(f"{len(told)} strategies against {first}, in words", body, opened=False)
+
+
+def _apart(results: Results) -> str:
+    """Draw how far strategies are from the first one, where seeds tell."""
+    chart = results.charts.get("differences")
+    return chart.html("differences") if chart else ""
 
 
 def _accuracy(results: Results, strategy: str) -> float | None:
@@ -200,7 +216,8 @@ def _cost(arms: charts.Arms) -> str:
 
 def _stories(results: Results) -> Sections:
     sections: Sections = []
-    for strategy in dict.fromkeys(name for name, _ in results.evolved):
+    strategies = list(dict.fromkeys(name for name, _ in results.evolved))
+    for strategy in strategies[:TOLD_STRATEGIES]:
         seeds = sorted(seed for name, seed in results.evolved if name == strategy)
         parts = []
         for place, seed in enumerate(seeds[:TOLD_SEEDS]):
@@ -214,6 +231,14 @@ def _stories(results: Results) -> Sections:
         name = _id(f"story-{strategy}")
         body = "".join(parts) + _untold(seeds, f"rates-{strategy}-seed{seeds[-1]}")
         sections.append((name, f"How {strategy} evolved", body))
+    if untold := strategies[TOLD_STRATEGIES:]:
+        seed = min(seed for name, seed in results.evolved if name == untold[0])
+        example = _drawn_by_python(f"rates-{untold[0]}-seed{seed}")
+        body = (
+            f'<p class="note">Not told here: {escape(", ".join(untold))}. From Python, all can be '
+            f"drawn: {example}</p>"
+        )
+        sections.append(("untold", "How others evolved", body))
     return sections
 
 
@@ -222,8 +247,12 @@ def _untold(seeds: Sequence[int], example: str) -> str:
         return ""
     return (
         f'<p class="note">Told of {TOLD_SEEDS} of {len(seeds)} seeds. From Python, all can be '
-        f"drawn: <code>fedgen.load_run(RUN).figure({escape(example)!r})</code></p>"
+        f"drawn: {_drawn_by_python(example)}</p>"
     )
+
+
+def _drawn_by_python(chart: str) -> str:
+    return f"<code>fedgen.load_run(RUN).figure({escape(chart)!r})</code>"
 
 
 def _id(name: str) -> str:

@@ -12,7 +12,7 @@ from fedgen import store
 from fedgen.errors import InputError, unknown
 from fedgen.records import ClientRow, EvaluationRow, PartitionRow, RoundRow
 from fedgen.run import Run, open_run, summarise_run
-from fedgen.summary import sentences
+from fedgen.summary import fair, sentences
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -95,6 +95,9 @@ class Results:
             "accuracy": partial(charts.curves, self.arms, "test_accuracy", "test accuracy"),
             "loss": partial(charts.curves, self.arms, "test_loss", "test loss"),
         }
+        compared = [c for c in fair(self.summary) if c["mean"] is not None and c["interval"]]
+        if compared:
+            drawn["differences"] = partial(charts.differences, compared)
         for (strategy, seed), rows in self.evolved.items():
             for name, chart in story.charts(rows).items():
                 drawn[f"{name}-{strategy}-seed{seed}"] = chart

@@ -105,8 +105,8 @@ def summarise(
     }
 
 
-def sentences(summary: Mapping[str, Any]) -> list[str]:
-    """Say of every strategy how it stands against the first one, in a sentence.
+def fair(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return one comparison of every strategy with the first one, at equal cost where there is one.
 
     By final accuracy where both have cost the same, else within equal budgets.
     """
@@ -116,18 +116,29 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
             by_metric.setdefault(comparison["metric"], {})[comparison["strategy"]] = comparison
     unit = summary.get("budget", CLIENT_EPOCHS).partition("=")[0].strip()
     at_equal = AT_EQUAL_COST if unit == CLIENT_EPOCHS else AT_EQUAL_BUDGET
-    told = []
+    chosen = []
     for strategy, comparison in by_metric.get(COMPARED[0], {}).items():
         costs = [
             summary["strategies"][name][unit.replace("-", "_")]
             for name in (strategy, comparison["baseline"])
         ]
-        fair = by_metric.get(at_equal, {}).get(strategy)
-        if fair is None or costs[0]["values"] == costs[1]["values"]:
-            told.append(_at_the_end(comparison, summary, unit))
+        equal = by_metric.get(at_equal, {}).get(strategy)
+        if equal is None or costs[0]["values"] == costs[1]["values"]:
+            chosen.append(comparison)
         else:
-            told.append(_within_equal_cost(fair, summary, unit))
-    return told
+            chosen.append(equal)
+    return chosen
+
+
+def sentences(summary: Mapping[str, Any]) -> list[str]:
+    """Say of every strategy how it stands against the first one, in a sentence."""
+    unit = summary.get("budget", CLIENT_EPOCHS).partition("=")[0].strip()
+    return [
+        _at_the_end(comparison, summary, unit)
+        if comparison["metric"] == COMPARED[0]
+        else _within_equal_cost(comparison, summary, unit)
+        for comparison in fair(summary)
+    ]
 
 
 def _at_the_end(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from runs import FLAGS, finish, play, start
 
-from fedgen import report
+from fedgen import charts, report
 from fedgen.records import ClientRow, RoundRow, to_csv
 from fedgen.results import Results, load
 from fedgen.run import Run
+from strategies.controls import CONTROLS
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>'\"&amp;"
 
@@ -269,3 +270,48 @@ def test_a_page_of_many_seeds_tells_three_and_says_how_to_see_the_others(run: Ru
     assert 'id="chart-rates-genetic-cfl-seed2"' in page
     assert 'id="chart-rates-genetic-cfl-seed3"' not in page
     assert "Told of" not in report.one(whole)
+
+
+def test_differences_are_drawn_by_hand_best_on_top() -> None:
+    def comparison(name: str, mean: float, interval: list[float]) -> dict:
+        values = [mean, mean]
+        return {
+            **{"strategy": name, "baseline": "<b>", "mean": mean, "interval": interval},
+            **{"values": values, "p": None},
+        }
+
+    chart = charts.differences(
+        [
+            comparison("worse", -0.02, [-0.03, -0.01]),
+            comparison("better", 0.05, [0.01, 0.09]),
+            comparison("level", 0.01, [-0.01, 0.03]),
+        ]
+    )
+    (drawn,) = chart.figure.data
+    assert drawn.y == ("worse", "level", "better")
+    assert drawn.x == pytest.approx((-2, 1, 5))
+    assert drawn.error_x.array == pytest.approx((1, 2, 4))
+    assert drawn.error_x.arrayminus == pytest.approx((1, 2, 4))
+    assert drawn.marker.symbol == ("circle", "circle-open", "circle")
+    assert chart.table.body[0] == ["better", "+5.00", "+1.00 to +9.00", "2", "none"]
+    assert chart.text.endswith("better +5.00, level +1.00, worse -2.00.")
+    assert "&lt;b>" in chart.figure.layout.xaxis.title.text
+
+
+def test_a_page_of_many_strategies_is_short_where_it_can_be(tmp_path: Path) -> None:
+    names = ["genetic-cfl", *(f"genetic-cfl+{name}" for name in CONTROLS), "random-search"]
+    assert len(names) == report.TOLD_STRATEGIES + 1 == report.FEW + 1
+    many = play(tmp_path / "run", run={"rounds": 1, "seeds": 2, "strategies": names})
+    page = (many.path / "report.html").read_text()
+    assert "<h1>genetic-cfl and 6 others on " in page
+    assert "6 strategies against genetic-cfl, in words" in page and 'class="lead"' not in page
+    assert 'id="chart-differences"' in page and "Differences to genetic-cfl" in page
+    assert 'id="chart-rates-genetic-cfl-elites-only-seed1"' in page
+    assert 'id="chart-rates-random-search-seed0"' not in page
+    told = re.search(r"Not told here: random-search\. .*figure\(&#x27;(.*?)&#x27;\)", page)
+    told = told or re.search(r"Not told here: random-search\. .*figure\('(.*?)'\)", page)
+    assert told is not None and load(many.path).figure(told[1]).data
+
+
+def test_one_seed_has_no_interval_to_draw(run: Run) -> None:
+    assert "differences" not in load(run.path).charts
