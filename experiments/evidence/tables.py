@@ -1,0 +1,145 @@
+"""The tables of experiments/README.md, made from the rows in experiments/results.
+
+    python experiments/evidence/tables.py            # prints them
+    python experiments/evidence/tables.py --write    # puts them between their marks in the README
+
+Every value is that of a strategy's last round, which is the last whole one within the budget.
+Nothing is chosen by a test accuracy: candidates are sorted by validation accuracy, differences are
+paired by seed, and intervals and tests are those of ``fedgen.statistics``.
+"""
+
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fedgen import statistics
+from fedgen.records import RoundRow, read_csv
+
+EXPERIMENTS = Path(__file__).parents[1]
+README, RESULTS = EXPERIMENTS / "README.md", EXPERIMENTS / "results"
+MARK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+DESIGNED = "genetic-cfl"
+RATES = ("1e-2", "3e-3", "1e-3", "3e-4", "1e-4")
+METRICS = ("validation_accuracy", "test_accuracy")
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How the runs of one strategy ended, by seed.
+
+    Attributes:
+        name: What the strategy is called in a table.
+        rows: Its last round of every seed.
+    """
+
+    name: str
+    rows: dict[int, RoundRow]
+
+    def values(self, metric: str) -> dict[int, float]:
+        """Return one figure of every seed, in percent."""
+        return {seed: 100 * getattr(row, metric) for seed, row in sorted(self.rows.items())}
+
+    def mean(self, metric: str) -> float:
+        """Return the mean over seeds, in percent."""
+        values = self.values(metric)
+        return math.fsum(values.values()) / len(values)
+
+    @property
+    def rounds(self) -> float:
+        """How many rounds were played within the budget, on average."""
+        return math.fsum(row.round for row in self.rows.values()) / len(self.rows)
+
+
+def ends(run: str, label: str = "{}") -> list[Ends]:
+    """Read how every strategy of a run ended, in the order of its rows."""
+    found: dict[str, dict[int, RoundRow]] = {}
+    for row in read_csv(RESULTS / run / "rounds.csv", RoundRow):
+        found.setdefault(row.strategy, {})[row.seed] = row  # rounds are in order
+    return [Ends(label.format(name), rows) for name, rows in found.items()]
+
+
+def differences(one: Ends, other: Ends, metric: str) -> list[float]:
+    """Return one minus the other, seed by seed, in points."""
+    mine, theirs = one.values(metric), other.values(metric)
+    return [mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]
+
+
+def signed(values: Sequence[float]) -> str:
+    """Write a mean difference and its 95 % interval."""
+    mean = math.fsum(values) / len(values)
+    bounds = statistics.interval(values)
+    if bounds is None:
+        return f"{mean:+.2f}"
+    return f"{mean:+.2f} ({bounds[0]:+.2f} to {bounds[1]:+.2f})"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def pilot(partition: str) -> str:
+    """Say what every rate came to on the pilot's seed, and print the best one in bold."""
+    by_rate = {rate: ends(f"pilot-{partition}-{rate}") for rate in RATES}
+    rows = []
+    for number, first in enumerate(by_rate[RATES[0]]):
+        values = [arms[number].mean(METRICS[0]) for arms in by_rate.values()]
+        cells = [f"**{v:.2f}**" if v == max(values) else f"{v:.2f}" for v in values]
+        rows.append([f"`{first.name}`", *cells])
+    return table(["validation accuracy, %", *RATES], rows)
+
+
+def screening(partition: str) -> str:
+    """Rank all candidates by validation accuracy, each against the designed strategy."""
+    arms = ends(f"screening-{partition}", "`{}`")
+    designed = next(arm for arm in arms if arm.name == f"`{DESIGNED}`")
+    arms += [
+        *ends(f"screening-{partition}-fixed", "`{}`, rate of the pilot"),
+        *ends(f"screening-{partition}-higher", "`{}`, higher rates"),
+    ]
+    # Once more in the run with higher rates, to the same bytes.
+    arms = [arm for arm in arms if arm.name != f"`{DESIGNED}`, higher rates"]
+    rows = [
+        [
+            *(arm.name, f"{arm.mean(METRICS[0]):.2f}"),
+            signed(differences(arm, designed, METRICS[0])) if arm is not designed else "",
+            *(f"{arm.mean(METRICS[1]):.2f}", f"{arm.rounds:.1f}", str(len(arm.rows))),
+        ]
+        for arm in sorted(arms, key=lambda arm: -arm.mean(METRICS[0]))
+    ]
+    head = ["strategy", "validation, %", f"minus `{DESIGNED}`, points", "test, %", "rounds", "n"]
+    return table(head, rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "pilot-contiguous": partial(pilot, "contiguous"),
+    "pilot-dirichlet": partial(pilot, "dirichlet"),
+    "screening-dirichlet": partial(screening, "dirichlet"),
+}
+"""What makes each table, by its mark in the README."""
+
+
+def filled(text: str) -> str:
+    """Return a text with every table between its marks."""
+    return MARK.sub(lambda found: found[1] + TABLES[found[2]]() + found[4], text)
+
+
+def main() -> None:
+    """Print the tables, or put them into the README."""
+    if sys.argv[1:] == ["--write"]:
+        README.write_text(filled(README.read_text()))
+        return
+    if sys.argv[1:]:
+        sys.exit(f"expected --write or nothing, received {' '.join(sys.argv[1:])}")
+    for name, make in TABLES.items():
+        print(f"{name}\n\n{make()}")
+
+
+if __name__ == "__main__":
+    main()
