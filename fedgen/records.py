@@ -65,13 +65,17 @@ class ClientRow:
     status: str
     seconds: float | None
 
+    local_epochs: ClassVar[int | None] = None
+    momentum: ClassVar[float | None] = None
+    """No columns, and none where no further genes evolve: see ``GeneRow``."""
+
 
 @dataclass(frozen=True)
 class GeneRow(ClientRow):
     """A client in a run in which further genes evolve; arms without them leave them empty."""
 
-    local_epochs: int | None
-    momentum: float | None
+    local_epochs: int | None  # type: ignore[misc]
+    momentum: float | None  # type: ignore[misc]
 
 
 @dataclass(frozen=True)

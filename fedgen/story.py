@@ -22,6 +22,12 @@ MOST_FRAMES = 100
 Rows = Sequence[ClientRow]
 """The client rows of one arm whose genes evolve."""
 
+FURTHER_GENES: dict[str, tuple[str, Callable[[ClientRow], float | None]]] = {
+    "epochs": ("local epochs", lambda row: row.local_epochs),
+    "momentum": ("momentum", lambda row: row.momentum),
+}
+"""Genes that evolve in some runs only: by the name of their chart, what they are."""
+
 SYMBOLS = {"random": "circle", "probe": "square", "elite": "star"}
 INHERITED = "diamond"
 
@@ -39,11 +45,17 @@ def evolved(rows: Rows) -> list[ClientRow]:
 
 def charts(rows: Rows) -> dict[str, Callable[[], Chart]]:
     """Return what draws the charts of one arm's story, by name, in the order of telling."""
+    further = {
+        name: partial(genes, rows, what, gene)
+        for name, (what, gene) in FURTHER_GENES.items()
+        if any(gene(row) is not None for row in rows)
+    }
     told: dict[str, Callable[[], Chart]] = {
         "clusters": partial(clusters, rows),
         "sizes": partial(sizes, rows),
-        "rates": partial(genes, rows, "learning rate", lambda row: row.learning_rate),
-        "batches": partial(genes, rows, "batch size", lambda row: row.batch_size),
+        "rates": partial(genes, rows, "learning rate", lambda row: row.learning_rate, base=10),
+        "batches": partial(genes, rows, "batch size", lambda row: row.batch_size, base=2),
+        **further,
         "fitness": partial(fitness, rows),
     }
     if _labels(rows) == [None]:
@@ -153,8 +165,17 @@ def sizes(rows: Rows) -> Chart:
     return Chart("Cluster sizes", figure, text, Table(["cluster", "round", "clients"], body))
 
 
-def genes(rows: Rows, what: str, gene: Callable[[ClientRow], float | None]) -> Chart:
-    """Draw one gene of every client over the rounds, coloured by its latest cluster."""
+def genes(
+    rows: Rows, what: str, gene: Callable[[ClientRow], float | None], base: int | None = None
+) -> Chart:
+    """Draw one gene of every client over the rounds, coloured by its latest cluster.
+
+    Args:
+        rows: Rows of one arm.
+        what: The gene's name for people.
+        gene: Its value.
+        base: Of a logarithmic axis; ``None`` for a linear one.
+    """
     figure = go.Figure()
     seen: set[int | None] = set()
     by_client: dict[int, list[ClientRow]] = {}
@@ -175,8 +196,8 @@ def genes(rows: Rows, what: str, gene: Callable[[ClientRow], float | None]) -> C
         )
         seen.add(label)
     finish(figure, "round", what)
-    base = 10 if what == "learning rate" else 2
-    figure.update_yaxes(_log_axis(base, [value for row in rows if (value := gene(row))]))
+    if base is not None:
+        figure.update_yaxes(_log_axis(base, [value for row in rows if (value := gene(row))]))
     rounds = sorted({row.round for row in rows})
     _whole_rounds(figure, rounds)
     ends = [

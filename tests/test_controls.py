@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from runs import comparable, play, rows
 
-from fedgen import arms, comparison, intake
+from fedgen import arms, comparison, intake, results
 from fedgen import run as runs
 from fedgen.config import Arm, Config, build
 from fedgen.errors import InputError
@@ -170,6 +170,20 @@ def test_further_genes_stand_in_their_own_columns(run: runs.Run) -> None:
         else:
             assert 1 <= int(row["local_epochs"]) <= 4 and 0 <= float(row["momentum"]) <= 0.99
     assert len({row["momentum"] for row in clients}) > 6
+
+
+def test_further_genes_are_drawn_where_they_evolve(run: runs.Run, tmp_path: Path) -> None:
+    drawn = results.load(run.path)
+    for name, column in (("epochs", "local_epochs"), ("momentum", "momentum")):
+        figure = drawn.figure(f"{name}-genetic-cfl-seed{run.config.run.seed}")
+        mine = [row for row in rows(run.path / "clients.csv") if row["strategy"] == "genetic-cfl"]
+        shown = sorted((x, y) for line in figure.data for x, y in zip(line.x, line.y, strict=True))
+        assert shown == sorted((int(row["round"]), float(row[column])) for row in mine)
+        assert figure.layout.yaxis.type != "log"
+    assert not [name for name in drawn.charts if name.startswith(("epochs-fedavg", "momentum-f"))]
+    plain = play(tmp_path / "plain", run={"rounds": 1, "seeds": 1})
+    names = list(results.load(plain.path).charts)
+    assert "rates-genetic-cfl-seed0" in names and "epochs-genetic-cfl-seed0" not in names
 
 
 def test_client_epochs_are_counted_as_trained(run: runs.Run) -> None:
