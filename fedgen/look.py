@@ -21,7 +21,7 @@ a { color: var(--link) } :focus-visible { outline: 2px solid var(--link); outlin
 .note, figcaption { color: var(--soft); font-size: .9rem } .lead { font-size: 1.15rem }
 .warning { border-left: .3rem solid var(--alarm); padding-left: .8rem }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem }
-figure { margin: 0 0 1.5rem } .plot { min-height: 20rem; width: 100% }
+figure { margin: 0 0 1.5rem } .plot { width: 100% }
 .scroll { overflow-x: auto } .data .scroll { max-height: 32rem; overflow-y: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line);

@@ -76,7 +76,8 @@ class Chart:
         return (
             f'<figure><h3>{title}</h3><figcaption id="{key}-text">{escape(self.text)}</figcaption>'
             f"{self._slider(key)}"
-            f'<div id="{key}" class="plot" role="img" aria-label="{title}" '
+            f'<div id="{key}" class="plot" style="min-height:{self.figure.layout.height or 320}px" '
+            f'role="img" aria-label="{title}" '
             f'aria-describedby="{key}-text"></div>'
             f'<script type="application/json" data-plot="{key}">{data}</script>'
             f'<details class="data"><summary>{title}: the data as a table</summary>'
