@@ -69,3 +69,37 @@ def test_differences_are_paired_and_of_the_last_rounds(
     low, high = statistics.interval(found) or (0, 0)
     assert tables.signed(found) == f"+17.50 ({low:+.2f} to {high:+.2f})"
     assert tables.signed(found[:1]) == "+17.00"
+
+
+def test_questions_are_answered_by_pairs_and_corrected_p(
+    tables: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The designed strategy is a little better than its placebo, far worse than the best rival."""
+    level = {tables.DESIGNED: 0.5, f"{tables.DESIGNED}+shuffled-fitness": 0.4, tables.RIVAL: 0.9}
+    names = {name for _, *pair in tables.QUESTIONS for name in pair}
+    controls = [name for name in names if name.startswith(f"{tables.BEST}, ")]
+    folder = {"t": sorted(names - {*controls}), "t-best": [c.split(", ")[1] for c in controls]}
+    for run, arms in folder.items():
+        played = [
+            row(name, seed, 20, 0.5, level.get(name, 0.5) + seed * (name in level) / 1000)
+            for name in (arms if run == "t" else [f"{tables.DESIGNED}+{arm}" for arm in arms])
+            for seed in range(200, 210)
+        ]
+        (tmp_path / f"confirmation-{run}").mkdir()
+        path = tmp_path / f"confirmation-{run}" / "rounds.csv"
+        path.write_text(to_csv(played, RoundRow, header=True))
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in tables.questions("t").splitlines()[2:]
+    ]
+    assert [line[0] for line in lines] == [what for what, *_ in tables.QUESTIONS]
+    answers = dict(zip([what for what, *_ in tables.QUESTIONS], lines, strict=True))
+    selection = answers["Does selection beat its placebo?"]
+    assert selection[1] == "+10.00 (+10.00 to +10.00)" and selection[3:] == ["10", "yes"]
+    assert answers["Does the best extension beat the best rival?"][4] == "no, the opposite"
+    assert answers["Does the best extension beat the best parallel rival?"][1:] == [
+        "+0.00 (+0.00 to +0.00)",
+        *("1", "10", "cannot be told"),
+    ]
+    assert f"| `{tables.RIVAL}` | 110.45 (" in tables.confirmation("t")

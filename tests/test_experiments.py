@@ -5,22 +5,38 @@ from pathlib import Path
 
 import pytest
 
-from fedgen.config import Config, build, dump
+from fedgen.config import Config, build, dump, read_toml
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "experiments").glob("*mlp*.toml"))
 EXPERIMENTS = sorted({*(ROOT / "experiments").glob("*.toml")} - {*STUDIES})
 
 
-def test_the_three_experiments_ship() -> None:
-    assert [path.stem for path in EXPERIMENTS] == ["cifar10", "digits", "mnist"]
+def test_the_experiments_ship() -> None:
+    assert [path.stem for path in EXPERIMENTS] == ["cifar10", "digits", "higher_rates", "mnist"]
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_setting_stands_in_the_file(path: Path) -> None:
     tree = tomllib.loads(path.read_text())
     assert dump(build(tree)) == tree
-    assert tree["data"]["dataset"] == path.stem
+    named = path.stem if path.stem != "higher_rates" else "mnist"
+    assert tree["data"]["dataset"] == named
+
+
+def test_higher_rates_are_played_as_they_were_measured() -> None:
+    """But for the seeds, on which nothing depends but chance."""
+    mine, measured = (
+        build(read_toml(ROOT / "experiments" / name))
+        for name in ("higher_rates.toml", "evidence/confirmation-contiguous.toml")
+    )
+    for name in ("genetic-cfl+higher-rates", "genetic-cfl", "fedavg", "fedavg-tuned"):
+        assert name in mine.run.strategies and name in measured.run.strategies
+    assert mine.run.budget == measured.run.budget and mine.genetics == {
+        name: genetic for name, genetic in measured.genetics.items() if name in mine.genetics
+    }
+    for section in ("data", "partition", "cohort", "model", "training", "fedavg", "fedavg_tuned"):
+        assert getattr(mine, section) == getattr(measured, section)
 
 
 def test_the_cifar10_experiment_is_the_default() -> None:

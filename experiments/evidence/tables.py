@@ -25,6 +25,24 @@ MARK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 DESIGNED = "genetic-cfl"
 RATES = ("1e-2", "3e-3", "1e-3", "3e-4", "1e-4")
+BEST, RIVAL, PARALLEL = "genetic-cfl+higher-rates", "cyclic", "scaffold"
+"""What the screening chose by validation accuracy, the mean of both partitions: extension, rival,
+and the best rival whose clients train at the same time."""
+
+QUESTIONS = (
+    ("Does selection beat its placebo?", DESIGNED, f"{DESIGNED}+shuffled-fitness"),
+    ("Do clusters beat one cluster?", DESIGNED, f"{DESIGNED}+one-cluster"),
+    ("Does the designed strategy beat FedAvg at the published rate?", DESIGNED, "fedavg"),
+    ("Does it beat a tuned fixed rate, its search counted?", DESIGNED, "fedavg-tuned"),
+    ("Does the best extension beat the designed strategy?", BEST, DESIGNED),
+    ("With the extension, does selection beat its placebo?", BEST, f"{BEST}, shuffled-fitness"),
+    ("With the extension, do clusters beat one cluster?", BEST, f"{BEST}, one-cluster"),
+    ("Does the best extension beat a tuned fixed rate?", BEST, "fedavg-tuned"),
+    ("Does the best extension beat the best rival?", BEST, RIVAL),
+    ("Does the best extension beat the best parallel rival?", BEST, PARALLEL),
+)
+"""What is asked of fresh seeds, set down before they were played: first minus second."""
+
 METRICS = ("validation_accuracy", "test_accuracy")
 
 
@@ -99,10 +117,8 @@ def screening(partition: str) -> str:
     """Rank all candidates by validation accuracy, each against the designed strategy."""
     arms = ends(f"screening-{partition}", "`{}`")
     designed = next(arm for arm in arms if arm.name == f"`{DESIGNED}`")
-    arms += [
-        *ends(f"screening-{partition}-fixed", "`{}`, rate of the pilot"),
-        *ends(f"screening-{partition}-higher", "`{}`, higher rates"),
-    ]
+    for beside in BESIDE[partition]:
+        arms += ends(f"screening-{partition}-{beside}", LABELS[beside])
     # Once more in the run with higher rates, to the same bytes.
     arms = [arm for arm in arms if arm.name != f"`{DESIGNED}`, higher rates"]
     rows = [
@@ -117,10 +133,57 @@ def screening(partition: str) -> str:
     return table(head, rows)
 
 
+def confirmation(task: str) -> str:
+    """Say how the finalists ended on fresh seeds."""
+    rows = []
+    for arm in sorted(finalists(task).values(), key=lambda arm: -arm.mean(METRICS[1])):
+        values = list(arm.values(METRICS[1]).values())
+        low, high = statistics.interval(values) or (math.nan, math.nan)
+        validation = f"{arm.mean(METRICS[0]):.2f}"
+        test = f"{arm.mean(METRICS[1]):.2f} ({low:.2f} to {high:.2f})"
+        rows.append([f"`{arm.name}`", test, validation, f"{arm.rounds:.1f}", str(len(values))])
+    return table(["strategy", "test, %", "validation, %", "rounds", "n"], rows)
+
+
+def questions(task: str) -> str:
+    """Answer what was asked before: paired differences, and p corrected over all of them."""
+    arms = finalists(task)
+    pairs = [
+        (what, differences(arms[one], arms[other], METRICS[1])) for what, one, other in QUESTIONS
+    ]
+    corrected = statistics.holm([statistics.signed_rank(values) for _, values in pairs])
+    rows = []
+    for (what, values), p in zip(pairs, corrected, strict=True):
+        mean = math.fsum(values) / len(values)
+        answer = "cannot be told" if p >= 0.05 else "yes" if mean > 0 else "no, the opposite"
+        rows.append([what, signed(values), f"{p:.3g}", str(len(values)), answer])
+    return table(["question", "test accuracy, points", "p after Holm", "n", "answer"], rows)
+
+
+def finalists(task: str) -> dict[str, Ends]:
+    """Return how the finalists ended, and the controls of the best extension, by name."""
+    controls = [
+        Ends(f"{BEST}, {arm.name.removeprefix(f'{DESIGNED}+')}", arm.rows)
+        for arm in ends(f"confirmation-{task}-best")
+    ]
+    return {arm.name: arm for arm in [*ends(f"confirmation-{task}"), *controls]}
+
+
+LABELS = {"fixed": "`{}`, rate of the pilot", "higher": "`{}`, higher rates"}
+"""What strategies of the runs beside a screening are called."""
+
+BESIDE = {"contiguous": ["fixed"], "dirichlet": ["fixed", "higher"]}
+"""The runs beside each screening."""
+
 TABLES: dict[str, Callable[[], str]] = {
     "pilot-contiguous": partial(pilot, "contiguous"),
     "pilot-dirichlet": partial(pilot, "dirichlet"),
+    "screening-contiguous": partial(screening, "contiguous"),
     "screening-dirichlet": partial(screening, "dirichlet"),
+    "confirmation-contiguous": partial(confirmation, "contiguous"),
+    "questions-contiguous": partial(questions, "contiguous"),
+    "confirmation-dirichlet": partial(confirmation, "dirichlet"),
+    "questions-dirichlet": partial(questions, "dirichlet"),
 }
 """What makes each table, by its mark in the README."""
 
