@@ -279,15 +279,13 @@ def differences(comparisons: Sequence[Mapping[str, Any]]) -> Chart:
     """Draw how far every strategy is from the first one: paired means and their 95 % intervals.
 
     Args:
-        comparisons: Those of ``summary.json``, one for every other strategy; the mean is known.
+        comparisons: Those of ``summary.json``, one for every other strategy; means and
+            intervals are known.
     """
     order = sorted(comparisons, key=lambda comparison: comparison["mean"])
     baseline = order[0]["baseline"]
     means = [100 * comparison["mean"] for comparison in order]
-    bounds = [
-        [100 * bound for bound in comparison["interval"] or [comparison["mean"]] * 2]
-        for comparison in order
-    ]
+    bounds = [[100 * bound for bound in comparison["interval"]] for comparison in order]
     apart = [low > 0 or high < 0 for low, high in bounds]
     figure = go.Figure()
     figure.add_vline(x=0, line={"color": COLOURS[-1], "width": 1})
