@@ -169,10 +169,14 @@ def finalists(task: str) -> dict[str, Ends]:
     return {arm.name: arm for arm in [*ends(f"confirmation-{task}"), *controls]}
 
 
-LABELS = {"fixed": "`{}`, rate of the pilot", "higher": "`{}`, higher rates"}
+LABELS = {
+    "fixed": "`{}`, rate of the pilot",
+    "higher": "`{}`, higher rates",
+    "sgd": "`{}`, SGD",
+}
 """What strategies of the runs beside a screening are called."""
 
-BESIDE = {"contiguous": ["fixed"], "dirichlet": ["fixed", "higher"]}
+BESIDE = {"contiguous": ["fixed", "sgd"], "dirichlet": ["fixed", "higher", "sgd"]}
 """The runs beside each screening."""
 
 TABLES: dict[str, Callable[[], str]] = {
