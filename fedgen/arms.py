@@ -177,11 +177,8 @@ def check_strategy(arm: Arm) -> None:
 def build_strategy(arm: Arm) -> FedAvg:
     """Build a strategy; one without a section in the config has its own defaults."""
     config = arm.config
-    section = getattr(config, strategies.registered(arm.strategy).replace("-", "_"), None)
-    own = {
-        **(section.model_dump() if section else {}),
-        **strategies.VARIANTS.get(arm.strategy, {}),
-    }
+    section = config.section_of(arm.strategy)
+    own = section.model_dump() if section else {}
     strategy: FedAvg = strategy_class(arm.strategy)(
         seed=arm.seed,
         clients=config.partition.clients,

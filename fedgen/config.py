@@ -42,7 +42,7 @@ from fedgen.sections import (
     Section,
     Training,
 )
-from strategies import GENETIC, VARIANTS
+from strategies import GENETIC, VARIANTS, registered
 from strategies.cohort import cohort_size
 
 
@@ -84,12 +84,19 @@ class Config(Section):
     ifca: IFCA = IFCA()
     centralised: FixedRate = FixedRate()
 
+    def section_of(self, strategy: str) -> Section | None:
+        """Return a strategy's section, a variant's own settings laid over it, if there is one."""
+        section: Section | None = getattr(self, registered(strategy).replace("-", "_"), None)
+        return section and section.model_copy(update=dict(VARIANTS.get(strategy, {})))
+
     @property
     def genetics(self) -> dict[str, GeneticCFL]:
         """The genetic strategy's settings by name: its section, and every variant compared."""
         variants = [name for name in self.run.strategies if name in VARIANTS]
-        return {GENETIC: self.genetic_cfl} | {
-            name: self.genetic_cfl.model_copy(update=dict(VARIANTS[name])) for name in variants
+        return {
+            name: section
+            for name in (GENETIC, *variants)
+            if isinstance(section := self.section_of(name), GeneticCFL)
         }
 
     @property

@@ -164,8 +164,9 @@ def _accuracy(results: Results, strategy: str) -> float | None:
 
 def _leak(results: Results) -> str:
     config = results.run.config
-    leaking = [name for name, genetic in config.genetics.items() if genetic.fitness == "test"]
-    ranked = [name for name in config.run.strategies if name in leaking]
+    genetics = config.genetics
+    compared = [name for name in config.run.strategies if name in genetics]
+    ranked = [name for name in compared if genetics[name].fitness == "test"]
     if not ranked:
         return ""
     return (

@@ -95,7 +95,7 @@ class Results:
             "accuracy": partial(charts.curves, self.arms, "test_accuracy", "test accuracy"),
             "loss": partial(charts.curves, self.arms, "test_loss", "test loss"),
         }
-        compared = [c for c in fair(self.summary) if c["mean"] is not None and c["interval"]]
+        compared = [c for c in fair(self.summary) if c["interval"]]
         if compared:
             drawn["differences"] = partial(charts.differences, compared)
         for (strategy, seed), rows in self.evolved.items():

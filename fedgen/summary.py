@@ -114,7 +114,7 @@ def fair(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     for comparison in summary["comparisons"]:
         if comparison["mean"] is not None:
             by_metric.setdefault(comparison["metric"], {})[comparison["strategy"]] = comparison
-    unit = summary.get("budget", CLIENT_EPOCHS).partition("=")[0].strip()
+    unit = _unit(summary)
     at_equal = AT_EQUAL_COST if unit == CLIENT_EPOCHS else AT_EQUAL_BUDGET
     chosen = []
     for strategy, comparison in by_metric.get(COMPARED[0], {}).items():
@@ -132,13 +132,19 @@ def fair(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
     """Say of every strategy how it stands against the first one, in a sentence."""
-    unit = summary.get("budget", CLIENT_EPOCHS).partition("=")[0].strip()
+    unit = _unit(summary)
     return [
         _at_the_end(comparison, summary, unit)
         if comparison["metric"] == COMPARED[0]
         else _within_equal_cost(comparison, summary, unit)
         for comparison in fair(summary)
     ]
+
+
+def _unit(summary: Mapping[str, Any]) -> str:
+    """Return the unit in which costs are equal."""
+    unit: str = summary.get("budget", CLIENT_EPOCHS).partition("=")[0].strip()
+    return unit
 
 
 def _at_the_end(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 from fedgen import statistics
 from fedgen.records import RoundRow, read_csv
@@ -65,12 +66,12 @@ class Ends:
     def mean(self, metric: str) -> float:
         """Return the mean over seeds, in percent."""
         values = self.values(metric)
-        return math.fsum(values.values()) / len(values)
+        return fmean(values.values())
 
     @property
     def rounds(self) -> float:
         """How many rounds were played within the budget, on average."""
-        return math.fsum(row.round for row in self.rows.values()) / len(self.rows)
+        return fmean(row.round for row in self.rows.values())
 
 
 def ends(run: str, label: str = "{}") -> list[Ends]:
@@ -89,7 +90,7 @@ def differences(one: Ends, other: Ends, metric: str) -> list[float]:
 
 def signed(values: Sequence[float]) -> str:
     """Write a mean difference and its 95 % interval."""
-    mean = math.fsum(values) / len(values)
+    mean = fmean(values)
     bounds = statistics.interval(values)
     if bounds is None:
         return f"{mean:+.2f}"
@@ -154,7 +155,7 @@ def questions(task: str) -> str:
     corrected = statistics.holm([statistics.signed_rank(values) for _, values in pairs])
     rows = []
     for (what, values), p in zip(pairs, corrected, strict=True):
-        mean = math.fsum(values) / len(values)
+        mean = fmean(values)
         answer = "cannot be told" if p >= 0.05 else "yes" if mean > 0 else "no, the opposite"
         rows.append([what, signed(values), f"{p:.3g}", str(len(values)), answer])
     return table(["question", "test accuracy, points", "p after Holm", "n", "answer"], rows)
