@@ -18,7 +18,7 @@ from fedgen.world import World, batch_order
 from strategies.arrays import read_arrays
 from strategies.cohort import cohort_size
 from strategies.evolution import Assignment, Genome
-from strategies.fedavg import FedAvg, StrategyError
+from strategies.fedavg import FedAvg, StrategyError, Unusable
 from strategies.outcomes import OK, POOLED, ClientOutcome, RoundOutcome
 from strategies.replies import Update
 from strategies.streams import rng
@@ -54,6 +54,8 @@ class Federated:
         """Initialise the strategy; a probe changes the weights and has an outcome."""
         try:
             arrays = self.strategy.initialise(self.grid, ArrayRecord(weights))
+        except Unusable:
+            raise
         except StrategyError as error:
             raise RunError(str(error)) from error
         return read_arrays(arrays), self.strategy.outcome
@@ -66,6 +68,8 @@ class Federated:
             )
             replies = self.grid.send_and_receive(messages, timeout=self.strategy.reply_timeout)
             arrays, _ = self.strategy.aggregate_train(server_round, replies)
+        except Unusable:
+            raise
         except StrategyError as error:
             raise RunError(str(error)) from error
         if arrays is None:

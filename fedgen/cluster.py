@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from fedgen import disk, runtime
-from fedgen.errors import InputError, RunError
-from fedgen.jobs import LOOK_SECONDS, Following, answer
+from fedgen.errors import ArmError, InputError, RunError
+from fedgen.jobs import LOOK_SECONDS, Following, answer, rows_of
 from fedgen.progress import Watcher
-from fedgen.records import EvaluationRow, parse_csv
+from fedgen.records import EvaluationRow
 from fedgen.run import Run
 
 TRIES = 3
@@ -72,7 +72,8 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
 
     Raises:
         InputError: If a shard is damaged, or another process works on it.
-        RunError: If a round fails, or a task does so for good.
+        ArmError: If replies of an arm cannot be used; the others are played to their ends.
+        RunError: If a round fails otherwise, or a task does so for good.
     """
     following = Following(run, progress)
     following.begin(f"{len(run.arms)} arms on Ray")
@@ -84,6 +85,7 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
         for arm in run.arms
     }
     found: list[EvaluationRow] = []
+    reasons: dict[str, str] = {}
     try:
         while pending:
             ready, _ = ray.wait(list(pending), timeout=LOOK_SECONDS)
@@ -95,14 +97,18 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
                     raise RunError(
                         f"{arm.name}: its task failed on Ray ({type(error).__name__})"
                     ) from error
-                if kind != "done":
-                    raise (InputError if kind == "input" else RunError)(text)
                 _keep(run.path, files)
-                found += parse_csv(text.encode(), Path(arm.name), EvaluationRow)
+                try:
+                    found += rows_of(arm, kind, text)
+                except ArmError as error:
+                    reasons |= error.reasons
+                    progress.warn(f"{arm.name} ends here: {error.reasons[arm.name]}")
             following.look()
     finally:
         for reference in pending:
             ray.cancel(reference, force=True)
+    if reasons:
+        raise ArmError(reasons)
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fedgen import budget, disk, report, store
 from fedgen.config import Arm
-from fedgen.errors import FedgenError, InputError
+from fedgen.errors import ArmError, FedgenError, InputError
 from fedgen.progress import Watcher
 from fedgen.records import EvaluationRow, PartitionRow, RoundRow, Row, to_csv
 from fedgen.results import Results
@@ -36,7 +36,8 @@ def play(
     """Play all arms of a run, finish its directory, and return the summary.
 
     Seed by seed, the arms take turns round by round. Whatever ends this early
-    leaves every finished round on disk.
+    leaves every finished round on disk. Where an arm cannot go on, as when it diverges, the others
+    are played to their ends before that is told.
 
     Args:
         run: What to play, and where it goes.
@@ -46,7 +47,8 @@ def play(
         spread: What plays the arms elsewhere, to the same bytes.
 
     Raises:
-        RunError: If a round fails.
+        ArmError: If replies of an arm cannot be used.
+        RunError: If a round fails otherwise.
     """
     from fedgen import world  # TensorFlow comes in here
 
@@ -59,9 +61,15 @@ def play(
         if spread is not None:
             evaluations += spread(run, progress)
         else:
+            reasons: dict[str, str] = {}
             for seed in seeds:
                 seeded = [arm for arm in run.arms if arm.seed == seed]
-                evaluations += play_arms(run, seeded, progress, grid)
+                try:
+                    evaluations += play_arms(run, seeded, progress, grid)
+                except ArmError as error:
+                    reasons |= error.reasons
+            if reasons:
+                raise ArmError(reasons)
     except BaseException:
         with suppress(FedgenError):  # the first error is the one to tell; the shards have the rows
             store.merge(run.path, run.arms)
@@ -104,11 +112,13 @@ def play_arms(
 
     Raises:
         InputError: If a shard is damaged, or another process works on it.
-        RunError: If a round fails.
+        ArmError: If replies of an arm cannot be used; the others are played to their ends.
+        RunError: If a round fails otherwise.
     """
     from fedgen import arms, client_app, models, rounds, world
     from fedgen.faults import FaultyGrid
     from fedgen.grid import InProcessGrid
+    from strategies.fedavg import Unusable
 
     config, seed = run.config, seeded[0].seed
     slots = world.workers(config)
@@ -150,14 +160,23 @@ def play_arms(
         stack.enter_context(here.engine.interruptible())
         # A killed run may have left one arm a round ahead of another.
         behind = [config.run.rounds - shard.opened_round for shard in shards]
+        reasons: dict[str, str] = {}
         for left in range(max(behind), 0, -1):
-            turns = [
-                next(iterator, None)  # nothing of an arm whose budget is spent
-                for iterator, mine in zip(iterators, behind, strict=True)
-                if mine >= left
-            ]
-            if rows := [row for row in turns if row is not None]:
+            rows = []
+            for arm, iterator, mine in zip(seeded, iterators, behind, strict=True):
+                if mine < left:
+                    continue
+                try:
+                    row = next(iterator, None)  # nothing of an arm that has ended
+                except Unusable as error:
+                    reasons[arm.name] = str(error)
+                    progress.warn(f"{arm.name} ends here: {error}")
+                else:
+                    rows += [row] if row else []
+            if rows:
                 progress.finished(rows)
+        if reasons:
+            raise ArmError(reasons)
         _check_budget(seeded, shards, progress)
         evaluations = []
         for arm, shard in zip(seeded, shards, strict=True):

@@ -1,7 +1,7 @@
 """Errors that a user can cause, each a single line that says how to go on."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -30,6 +30,20 @@ class RunError(FedgenError):
     """A run that started well cannot go on."""
 
     exit_code = 3
+
+
+class ArmError(RunError):
+    """Some arms of a run cannot go on; the others can, and do.
+
+    Args:
+        reasons: Why not, by the arm's name; at least one.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        self.reasons = dict(reasons)
+        (first, why), *more = self.reasons.items()
+        others = ", ".join(name for name, _ in more)
+        super().__init__(f"{first}: {why}" + (f"; nor could go on: {others}" if more else ""))
 
 
 def unknown(what: str, received: str, known: Iterable[str]) -> InputError:

@@ -19,7 +19,7 @@ from typing import Any
 
 from fedgen import runtime, store
 from fedgen.config import Arm
-from fedgen.errors import FedgenError, InputError, RunError
+from fedgen.errors import ArmError, FedgenError, InputError, RunError
 from fedgen.progress import Silent, Watcher
 from fedgen.records import EvaluationRow, parse_csv, to_csv
 from fedgen.run import Run, open_run
@@ -38,7 +38,8 @@ def play(run: Run, jobs: int, progress: Watcher) -> list[EvaluationRow]:
 
     Raises:
         InputError: If a shard is damaged, or another process works on it.
-        RunError: If a round fails, or a process dies.
+        ArmError: If replies of an arm cannot be used; the others are played to their ends.
+        RunError: If a round fails otherwise, or a process dies.
     """
     waiting = deque(run.arms)
     count = min(jobs, len(waiting))
@@ -46,6 +47,7 @@ def play(run: Run, jobs: int, progress: Watcher) -> list[EvaluationRow]:
     following = Following(run, progress)
     following.begin(f"{len(waiting)} arms, {count} at once")
     found: list[EvaluationRow] = []
+    reasons: dict[str, str] = {}
     with _processes(run.path, workers, count) as free:
         busy: dict[Connection, Arm] = {}
         owners = dict(free)
@@ -57,9 +59,16 @@ def play(run: Run, jobs: int, progress: Watcher) -> list[EvaluationRow]:
                 busy[line] = arm
             ready = connection.wait(list(busy), LOOK_SECONDS)
             for line in [line for line in busy if line in ready]:
-                found += _take(line, busy.pop(line), owners[line])
+                arm = busy.pop(line)
+                try:
+                    found += _take(line, arm, owners[line])
+                except ArmError as error:
+                    reasons |= error.reasons
+                    progress.warn(f"{arm.name} ends here: {error.reasons[arm.name]}")
                 idle.append(line)
             following.look()
+    if reasons:
+        raise ArmError(reasons)
     return found
 
 
@@ -116,8 +125,21 @@ def _take(line: Connection, arm: Arm, process: SpawnProcess) -> list[EvaluationR
             f"{arm.name}: its process died (exit code {process.exitcode}); its finished rounds are "
             "kept"
         ) from None
+    return rows_of(arm, kind, text)
+
+
+def rows_of(arm: Arm, kind: str, text: str) -> list[EvaluationRow]:
+    """Read what ``answer`` returned.
+
+    Raises:
+        InputError: As it was raised where the arm was played.
+        ArmError: Likewise.
+        RunError: Likewise.
+    """
     if kind == "input":
         raise InputError(text)
+    if kind == "arm":
+        raise ArmError({arm.name: text})
     if kind == "run":
         raise RunError(text)
     return parse_csv(text.encode(), Path(arm.name), EvaluationRow)
@@ -141,7 +163,8 @@ def answer(path: str, strategy: str, seed: int, workers: int) -> tuple[str, str]
     """Play one arm of a run directory.
 
     Returns:
-        ``"done"`` and the evaluation rows as CSV; or ``"input"`` or ``"run"`` and the error's line.
+        ``"done"`` and the evaluation rows as CSV; or ``"input"``, ``"arm"`` or ``"run"`` and the
+        error's line.
     """
     runtime.import_tensorflow()
     from fedgen import comparison
@@ -152,6 +175,9 @@ def answer(path: str, strategy: str, seed: int, workers: int) -> tuple[str, str]
         rows = comparison.play_arms(run, [arm], Silent())
     except InputError as error:
         return "input", error.line
+    except ArmError as error:
+        (reason,) = error.reasons.values()
+        return "arm", reason
     except FedgenError as error:
         return "run", error.line
     except Exception as error:

@@ -50,7 +50,8 @@ def play(
 
     Raises:
         InputError: If the checkpoint is one of another model.
-        RunError: If a round fails or cannot be written.
+        Unusable: If too few replies of a round can be used.
+        RunError: If a round fails otherwise, or cannot be written.
     """
     checkpoint = shard.latest
     if checkpoint is not None:

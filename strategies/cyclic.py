@@ -10,7 +10,7 @@ from flwr.serverapp import Grid
 from strategies.aggregation import Arrays, weighted_mean
 from strategies.arrays import like, read_arrays
 from strategies.evolution import Assignment, Genome, random_genome
-from strategies.fedavg import FedAvg, StrategyError
+from strategies.fedavg import FedAvg, StrategyError, Unusable
 from strategies.outcomes import RoundOutcome
 from strategies.peers import Peer
 from strategies.replies import ReplyError, Update
@@ -132,10 +132,10 @@ class Cyclic(FedAvg):
         """Return the mean of the snapshots, or the last client's model.
 
         Raises:
-            StrategyError: If fewer than half of the cohort sent a usable reply.
+            Unusable: If fewer than half of the cohort sent a usable reply.
         """
         if outcome.shortage:
-            raise StrategyError(f"round {server_round}: {outcome.shortage}")
+            raise Unusable(f"round {server_round}: {outcome.shortage}")
         if self.ends_at == "last":
             return self._model
         mean = weighted_mean(self._snapshots, [1.0] * len(self._snapshots))

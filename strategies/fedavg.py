@@ -45,6 +45,10 @@ class StrategyError(RuntimeError):
     """A round that cannot go on; the text says what was needed and received."""
 
 
+class Unusable(StrategyError):
+    """Too few replies can be used, as when training diverges; other strategies may go on."""
+
+
 class FedAvg(Strategy):
     """Plain federated averaging (McMahan et al., 2017, arXiv 1602.05629).
 
@@ -211,7 +215,7 @@ class FedAvg(Strategy):
         """Average the usable replies.
 
         Raises:
-            StrategyError: If fewer than half of the cohort sent a usable reply.
+            Unusable: If fewer than half of the cohort sent a usable reply.
         """
         self.outcome = self.judge_round(replies)
         self.learn(self.outcome)
@@ -351,10 +355,10 @@ class FedAvg(Strategy):
         """Average the usable updates in partition order.
 
         Raises:
-            StrategyError: If fewer than half of the cohort sent a usable reply.
+            Unusable: If fewer than half of the cohort sent a usable reply.
         """
         if outcome.shortage:
-            raise StrategyError(f"round {server_round}: {outcome.shortage}")
+            raise Unusable(f"round {server_round}: {outcome.shortage}")
         updates = outcome.updates
         weights = self.weights(updates)
         arrays = [update.arrays for update in updates]

@@ -10,7 +10,7 @@ from flwr.serverapp import Grid
 
 from strategies.aggregation import Arrays
 from strategies.arrays import like, read_arrays
-from strategies.fedavg import FedAvg, StrategyError
+from strategies.fedavg import FedAvg, StrategyError, Unusable
 from strategies.outcomes import RoundOutcome
 from strategies.replies import ReplyError, Update
 from strategies.streams import rng
@@ -95,10 +95,10 @@ class IFCA(FedAvg):
         """Average every model over the clients that picked it, and return the widest used.
 
         Raises:
-            StrategyError: If fewer than half of the cohort sent a usable reply.
+            Unusable: If fewer than half of the cohort sent a usable reply.
         """
         if outcome.shortage:
-            raise StrategyError(f"round {server_round}: {outcome.shortage}")
+            raise Unusable(f"round {server_round}: {outcome.shortage}")
         samples = [0] * self.count
         for number in range(self.count):
             group = RoundOutcome(

@@ -13,7 +13,7 @@ from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
 from strategies.evolution import Assignment, Genome
-from strategies.fedavg import FedAvg, StrategyError
+from strategies.fedavg import FedAvg, Unusable
 from strategies.outcomes import ClientOutcome, RoundOutcome
 from strategies.replies import Update, check_applied, check_work
 
@@ -61,7 +61,8 @@ class FedAvgTuned(FedAvg):
         """Choose the pair, and return the weights as they are.
 
         Raises:
-            StrategyError: If no pair could be trained, or too few clients are online.
+            Unusable: If no pair could be trained.
+            StrategyError: If too few clients are online.
         """
         runs = [_Run(pair, arrays) for pair in self.pairs]
         spent = _Spent()
@@ -74,7 +75,7 @@ class FedAvgTuned(FedAvg):
             runs = runs[: math.ceil(len(runs) / 2)]
         if len(self.pairs) > 1 and not math.isfinite(runs[0].loss):
             why = next((run.reason for run in runs if run.reason), "their losses are not finite")
-            raise StrategyError(f"none of the {len(self.pairs)} pairs can be trained: {why}")
+            raise Unusable(f"none of the {len(self.pairs)} pairs can be trained: {why}")
         self.genome = runs[0].pair
         self.outcome = spent.outcome()
         return arrays
@@ -113,7 +114,7 @@ class FedAvgTuned(FedAvg):
         spent.add(judged)
         try:
             run.arrays = self.average(run.rounds, judged)
-        except StrategyError as error:
+        except Unusable as error:
             run.loss, run.reason = math.inf, str(error)
         else:
             run.loss = validation_loss(judged.updates)

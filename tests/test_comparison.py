@@ -12,7 +12,7 @@ from runs import SMALL, comparable, finish, play, rows, start
 
 from fedgen import arms, datasets, world
 from fedgen.config import Arm, build
-from fedgen.errors import RunError
+from fedgen.errors import ArmError, RunError
 from fedgen.run import Run
 from fedgen.sections import Data
 from strategies import REGISTRY
@@ -277,3 +277,25 @@ def test_without_a_named_data_set_digits_stand_in_and_say_so(tmp_path: Path) -> 
     assert json.loads((made / "summary.json").read_text())["dataset"] == "digits"
     assert 'dataset = "digits"' in (made / "config.toml").read_text()
     assert "<title>fedavg on digits</title>" in (made / "report.html").read_text()
+
+
+DIVERGES = {"learning_rate": 1e30}
+
+
+def test_an_arm_that_diverges_ends_alone(tmp_path: Path) -> None:
+    """On every seed; what the others play is what they play without it."""
+    out = tmp_path / "run"
+    plan = {"rounds": 2, "seeds": 2}
+    with pytest.raises(ArmError, match="weights are not finite; nor could go on: ") as error:
+        play(out, run={**plan, "strategies": ["scaffold", "fedavg"]}, scaffold=DIVERGES)
+    assert set(error.value.reasons) == {"scaffold-seed0", "scaffold-seed1"}
+    assert error.value.exit_code == RunError.exit_code
+    alone = play(tmp_path / "alone", run={**plan, "strategies": ["fedavg"]}).path
+    mine = comparable(out)
+    others = {name: found for name, found in mine.items() if name.startswith("fedavg-")}
+    wanted = comparable(alone)
+    assert others == {name: wanted[name] for name in others} and len(others) == 4
+    for name in ("rounds.csv", "clients.csv"):
+        assert [row for row in mine[name] if row["strategy"] == "fedavg"] == wanted[name]
+    played = [row["round"] for row in mine["rounds.csv"] if row["strategy"] == "scaffold"]
+    assert played == ["0", "0"]  # the rounds before it diverged are kept

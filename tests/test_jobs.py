@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from runs import FLAGS, comparable, finish, play, start, wait_for_file
+from runs import FLAGS, comparable, finish, play, rows, start, wait_for_file
 
 from fedgen.jobs import answer
 
@@ -81,6 +81,19 @@ def test_an_error_of_an_arm_is_the_run_s(sequential: Path, tmp_path: Path) -> No
     assert kind == "input" and "not a run directory" in text
     code, _, err = finish(start([*arguments("run"), "--set=faults.crash=6"], tmp_path))
     assert code == 3 and "0 of 6 replies are usable" in err
+
+
+def test_an_arm_that_diverges_ends_alone(tmp_path: Path) -> None:
+    diverging = ["--strategies=scaffold,fedavg", "--set=scaffold.learning_rate=1e30"]
+    code, out, err = finish(start([*arguments("run", rounds=2), *diverging], tmp_path))
+    assert code == 3 and "Traceback" not in err
+    for name in ("scaffold-seed0", "scaffold-seed1"):
+        assert f"!!! {name} ends here: round 1: 0 of 6 replies are usable" in err
+    assert "; nor could go on: scaffold-seed" in err.splitlines()[-1]
+    played = [(row["strategy"], row["seed"]) for row in rows(tmp_path / "run" / "rounds.csv")]
+    assert played.count(("fedavg", "0")) == played.count(("fedavg", "1")) == 3
+    code, _, err = finish(start(["report", "run"], tmp_path))
+    assert (code, err) == (0, "") and (tmp_path / "run" / "report.html").exists()
 
 
 def test_processes_and_a_cluster_exclude_each_other(tmp_path: Path) -> None:
