@@ -39,6 +39,14 @@ def test_higher_rates_are_played_as_they_were_measured() -> None:
         assert getattr(mine, section) == getattr(measured, section)
 
 
+def test_the_mnist_experiment_is_the_replay_that_was_measured() -> None:
+    mine, measured = (
+        build(read_toml(ROOT / "experiments" / name))
+        for name in ("mnist.toml", "evidence/replay-mnist.toml")
+    )
+    assert mine == measured
+
+
 def test_the_cifar10_experiment_is_the_default() -> None:
     tree = tomllib.loads((ROOT / "experiments" / "cifar10.toml").read_text())
     assert build(tree) == Config()
