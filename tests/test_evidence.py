@@ -97,8 +97,8 @@ def test_questions_are_answered_by_pairs_and_corrected_p(
     answers = dict(zip([what for what, *_ in tables.QUESTIONS], lines, strict=True))
     selection = answers["Does selection beat its placebo?"]
     assert selection[1] == "+10.00 (+10.00 to +10.00)" and selection[3:] == ["10", "yes"]
-    assert answers["Does the best extension beat the best rival?"][4] == "no, the opposite"
-    assert answers["Does the best extension beat the best parallel rival?"][1:] == [
+    assert answers["Does it beat the screening's best rival?"][4] == "no, the opposite"
+    assert answers["Does it beat the screening's best parallel rival?"][1:] == [
         "+0.00 (+0.00 to +0.00)",
         *("1", "10", "cannot be told"),
     ]

@@ -79,15 +79,21 @@ def test_the_help_is_the_command_s_own(command: str, tmp_path: Path) -> None:
     assert f"```text\n{done.stdout.strip()}\n```" in README
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        if target.startswith("#"):
-            titles = [
-                re.sub(r"[^\w -]", "", t).lower() for t in re.findall(r"^#+ (.*)", README, re.M)
-            ]
-            assert target[1:] in [title.replace(" ", "-") for title in titles]
-        elif not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are called in links."""
+    titles = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", ["README.md", "experiments/README.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            file, _, anchor = target.partition("#")
+            linked = page.parent / file if file else page
+            assert linked.exists(), target
+            assert not anchor or anchor in anchors(linked), target
 
 
 def test_the_tree_names_every_module() -> None:

@@ -41,8 +41,8 @@ QUESTIONS = (
     ("With the extension, does selection beat its placebo?", BEST, f"{BEST}, shuffled-fitness"),
     ("With the extension, do clusters beat one cluster?", BEST, f"{BEST}, one-cluster"),
     ("Does the best extension beat a tuned fixed rate?", BEST, "fedavg-tuned"),
-    ("Does the best extension beat the best rival?", BEST, RIVAL),
-    ("Does the best extension beat the best parallel rival?", BEST, PARALLEL),
+    ("Does it beat the screening's best rival?", BEST, RIVAL),
+    ("Does it beat the screening's best parallel rival?", BEST, PARALLEL),
 )
 """What is asked of fresh seeds, set down before they were played: first minus second."""
 
