@@ -18,8 +18,15 @@ from fedgen.world import World, batch_order
 from strategies.arrays import read_arrays
 from strategies.cohort import cohort_size
 from strategies.evolution import Assignment, Genome
-from strategies.fedavg import FedAvg, StrategyError, Unusable
-from strategies.outcomes import OK, POOLED, ClientOutcome, RoundOutcome
+from strategies.fedavg import FedAvg
+from strategies.outcomes import (
+    OK,
+    POOLED,
+    ClientOutcome,
+    RoundOutcome,
+    StrategyError,
+    Unusable,
+)
 from strategies.replies import Update
 from strategies.streams import rng
 

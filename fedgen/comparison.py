@@ -118,7 +118,7 @@ def play_arms(
     from fedgen import arms, client_app, models, rounds, world
     from fedgen.faults import FaultyGrid
     from fedgen.grid import InProcessGrid
-    from strategies.fedavg import Unusable
+    from strategies.outcomes import Unusable
 
     config, seed = run.config, seeded[0].seed
     slots = world.workers(config)
@@ -167,12 +167,11 @@ def play_arms(
                 if mine < left:
                     continue
                 try:
-                    row = next(iterator, None)  # nothing of an arm that has ended
+                    if row := next(iterator, None):  # nothing of an arm that has ended
+                        rows.append(row)
                 except Unusable as error:
                     reasons[arm.name] = str(error)
                     progress.warn(f"{arm.name} ends here: {error}")
-                else:
-                    rows += [row] if row else []
             if rows:
                 progress.finished(rows)
         if reasons:

@@ -104,7 +104,7 @@ def check(config: Config) -> None:
     """
     runtime.import_tensorflow()
     from fedgen import arms, world
-    from strategies.fedavg import StrategyError
+    from strategies.outcomes import StrategyError
 
     if config.partition.kind != "contiguous":  # which fits any data set
         for seed in range(config.run.seed, config.run.seed + config.run.seeds):

@@ -10,8 +10,8 @@ from flwr.serverapp import Grid
 from strategies.aggregation import Arrays, weighted_mean
 from strategies.arrays import like, read_arrays
 from strategies.evolution import Assignment, Genome, random_genome
-from strategies.fedavg import FedAvg, StrategyError, Unusable
-from strategies.outcomes import RoundOutcome
+from strategies.fedavg import FedAvg
+from strategies.outcomes import RoundOutcome, StrategyError
 from strategies.peers import Peer
 from strategies.replies import ReplyError, Update
 from strategies.streams import rng
@@ -134,8 +134,7 @@ class Cyclic(FedAvg):
         Raises:
             Unusable: If fewer than half of the cohort sent a usable reply.
         """
-        if outcome.shortage:
-            raise Unusable(f"round {server_round}: {outcome.shortage}")
+        outcome.require(server_round)
         if self.ends_at == "last":
             return self._model
         mean = weighted_mean(self._snapshots, [1.0] * len(self._snapshots))

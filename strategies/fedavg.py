@@ -24,7 +24,7 @@ from strategies.aggregation import Aggregation, Arrays, Statistics
 from strategies.arrays import like, read_arrays
 from strategies.cohort import cohort_size, draw_cohort
 from strategies.evolution import Assignment, Genome
-from strategies.outcomes import OK, ClientOutcome, RoundOutcome, record_bytes
+from strategies.outcomes import OK, ClientOutcome, RoundOutcome, StrategyError, record_bytes
 from strategies.peers import Peer, Peers, PeersMissing
 from strategies.privacy import Privacy, noisy_mean
 from strategies.ranking import Weighting, update_weights
@@ -39,14 +39,6 @@ from strategies.replies import (
     read_update,
 )
 from strategies.streams import rng
-
-
-class StrategyError(RuntimeError):
-    """A round that cannot go on; the text says what was needed and received."""
-
-
-class Unusable(StrategyError):
-    """Too few replies can be used, as when training diverges; other strategies may go on."""
 
 
 class FedAvg(Strategy):
@@ -357,8 +349,7 @@ class FedAvg(Strategy):
         Raises:
             Unusable: If fewer than half of the cohort sent a usable reply.
         """
-        if outcome.shortage:
-            raise Unusable(f"round {server_round}: {outcome.shortage}")
+        outcome.require(server_round)
         updates = outcome.updates
         weights = self.weights(updates)
         arrays = [update.arrays for update in updates]

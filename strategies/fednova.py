@@ -12,8 +12,8 @@ from flwr.app import ArrayRecord
 
 from strategies.aggregation import Arrays
 from strategies.arrays import read_arrays
-from strategies.fedavg import FedAvg, StrategyError
-from strategies.outcomes import RoundOutcome
+from strategies.fedavg import FedAvg
+from strategies.outcomes import RoundOutcome, StrategyError
 from strategies.replies import Update
 
 

@@ -10,8 +10,8 @@ from flwr.serverapp import Grid
 
 from strategies.aggregation import Arrays
 from strategies.arrays import like, read_arrays
-from strategies.fedavg import FedAvg, StrategyError, Unusable
-from strategies.outcomes import RoundOutcome
+from strategies.fedavg import FedAvg
+from strategies.outcomes import RoundOutcome, StrategyError
 from strategies.replies import ReplyError, Update
 from strategies.streams import rng
 
@@ -97,8 +97,7 @@ class IFCA(FedAvg):
         Raises:
             Unusable: If fewer than half of the cohort sent a usable reply.
         """
-        if outcome.shortage:
-            raise Unusable(f"round {server_round}: {outcome.shortage}")
+        outcome.require(server_round)
         samples = [0] * self.count
         for number in range(self.count):
             group = RoundOutcome(

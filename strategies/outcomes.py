@@ -15,6 +15,14 @@ POOLED = -1
 """Stands for the partition id where one trainer holds all clients' data."""
 
 
+class StrategyError(RuntimeError):
+    """A round that cannot go on; the text says what was needed and received."""
+
+
+class Unusable(StrategyError):
+    """Too few replies can be used, as when training diverges; other strategies may go on."""
+
+
 @dataclass(frozen=True)
 class ClientOutcome:
     """One cohort client in one round: a row of ``clients.csv``.
@@ -68,6 +76,15 @@ class RoundOutcome:
             f"{usable} of {len(self.clients)} replies are usable, at least half are needed. "
             f"Reasons: {'; '.join(reasons[:3])}"
         )
+
+    def require(self, server_round: int) -> None:
+        """Check that there is enough for a model.
+
+        Raises:
+            Unusable: If fewer than half of the cohort sent a usable reply.
+        """
+        if self.shortage:
+            raise Unusable(f"round {server_round}: {self.shortage}")
 
     @property
     def rejected(self) -> int:

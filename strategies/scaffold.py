@@ -8,8 +8,8 @@ from flwr.app import ArrayRecord
 
 from strategies.aggregation import Arrays
 from strategies.arrays import like, read_arrays
-from strategies.fedavg import FedAvg, StrategyError
-from strategies.outcomes import RoundOutcome
+from strategies.fedavg import FedAvg
+from strategies.outcomes import RoundOutcome, StrategyError
 from strategies.replies import ReplyError, Update
 
 

@@ -13,8 +13,8 @@ from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
 from strategies.evolution import Assignment, Genome
-from strategies.fedavg import FedAvg, Unusable
-from strategies.outcomes import ClientOutcome, RoundOutcome
+from strategies.fedavg import FedAvg
+from strategies.outcomes import ClientOutcome, RoundOutcome, Unusable
 from strategies.replies import Update, check_applied, check_work
 
 
