@@ -13,7 +13,7 @@ import click
 import typer
 
 from fedgen import runtime
-from fedgen.errors import FedgenError, InputError, without_passwords
+from fedgen.errors import FedgenError, InputError, Interrupted, without_passwords
 from fedgen.study.command import study
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-INTERRUPTED = 130
+INTERRUPTED = Interrupted.exit_code
 
 Rounds = Annotated[int | None, typer.Option(help="Training rounds.")]
 Workers = Annotated[
@@ -258,7 +258,6 @@ def _play(
     from fedgen.progress import Several, Silent, results, watcher
     from fedgen.tensorboard import EventFiles
 
-    command = f"python -m fedgen resume {shlex.quote(str(run.path))}"
     silent = as_json or quiet
     if not silent:
         print(f"run directory: {run.path}", flush=True)
@@ -267,10 +266,9 @@ def _play(
         with Several([*watching, *([EventFiles(run.path)] if tensorboard else [])]) as told:
             summary = comparison.play(run, told, spread=spread)
     except KeyboardInterrupt:
-        _warn(f"interrupted; every finished round is kept. Go on with: {command}")
-        _leave(INTERRUPTED)
+        raise Interrupted(f"interrupted; {_kept(run)}") from None
     except Exception:
-        _warn(f"stopped; every finished round is kept. Go on with: {command}")
+        _warn(f"stopped; {_kept(run)}")
         raise
     if as_json:
         print(json.dumps(summary))
@@ -283,6 +281,15 @@ def _play(
         from fedgen.results import load
 
         _log(load(run.path), mlflow, silent)
+
+
+def _kept(run: Any) -> str:
+    from fedgen.run import has_begun
+
+    if not has_begun(run):
+        return "no round was finished, so nothing is kept."
+    command = f"python -m fedgen resume {shlex.quote(str(run.path))}"
+    return f"every finished round is kept. Go on with: {command}"
 
 
 def _log(results: Any, uri: str, silent: bool = False) -> None:
@@ -336,6 +343,9 @@ def main() -> None:
     except click.ClickException as error:
         _warn(f"fedgen: {error.format_message()}")
         _leave(2)
+    except Interrupted as error:
+        _warn(error.line)
+        _leave(error.exit_code)
     except FedgenError as error:
         _warn(f"fedgen: {error.line}")
         _leave(error.exit_code)

@@ -151,7 +151,7 @@ class _Client:
         if privacy.kind != "local":
             return weights
         draw = rng(self.seed, "local-privacy", self.server_round, self.id)
-        statistics = world.statistics(self.settings)
+        statistics = self.world.engine.statistics
         return privatise(weights, self.weights, privacy, statistics, draw)
 
     def reply(self, message: Message, trained: Trained, fitness: float, epochs: int) -> Message:

@@ -11,7 +11,8 @@ import numpy as np
 
 from fedgen import budget, disk, report, store
 from fedgen.config import Arm
-from fedgen.errors import ArmError, FedgenError, InputError
+from fedgen.errors import ArmError, FedgenError, InputError, RunError
+from fedgen.extensions import is_own
 from fedgen.progress import Watcher
 from fedgen.records import EvaluationRow, PartitionRow, RoundRow, Row, to_csv
 from fedgen.results import Results
@@ -125,6 +126,13 @@ def play_arms(
     here = world.load(config, seed, slots)
     model = world.initial_model(config, seed)
     initial = models.get_weights(model)
+    if world.digest(initial) != run.provenance.get(
+        f"weights of seed {seed}", world.digest(initial)
+    ):
+        raise RunError(
+            f"model {config.model.name!r}: seed {seed} starts from other weights in this process "
+            "than in the one that began the run; they must depend on nothing but the seed"
+        )
     with ExitStack() as stack:
         iterators: list[Iterator[RoundRow]] = []
         shards = [store.Shard(run.path, arm) for arm in seeded]
@@ -182,7 +190,7 @@ def play_arms(
             if shard.latest is not None:
                 evaluations += _evaluate(here, arm, shard.latest.round, shard.latest.weights)
                 model.set_weights(shard.latest.weights)
-                _save_model(run.path / "models" / f"{arm.name}.keras", model)
+                _save_model(run.path / "models", arm.name, model, is_own(config.model.name))
         return evaluations
 
 
@@ -224,8 +232,9 @@ def _evaluate(here: "World", arm: Arm, number: int, weights: "Weights") -> list[
     return rows
 
 
-def _save_model(path: Path, model: Any) -> None:
-    from fedgen import models
+def _save_model(folder: Path, name: str, model: Any, own: bool) -> None:
+    from fedgen import saved_model
 
-    disk.make_folder(path.parent)
-    disk.replace(path, models.to_keras_file(models.with_softmax(model)))
+    suffix = saved_model.format_of(model).suffix if own else saved_model.KERAS
+    disk.make_folder(folder)
+    disk.replace(folder / f"{name}{suffix}", saved_model.to_bytes(model, suffix))

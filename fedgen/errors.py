@@ -32,6 +32,12 @@ class RunError(FedgenError):
     exit_code = 3
 
 
+class Interrupted(FedgenError):
+    """A run was ended by Ctrl-C or SIGTERM."""
+
+    exit_code = 130
+
+
 class ArmError(RunError):
     """Some arms of a run cannot go on; the others can, and do.
 

@@ -1,14 +1,23 @@
 """Strategies and models of a user's own, named as ``module:attribute``.
 
 The module is imported as any other: installed, on ``PYTHONPATH``, or in the working directory.
-It is imported when something is trained, never to read or to draw a run.
+It is imported when something is trained, never to read or to draw a run. A module whose source
+has changed since this process imported it is imported anew; what a name stands for is told by
+``digest``, the hash of that source and of all modules of the user's that it imports.
 """
 
+import ast
+import hashlib
+import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
-from importlib import import_module
+import sysconfig
+from collections.abc import Callable, Iterator
+from importlib import import_module, reload
+from importlib.util import find_spec
+from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from fedgen.errors import InputError
@@ -18,10 +27,53 @@ _OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 FORM = "MODULE:NAME"
 """How such a name looks, for people."""
 
+SESSION = "__main__"
+"""The module of what a notebook or a script defines; other processes cannot import it."""
+
+_given: dict[str, Any] = {}
+_imported: dict[str, str] = {}
+
 
 def is_own(name: str) -> bool:
     """Whether a name is one of a user's own, and not one of fedgen's."""
     return _OWN.fullmatch(name) is not None
+
+
+def give(made: Callable[..., Any]) -> str:
+    """Return the name under which a function or class that is at hand is found in this process.
+
+    One that its module has under its name goes by that, and other processes find it as well; one
+    of a notebook, a function inside of another or a lambda is ``__main__:NAME`` from now on.
+    """
+    module, name = made.__module__, made.__qualname__
+    if module != SESSION and getattr(sys.modules.get(module), name, None) is made:
+        return f"{module}:{name}"
+    short = re.sub(r"\W", "", name.rpartition(".")[2]) or "unnamed"
+    _given[f"{SESSION}:{short}"] = made
+    return f"{SESSION}:{short}"
+
+
+def digest(name: str) -> str:
+    """Return the SHA-256 of the code behind a name of a user's own, without running it.
+
+    It is of the module's source and of every module that it imports from where users keep theirs,
+    that is outside of the installed packages. Of what was defined in a notebook or script, it is
+    of the compiled code and of the values that a function closes over.
+
+    Raises:
+        InputError: If the module is not there.
+    """
+    module, _, attribute = name.partition(":")
+    total = hashlib.sha256(name.encode())
+    if module == SESSION:
+        found = _given.get(name) or getattr(sys.modules[SESSION], attribute, None)
+        for part in _code(found):
+            total.update(part)
+        return total.hexdigest()
+    _look_here()
+    for path in _sources(module, set()):
+        total.update(_hash(path).encode())
+    return total.hexdigest()
 
 
 def strategy(name: str) -> type[Any]:
@@ -41,11 +93,11 @@ def strategy(name: str) -> type[Any]:
     return found
 
 
-def model(name: str) -> Callable[[tuple[int, int, int], int], list[Any]]:
+def model(name: str) -> Callable[[tuple[int, int, int], int], Any]:
     """Return the function of a user's own that makes a model's layers.
 
     It takes an image's shape (height, width, channels) and the number of classes, and returns
-    Keras layers, the last one with a logit per class.
+    Keras layers, the last one with a logit per class; or one Keras model.
 
     Raises:
         InputError: If it cannot be imported, or cannot be called.
@@ -56,21 +108,121 @@ def model(name: str) -> Callable[[tuple[int, int, int], int], list[Any]]:
             f"model {name!r}: expected a function (shape, classes) that returns Keras layers, "
             f"received {type(found).__name__}"
         )
-    made: Callable[[tuple[int, int, int], int], list[Any]] = found
+    made: Callable[[tuple[int, int, int], int], Any] = found
     return made
 
 
 def _load(what: str, name: str) -> Any:
+    if name in _given:
+        return _given[name]
     module, _, attribute = name.partition(":")
+    _look_here()
+    try:
+        return getattr(_fresh(module), attribute)
+    except AttributeError as error:
+        lost = (
+            "; what a notebook or script defines, other processes do not find: put it in a module"
+        )
+        raise InputError(f"{what} {name!r}: {error}{lost * (module == SESSION)}") from error
+    except Exception as error:  # whatever a user's own module raises while it is imported
+        raise InputError(
+            f"{what} {name!r}: module {module!r} cannot be imported from {os.getcwd()} or the "
+            f"Python path ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _look_here() -> None:
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:  # the command `fedgen` does not look there
         sys.path.insert(0, here)
+
+
+def _fresh(name: str) -> Any:
+    """Import a module, and anew if its source, or that of a module that it imports, has changed."""
+    module = import_module(name)
+    if name == SESSION:
+        return module
+    origins = {getattr(known, "__file__", None): part for part, known in sys.modules.items()}
+    parts = {origins[str(path)]: path for path in _sources(name, set()) if str(path) in origins}
+    found = {part: _hash(path) for part, path in parts.items()}
+    changed = any(_imported.get(part, content) != content for part, content in found.items())
+    _imported.update(found)
+    if not changed:
+        return module
+    for part in parts:  # what is imported comes before what imports it
+        cached = getattr(sys.modules[part], "__cached__", None)
+        if cached:  # it stands for every source of its size and second
+            Path(cached).unlink(missing_ok=True)
+        reload(sys.modules[part])
+    return sys.modules[name]
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sources(name: str, seen: set[str]) -> Iterator[Path]:
+    """Yield the files of a user's module and of those that it imports, these first."""
+    seen.add(name)
     try:
-        return getattr(import_module(module), attribute)
-    except AttributeError as error:
-        raise InputError(f"{what} {name!r}: {error}") from error
-    except Exception as error:  # whatever a user's own module raises while it is imported
-        raise InputError(
-            f"{what} {name!r}: module {module!r} cannot be imported from {here} or the Python path "
-            f"({type(error).__name__}: {error})"
-        ) from error
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None or not spec.has_location:
+        return
+    path = Path(spec.origin)
+    if path.suffix != ".py" or _is_installed(path):
+        return
+    for part in _imports(path, spec.parent or ""):
+        if part not in seen:
+            yield from _sources(part, seen)
+    yield path
+
+
+def _imports(path: Path, package: str) -> Iterator[str]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # importing it says so
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*(parents if node.level else []), *([node.module or ""])]).strip(".")
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _is_installed(path: Path) -> bool:
+    """Whether a file is Python's, a package's or fedgen's own, and not a user's."""
+    here = Path(__file__).parents[1]
+    ours = [here / "fedgen", here / "strategies", Path(sysconfig.get_path("stdlib"))]
+    packages = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(packages) or any(path.is_relative_to(folder) for folder in ours)
+
+
+def _code(made: Any) -> Iterator[bytes]:
+    if isinstance(made, type):
+        for key, value in sorted(vars(made).items()):
+            yield key.encode()
+            yield from _code(value)
+        return
+    function = inspect.unwrap(made) if callable(made) else made
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        yield repr(made).encode()
+        return
+    yield from _instructions(code)
+    for cell in getattr(function, "__closure__", None) or ():
+        yield repr(cell.cell_contents).encode()
+
+
+def _instructions(code: CodeType) -> Iterator[bytes]:
+    yield code.co_code
+    yield repr(code.co_names).encode()
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _instructions(constant)
+        else:
+            yield repr(constant).encode()

@@ -92,12 +92,16 @@ def settle(request: Request, warn: Warn) -> Config:
         )
     for difference in runs.other_provenance(request.made_by, config):
         warn(f"!!! NOT THE SAME RUN AGAIN: {difference}")
-    check(config)
+    check(config, warn)
     return config
 
 
-def check(config: Config) -> None:
+def check(config: Config, warn: Warn) -> None:
     """Check that the partition, the model and the strategies of a config can be had.
+
+    Args:
+        config: What is checked.
+        warn: Is told what the user of a model should know.
 
     Raises:
         InputError: If not.
@@ -109,7 +113,8 @@ def check(config: Config) -> None:
     if config.partition.kind != "contiguous":  # which fits any data set
         for seed in range(config.run.seed, config.run.seed + config.run.seeds):
             world.load_partition(config, seed)
-    world.initial_model(config, config.run.seed)
+    for note in world.check_model(config):
+        warn(note)
     for name in config.run.strategies:
         try:
             arms.check_strategy(Arm(config, name, config.run.seed))

@@ -13,6 +13,52 @@ from fedgen.rules import Rule, Step
 EVALUATION_BATCH = 500
 
 
+class _Scope(keras.StatelessScope):  # type: ignore[misc]
+    """Hands a model's layers tensors for their variables, and keeps what they assign.
+
+    A layer that assigns a trainable weight while it is called, as spectral normalisation does,
+    trains from the assigned value: gradients are taken there and do not flow through the
+    assignment, as with variables of TensorFlow's.
+    """
+
+    def __init__(self, values: Sequence[tuple[Any, Any]], trainable: Sequence[Any], tape: Any):
+        super().__init__(values, collect_losses=True)
+        self.assigned: set[int] = set()
+        self._trainable = {id(variable): index for index, variable in enumerate(trainable)}
+        self._tape = tape
+
+    def add_update(self, update: tuple[Any, Any]) -> None:
+        """Keep a value that a layer assigns."""
+        variable, value = update
+        index = self._trainable.get(id(variable))
+        if index is not None:
+            value = tf.stop_gradient(value)
+            self._tape.watch(value)
+            self.assigned.add(index)
+        super().add_update((variable, value))
+
+
+@dataclass(frozen=True)
+class _Derivative:
+    """A batch's loss and its gradients.
+
+    Attributes:
+        weights: Trainable weights at which the gradients were taken.
+        gradients: One per trainable weight.
+        loss: The batch's mean cross-entropy, and the terms that the model adds.
+        state: The model's state after the batch.
+        logits: What the model computed.
+        assigned: Which of the weights a layer has assigned.
+    """
+
+    weights: Sequence[Any]
+    gradients: list[Any]
+    loss: Any
+    state: Sequence[Any]
+    logits: Any
+    assigned: frozenset[int]
+
+
 @dataclass(frozen=True)
 class Loops:
     """What is traced; every method becomes one TensorFlow graph.
@@ -71,7 +117,8 @@ class Loops:
             terms: Numbers and arrays of the rule; nothing without one.
 
         Returns:
-            Trained weights, the model's state, mean loss and accuracy of every epoch, the rate
+            Trained weights, the model's state, mean loss (the terms that the model adds are in it)
+            and accuracy of every epoch, the rate
             and its mean over all steps, the batch size, the momentum, and whether it ended early.
         """
         rule = self.rule
@@ -88,22 +135,20 @@ class Loops:
         def train_batch(step: Any, losses: Any, hits: Any, *carried: Any) -> tuple[Any, ...]:
             epoch, begin = step // per_epoch, (step % per_epoch) * batch
             pixels, targets = self._batch(images, labels, order[epoch, begin : begin + batch])
-            weights = [variable.read_value() for variable in trainable]
             before = [variable.read_value() for variable in state]
 
-            def differentiate(at: Sequence[Any]) -> tuple[Any, Any, Any, Any]:
-                with tf.GradientTape() as tape:
-                    tape.watch(at)
-                    logits, after = self.model.stateless_call(at, before, pixels, training=True)
-                    loss = tf.reduce_mean(
-                        tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-                    )
-                return tape.gradient(loss, at), loss, after, logits
+            def differentiate(at: Sequence[Any]) -> _Derivative:
+                return self._differentiate(at, before, pixels, targets)
 
-            gradients, loss, after, logits = differentiate(weights)
+            found = differentiate([variable.read_value() for variable in trainable])
+            weights, loss = found.weights, found.loss
+            for index in sorted(found.assigned):
+                trainable[index].assign(weights[index])
             number = tf.cast(steps_before + step + 1, tf.float32)
             if rule is None:
-                self.optimizer.apply(trainable, first, second, gradients, rate, number, momentum)
+                self.optimizer.apply(
+                    trainable, first, second, found.gradients, rate, number, momentum
+                )
             else:
                 step_now = Step(
                     variables=trainable,
@@ -111,8 +156,8 @@ class Loops:
                     second=second,
                     start=start[0],
                     weights=weights,
-                    gradients=gradients,
-                    differentiate=lambda at: differentiate(at)[0],
+                    gradients=found.gradients,
+                    differentiate=lambda at: differentiate(at).gradients,
                     rate=rate,
                     number=number,
                     momentum=momentum,
@@ -120,11 +165,14 @@ class Loops:
                     arrays=terms[1],
                 )
                 carried = rule.take(step_now, self.optimizer, carried)
-            for variable, value in zip(state, after, strict=True):
+            for variable, mine in zip(trainable, self.model.trainable_variables, strict=True):
+                if mine.constraint is not None:
+                    variable.assign(mine.constraint(variable.read_value()))
+            for variable, value in zip(state, found.state, strict=True):
                 variable.assign(value)
             count = tf.cast(tf.size(targets), tf.float32)
             here = tf.one_hot(epoch, epochs)
-            hits += here * _hits(logits, targets)
+            hits += here * _hits(found.logits, targets)
             return step + 1, losses + here * loss * count, hits, *carried
 
         # The flag itself might be read before the loop ends; the step tells for sure.
@@ -150,6 +198,35 @@ class Loops:
             batch,
             momentum,
             last < epochs * per_epoch,
+        )
+
+    def _differentiate(
+        self, weights: Sequence[Any], state: Sequence[Any], pixels: Any, targets: Any
+    ) -> _Derivative:
+        """Differentiate what Keras' ``fit`` minimises: cross-entropy and the model's own terms."""
+        model = self.model
+        values = [
+            *zip(model.trainable_variables, weights, strict=True),
+            *zip(model.non_trainable_variables, state, strict=True),
+        ]
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            with _Scope(values, model.trainable_variables, tape) as scope:
+                logits = model.call(pixels, training=True)
+                terms = model.losses
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
+            for term in terms:
+                loss += tf.reduce_sum(tf.cast(term, tf.float32))
+        at = [scope.get_current_value(variable) for variable in model.trainable_variables]
+        # A weight that nothing depends on has no gradient, and stays as it is.
+        gradients = tape.gradient(loss, at, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return _Derivative(
+            weights=at,
+            gradients=[tf.convert_to_tensor(gradient) for gradient in gradients],
+            loss=loss,
+            state=[scope.get_current_value(v) for v in model.non_trainable_variables],
+            logits=logits,
+            assigned=frozenset(scope.assigned),
         )
 
     def _may_run(self, until: Any) -> Any:

@@ -1,18 +1,15 @@
 """The model zoo: ``keras.Sequential`` models by name, all ending in logits."""
 
-import random
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from fedgen import extensions
+from fedgen import extensions, own_model, runtime
 from fedgen.architectures import Layers, Model
-from fedgen.errors import InputError, RunError
+from fedgen.errors import InputError
 from strategies.aggregation import Statistic
 from strategies.streams import rng
 
@@ -38,8 +35,9 @@ def build(
         InputError: If the model cannot be built for images of that shape.
     """
     settings = Model(name=model) if isinstance(model, str) else model
+    runtime.settle_keras()
     if extensions.is_own(settings.name):
-        return _own(settings.name, shape, classes, seed)
+        return own_model.build(settings.name, shape, classes, seed)
     stream = rng(seed, "weights")
     seeds = iter(lambda: int(stream.integers(2**31)), -1)
     try:
@@ -49,53 +47,6 @@ def build(
         raise InputError(
             f"model {settings.title}: cannot be built for images of shape {shape}"
         ) from error
-
-
-def with_softmax(model: keras.Sequential) -> keras.Sequential:
-    """Return the same layers with a softmax on top, to save and to predict with."""
-    return keras.Sequential([keras.Input(model.input_shape[1:]), *model.layers, layers.Softmax()])
-
-
-def to_keras_file(model: keras.Sequential) -> bytes:
-    """Return what ``keras.models.load_model`` reads, a ``.keras`` file, as bytes.
-
-    Raises:
-        RunError: If it does not fit where temporary files go; Keras writes to a path only.
-    """
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.keras"
-            model.save(path)
-            return path.read_bytes()
-    except OSError as error:
-        raise RunError(
-            f"a temporary file of {4 * model.count_params():,} bytes or more cannot be written to "
-            f"{tempfile.gettempdir()} ({error.strerror}); TMPDIR names another place"
-        ) from error
-
-
-def _own(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> keras.Sequential:
-    """Build a model of a user's own; initialisers without a seed of theirs get one from ours."""
-    make = extensions.model(name)
-    before = random.getstate()
-    random.seed(int(rng(seed, "weights").integers(2**31)))  # where Keras draws such seeds from
-    try:
-        built = keras.Sequential([keras.Input(shape), *make(shape, classes)], name="model")
-        received, last = built.output_shape, built.layers[-1]
-    except Exception as error:  # whatever a user's own function, or Keras about it, raises
-        raise InputError(
-            f"model {name!r}: cannot be built for images of shape {shape} and {classes} classes "
-            f"({type(error).__name__}: {error})"
-        ) from error
-    finally:
-        random.setstate(before)
-    activation = getattr(last, "activation", None)
-    if received != (None, classes) or activation not in (None, keras.activations.linear):
-        raise InputError(
-            f"model {name!r}: expected {classes} logits as its last layer's output, received shape "
-            f"{received[1:]} with activation {getattr(activation, '__name__', 'none')}"
-        )
-    return built
 
 
 def _hidden(model: Model, seeds: Seeds) -> list[Any]:
@@ -175,10 +126,16 @@ def _dense(units: int, seeds: Seeds, activation: str | None = None) -> Any:
 
 
 def statistics(model: keras.Sequential) -> dict[int, Statistic]:
-    """Return the positions of weights that are moving statistics of batch normalisation."""
-    kinds: dict[str, Statistic] = {"moving_mean": "mean", "moving_variance": "variance"}
-    names = [weight.path.rsplit("/", 1)[-1] for weight in model.weights]
-    return {i: kinds[name] for i, name in enumerate(names) if name in kinds}
+    """Return the positions of weights that training does not step on: statistics of the data.
+
+    Those of batch normalisation move; others, as of an adapted normalisation, stay as they are.
+    """
+    trainable = {id(weight) for weight in model.trainable_weights}
+    return {
+        i: "variance" if weight.path.rsplit("/", 1)[-1] == "moving_variance" else "mean"
+        for i, weight in enumerate(model.weights)
+        if id(weight) not in trainable
+    }
 
 
 def get_weights(model: keras.Sequential) -> list[np.ndarray]:

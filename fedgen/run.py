@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fedgen import datasets, disk, store
+from fedgen import datasets, disk, runtime, store
 from fedgen.checkpoints import latest_manifest
 from fedgen.config import Arm, Config, Tree, build, dump, merge, read_toml, to_toml
 from fedgen.datasets import Dataset
 from fedgen.errors import InputError, Unavailable
+from fedgen.extensions import digest, is_own
 from fedgen.records import RoundRow
 from fedgen.summary import summarise
 
@@ -88,10 +90,12 @@ def created(config: Config, out: Path | None) -> Iterator[Run]:
     Raises:
         InputError: If the directory is not free, or cannot be written.
         RunError: If the config cannot be written.
+
+    A run that ends before a round of it is finished leaves nothing.
     """
     dataset = datasets.load(config.data)
-    run = Run(out or default_path(dataset), config, provenance(dataset))
-    with store.claim(run.path, new=True):
+    run = Run(out or default_path(dataset), config, provenance(dataset, config))
+    with store.discarded_unless(run.path, partial(has_begun, run)), store.claim(run.path, new=True):
         store.create(run.path, to_toml(run.tree()))
         yield run
 
@@ -120,7 +124,7 @@ def resumed(path: Path, rounds: int | None = None, workers: int | None = None) -
             raise InputError(
                 f"--rounds {rounds}: the run has {run.config.run.rounds}, expected at least that"
             )
-        check_resumable(run, provenance(datasets.load(config.data)))
+        check_resumable(run, provenance(datasets.load(config.data), config))
         extended = Run(path, config, run.provenance)
         if given:
             disk.replace(path / "config.toml", to_toml(extended.tree()).encode())
@@ -132,14 +136,30 @@ def default_path(dataset: Dataset) -> Path:
     return Path("runs") / f"{dataset.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
-def provenance(dataset: Dataset) -> Tree:
-    """Return what the results depend on beside the settings."""
+def provenance(dataset: Dataset, config: Config) -> Tree:
+    """Return what the results depend on beside the settings.
+
+    Where a model or strategy is the user's own, its code is among it, and what a model of the
+    user's starts from: every process that plays an arm must come to the same.
+    """
+    own = [name for name in (config.model.name, *config.run.strategies) if is_own(name)]
     return {
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
+        **{f"code of {name}": digest(name) for name in own},
+        **(_initial_weights(config) if is_own(config.model.name) else {}),
     }
+
+
+def _initial_weights(config: Config) -> Tree:
+    runtime.import_tensorflow()
+    from fedgen import models, world
+
+    seeds = range(config.run.seed, config.run.seed + config.run.seeds)
+    built = {seed: models.get_weights(world.initial_model(config, seed)) for seed in seeds}
+    return {f"weights of seed {seed}": world.digest(weights) for seed, weights in built.items()}
 
 
 def open_run(path: Path) -> Run:
@@ -155,6 +175,11 @@ def open_run(path: Path) -> Run:
     if not isinstance(origin, dict):
         raise InputError(f"{path / 'config.toml'}: expected a table [{PROVENANCE}]")
     return Run(path, build(tree, str(path / "config.toml")), origin)
+
+
+def has_begun(run: Run) -> bool:
+    """Whether a round of an arm is finished, so that there is something to go on from."""
+    return any(store.Shard(run.path, arm).finished_round >= 0 for arm in run.arms)
 
 
 def is_finished(run: Run) -> bool:
@@ -217,7 +242,7 @@ def other_provenance(made_by: object, config: Config) -> list[str]:
     """List where a run's provenance differs from that of a run made now; none without one."""
     if not isinstance(made_by, dict) or not made_by:
         return []
-    now = provenance(datasets.load(config.data))
+    now = provenance(datasets.load(config.data), config)
     return [text for text in differences(made_by, now) if not text.startswith("python ")]
 
 

@@ -79,6 +79,18 @@ def require() -> None:
         )
 
 
+def settle_keras() -> None:
+    """Set what layers take from Keras' process-wide config, whatever ``keras.json`` says.
+
+    A policy set by ``keras.config.set_dtype_policy`` stays: a layer that has it is refused by name.
+    """
+    import keras
+
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
+
+
 def restart_with_huge_pages() -> None:
     """Start this process again with large allocations on huge pages, once, on Linux.
 

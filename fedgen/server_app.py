@@ -38,13 +38,17 @@ def main(grid: Grid, context: Context) -> None:
     if out:
         store.check_free(Path(out))
     config, _ = runs.choose_dataset(config, named=True)
-    intake.check(config)
+    intake.check(config, _warn)
     with runs.created(config, Path(out).absolute() if out else None) as run:
         print(f"run directory: {run.path.absolute()}", flush=True)
         with watcher(config.run.strategies) as watching:
             summary = comparison.play(run, watching, grid)
     results(summary)
     print(f"report: {run.path.absolute() / 'report.html'}", flush=True)
+
+
+def _warn(text: str) -> None:
+    print(text, flush=True)
 
 
 def _one_line(record: logging.LogRecord) -> bool:

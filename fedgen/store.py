@@ -9,6 +9,7 @@ since makes room for the one before it.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -255,6 +256,27 @@ def claim(path: Path, *, new: bool) -> Iterator[None]:
         raise InputError(f"{path}: not a run directory, it does not exist")
     with locks.hold(path):
         yield
+
+
+@contextmanager
+def discarded_unless(path: Path, worth_keeping: Callable[[], bool]) -> Iterator[None]:
+    """Leave no run directory when a ``with`` block ends early and there is nothing to go on from.
+
+    Args:
+        path: A directory that does not exist yet, or is empty; an empty one stays.
+        worth_keeping: Whether what the block has left is kept.
+    """
+    check_free(path)
+    existed = path.exists()
+    try:
+        yield
+    except BaseException:
+        if path.is_dir() and not worth_keeping():
+            for found in path.iterdir():
+                shutil.rmtree(found) if found.is_dir() else found.unlink()
+            if not existed:
+                path.rmdir()
+        raise
 
 
 def check_free(path: Path) -> None:

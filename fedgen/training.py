@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fedgen import runtime
+from fedgen import models, runtime
 from fedgen.convolution import with_fast_gradients
 from fedgen.datasets import Dataset
 from fedgen.loops import EVALUATION_BATCH, Loops
@@ -54,6 +54,10 @@ class Engine:
         optimizer: ``"adam"`` or ``"sgd"``.
         momentum: Momentum of SGD, in [0, 1).
         workers: Slots, at least 1.
+
+    Attributes:
+        workers: Slots.
+        statistics: Positions of the weights that are statistics of the data.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Engine:
     ) -> None:
         runtime.require()
         self.workers = workers
+        self.statistics = models.statistics(model)
         self._model = model = with_fast_gradients(model)
         self._data = {
             "train": (tf.constant(dataset.x_train), tf.constant(dataset.y_train)),

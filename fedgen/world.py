@@ -4,6 +4,7 @@ Everything is loaded once and shared by the arms of a comparison, by the server'
 evaluation and by all clients that the process runs.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgen import datasets, models, runtime, splits
+from fedgen import datasets, extensions, models, own_model, runtime, saved_model, splits
 from fedgen.architectures import Model
 from fedgen.config import Config
 from fedgen.datasets import Dataset
@@ -48,17 +49,18 @@ def load(config: Config, seed: int, slots: int = 1) -> World:
     that hosts many clients asks for as many as it runs at once, and its clients
     find them; a worker of Flower's runtimes runs one client at a time.
     """
-    dataset, training = datasets.load(config.data), config.training
+    dataset = datasets.load(config.data)
     return World(
         dataset=dataset,
         partition=load_partition(config, seed),
-        engine=_engine((config.data, config.model, training.optimizer, training.momentum), slots),
+        engine=_engine(config, dataset, slots),
     )
 
 
 def load_partition(config: Config, seed: int) -> Partition:
     """Return who holds what for a seed, without building an engine."""
-    return _partition(config.data, config.partition, seed)
+    fingerprint = datasets.load(config.data).fingerprint
+    return _partition(fingerprint, config.data, config.partition, seed)
 
 
 def workers(config: Config) -> int:
@@ -72,16 +74,42 @@ def initial_model(config: Config, seed: int) -> keras.Sequential:
     return models.build(config.model, dataset.shape, dataset.classes, seed)
 
 
+def digest(weights: Weights) -> str:
+    """Return the SHA-256 of weights."""
+    total = hashlib.sha256()
+    for weight in weights:
+        total.update(np.ascontiguousarray(weight).data)
+    return total.hexdigest()
+
+
+def check_model(config: Config) -> list[str]:
+    """Check that the model can be had and honoured, and say what its user should know.
+
+    An engine of a model of the user's own that this process still has is given up: what the
+    function depends on may have changed.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    dataset, name, seed = datasets.load(config.data), config.model.name, config.run.seed
+    if not extensions.is_own(name):
+        initial_model(config, seed)
+        return []
+    for key in [key for key in _engines if key[1] == config.model]:
+        del _engines[key]
+    model = own_model.check(name, dataset.shape, dataset.classes, seed)
+    added = own_model.terms(model)
+    told = (
+        f"train_loss is the cross-entropy and the {added} term(s) that the model adds to it; "
+        "validation and test loss are the cross-entropy alone"
+    )
+    notes = [told if added else "", saved_model.format_of(model).note]
+    return [f"model {name!r}: {note}" for note in notes if note]
+
+
 def statistics(config: Config) -> dict[int, Statistic]:
-    """Return which of a model's weights are moving statistics of batch normalisation."""
-    return dict(_statistics(config.data, config.model))
-
-
-@lru_cache(maxsize=4)
-def _statistics(data: Data, model: Model) -> tuple[tuple[int, Statistic], ...]:
-    dataset = datasets.load(data)
-    built = models.build(model, dataset.shape, dataset.classes, 0)
-    return tuple(models.statistics(built).items())
+    """Return which of a model's weights are statistics of the data, not trained."""
+    return models.statistics(initial_model(config, 0))
 
 
 def batch_order(
@@ -92,28 +120,30 @@ def batch_order(
 
 
 @lru_cache(maxsize=4)
-def _partition(data: Data, settings: PartitionSettings, seed: int) -> Partition:
+def _partition(fingerprint: str, data: Data, settings: PartitionSettings, seed: int) -> Partition:
     labels = datasets.load(data).y_train
     return splits.split(labels, settings, seed, validation_fraction=data.validation_fraction)
 
 
-EngineKey = tuple[Data, Model, Kind, float]
+EngineKey = tuple[str, Model, str, Kind, float]
+"""The data's fingerprint, the model, the digest of its code if it is a user's, the optimiser."""
 
 _engines: dict[EngineKey, Engine] = {}
 
 
-def _engine(key: EngineKey, slots: int) -> Engine:
+def _engine(config: Config, dataset: Dataset, slots: int) -> Engine:
+    model, training = config.model, config.training
+    code = extensions.digest(model.name) if extensions.is_own(model.name) else ""
+    key = (dataset.fingerprint, model, code, training.optimizer, training.momentum)
     resident = _engines.get(key)
     if resident is None or resident.workers < slots:
         runtime.limit_threads(slots)
-        data, model, optimizer, momentum = key
-        dataset = datasets.load(data)
         _engines.clear()
         _engines[key] = resident = Engine(
             models.build(model, dataset.shape, dataset.classes, 0),
             dataset,
-            optimizer=optimizer,
-            momentum=momentum,
+            optimizer=training.optimizer,
+            momentum=training.momentum,
             workers=slots,
         )
     return resident

@@ -1,14 +1,12 @@
 """The model zoo: sizes from the documents, seeds, logits, saving."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 
 from fedgen import models
 from fedgen.architectures import MODELS, Model, named_layers
-from fedgen.errors import InputError, RunError
+from fedgen.errors import InputError
 
 CIFAR, MNIST, DIGITS = (32, 32, 3), (28, 28, 1), (8, 8, 1)
 
@@ -54,27 +52,9 @@ def test_study_stack_has_its_own_initialisers_and_layer_order() -> None:
     assert np.std(plain.layers[1].kernel) == pytest.approx(0.062, rel=0.02)
 
 
-def test_saved_model_opens_in_keras_and_predicts_probabilities(tmp_path: Path) -> None:
-    model = models.build("cnn", DIGITS, 10, 0)
-    models.with_softmax(model).save(tmp_path / "m.keras")
-    loaded = keras.models.load_model(tmp_path / "m.keras")
-    images = np.random.default_rng(0).random((3, *DIGITS), np.float32)
-    wanted = keras.ops.softmax(model(images))
-    np.testing.assert_allclose(loaded(images), wanted, atol=1e-6)
-    np.testing.assert_allclose(np.sum(loaded(images), -1), 1, atol=1e-5)
-
-
 def test_a_model_that_does_not_fit_the_images_is_an_input_error() -> None:
     with pytest.raises(InputError, match=r"cnn.*\(4, 4, 1\)"):
         models.build("cnn", (4, 4, 1), 10, 0)
-
-
-def test_no_room_for_a_temporary_file_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    with pytest.raises(RunError, match=r"a temporary file of 38,440 bytes or more .*TMPDIR"):
-        models.to_keras_file(models.build("mlp", (8, 8, 1), 10, 0))
 
 
 def test_moving_statistics_are_told_from_weights() -> None:
