@@ -1,26 +1,33 @@
 """fedgen from Python: ``fedgen.compare`` and ``fedgen.load_run``."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedgen import intake, results
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fedgen import datasets, extensions, intake, results
 from fedgen import run as runs
 from fedgen.config import Setting, parse_name
+from fedgen.errors import InputError
 from fedgen.progress import Silent, watcher
 from fedgen.results import Results
+
+Arrays = Sequence[ArrayLike]
+"""``x_train, y_train, x_test, y_test``."""
 
 
 def compare(
     config: str | Path | None = None,
     *,
     rounds: int | None = None,
-    strategies: str | Sequence[str] | None = None,
+    strategies: str | type[Any] | Sequence[str | type[Any]] | None = None,
     controls: bool = False,
-    dataset: str | Path | None = None,
+    dataset: str | Path | Arrays | None = None,
     data_dir: str | Path | None = None,
-    model: str | None = None,
+    model: str | Callable[..., Any] | None = None,
     clients: int | None = None,
     fraction: float | None = None,
     seeds: int | None = None,
@@ -35,11 +42,16 @@ def compare(
     Args:
         config: Path of a TOML file with settings; what follows wins over it.
         rounds: Training rounds, at least 0.
-        strategies: Names, or ``module:Class`` of one's own; a list, or separated by commas.
+        strategies: Names, ``module:Class`` of one's own, or classes; a list, or names separated by
+            commas.
         controls: Add all controls of genetic-cfl.
-        dataset: cifar10, mnist, digits, or the path of an ``.npz`` file.
+        dataset: cifar10, mnist, digits, the path of an ``.npz`` file, or the arrays themselves,
+            ``(x_train, y_train, x_test, y_test)`` as such a file has them. They are written into
+            the run directory as ``data.npz``, so that the run can be resumed.
         data_dir: Where to look for data first.
-        model: A name, a ``.toml`` file, or ``module:function`` of one's own.
+        model: A name, a ``.toml`` file, ``module:function`` of one's own, or the function. One that
+            a notebook or script defines is known to this process alone: the run can be read, but
+            not resumed elsewhere.
         clients: How many clients there are.
         fraction: Share of them in a cohort, in (0, 1].
         seeds: How many seeds.
@@ -56,6 +68,11 @@ def compare(
         InputError: If anything given is wrong.
         RunError: If a round fails.
     """
+    path = Path(out) if out is not None else None
+    arrays = _four(dataset) if isinstance(dataset, tuple | list) else None
+    if arrays is not None:
+        path = path or runs.default_path("arrays")
+        dataset = datasets.hold(path.absolute() / "data.npz", arrays)
     given: dict[str, Any] = {
         **(settings or {}),
         "run.rounds": rounds,
@@ -65,7 +82,7 @@ def compare(
         "run.workers": workers,
         "data.dataset": dataset if dataset is None else str(dataset),
         "data.data_dir": data_dir if data_dir is None else str(data_dir),
-        "model.name": model,
+        "model.name": extensions.give(model) if callable(model) else model,
         "partition.clients": clients,
         "cohort.fraction": fraction,
     }
@@ -76,7 +93,9 @@ def compare(
     checked = intake.settle(request, _warn)
     from fedgen import comparison
 
-    with runs.created(checked, Path(out) if out is not None else None) as run:
+    with runs.created(checked, path) as run:
+        if arrays is not None:
+            datasets.write(checked.data.dataset)
         if not quiet:
             print(f"run directory: {run.path}", flush=True)
         with Silent() if quiet else watcher(run.config.run.strategies) as watching:
@@ -93,8 +112,20 @@ def load_run(path: str | Path) -> Results:
     return results.load(Path(path))
 
 
-def _names(strategies: str | Sequence[str]) -> str | list[str]:
-    return strategies if isinstance(strategies, str) else list(strategies)
+def _names(strategies: str | type[Any] | Sequence[str | type[Any]]) -> str | list[str]:
+    if isinstance(strategies, str):
+        return strategies
+    several = [strategies] if isinstance(strategies, type) else strategies
+    return [name if isinstance(name, str) else extensions.give(name) for name in several]
+
+
+def _four(arrays: Arrays) -> list[NDArray[Any]]:
+    if len(arrays) != len(datasets.NPZ_KEYS):
+        raise InputError(
+            f"dataset: expected the arrays ({', '.join(datasets.NPZ_KEYS)}), received a "
+            f"{type(arrays).__name__} of {len(arrays)}"
+        )
+    return [np.asarray(array) for array in arrays]
 
 
 def _warn(text: str) -> None:

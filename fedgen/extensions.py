@@ -15,6 +15,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from importlib import import_module, reload
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType
@@ -162,12 +163,9 @@ def _hash(path: Path) -> str:
 
 
 def _sources(name: str, seen: set[str]) -> Iterator[Path]:
-    """Yield the files of a user's module and of those that it imports, these first."""
+    """Yield the files of a user's module and of those that it imports, these first; import none."""
     seen.add(name)
-    try:
-        spec = find_spec(name)
-    except (ImportError, ValueError):
-        spec = None
+    spec = _spec(name)
     if spec is None or spec.origin is None or not spec.has_location:
         return
     path = Path(spec.origin)
@@ -179,19 +177,39 @@ def _sources(name: str, seen: set[str]) -> Iterator[Path]:
     yield path
 
 
+def _spec(name: str) -> ModuleSpec | None:
+    """Find a module without importing the packages that it is in, as ``find_spec`` would."""
+    top, *parts = name.split(".")
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    for number, _ in enumerate(parts, 1):
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        if spec.origin and _is_installed(Path(spec.origin)):
+            return None
+        full = ".".join([top, *parts[:number]])
+        spec = PathFinder.find_spec(full, list(spec.submodule_search_locations))
+    return spec
+
+
 def _imports(path: Path, package: str) -> Iterator[str]:
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
         return  # importing it says so
     for node in ast.walk(tree):
+        names: list[str] = []
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1]
-            base = ".".join([*(parents if node.level else []), *([node.module or ""])]).strip(".")
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = [*(above if node.level else []), *([node.module] if node.module else [])]
+            names = [".".join([*base, alias.name]) for alias in node.names]
+        for name in names:  # importing a.b.c imports a and a.b as well
+            parts = name.split(".")
+            yield from (".".join(parts[:number]) for number in range(1, len(parts) + 1))
 
 
 def _is_installed(path: Path) -> bool:

@@ -269,7 +269,7 @@ def read_run_config(text: str) -> dict[str, Any]:
     dataset = datasets.load(config.data)
     if not isinstance(given.get(OUT, ""), str):
         raise InputError(f"run config: out={given[OUT]!r}: expected a path in quotes")
-    out = Path(given.get(OUT) or default_path(dataset)).absolute()
+    out = Path(given.get(OUT) or default_path(dataset.name)).absolute()
     store.check_free(out)
     return {**to_run_config(config), OUT: str(out)}
 

@@ -7,6 +7,7 @@ written; ``docs/models.md`` lists Keras' attributes one by one.
 
 import math
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,7 +49,7 @@ def build(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ke
     except Exception as error:  # whatever a user's own function, or Keras about it, raises
         raise InputError(
             f"model {name!r}: cannot be built for images of shape {shape} and {classes} classes "
-            f"({type(error).__name__}: {_first_line(error)})"
+            f"({type(error).__name__}: {_text(error)})"
         ) from error
     if received != (None, classes):
         raise InputError(
@@ -83,7 +84,16 @@ def check(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ke
             )
     for text in refusals(model):
         raise InputError(f"model {name!r}: {text}")
-    _check_logits(name, model)
+    try:
+        _check_logits(name, model)
+        terms(model)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a layer of a user's own raises
+        raise InputError(
+            f"model {name!r}: cannot be called on images of shape {shape} "
+            f"({type(error).__name__}: {_text(error)})"
+        ) from error
     return model
 
 
@@ -106,9 +116,9 @@ def refusals(model: keras.Sequential) -> Iterator[str]:
             )
         if isinstance(layer, keras.Model):
             yield from _trainer_refusals(layer, kind)
-        # The layer's own, not those of the layers in it.
+        # The layer's own, not those of the layers in it; counters may be integers.
         for variable in [*layer._trainable_variables, *layer._non_trainable_variables]:
-            if variable.dtype != "float32":
+            if variable.dtype != "float32" and not variable.dtype.startswith(("int", "uint")):
                 yield f"{kind} has a weight of dtype {variable.dtype}: expected float32"
             if variable.overwrite_with_gradient:
                 yield f"{kind} has a weight that its gradient overwrites, which engines do not do"
@@ -191,5 +201,6 @@ def _seeded(seed: int) -> Iterator[None]:
         np.random.set_state(before[1])
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
+def _text(error: Exception) -> str:
+    """Return an error's text without Keras' colours, and no longer than people read."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]

@@ -94,7 +94,7 @@ def created(config: Config, out: Path | None) -> Iterator[Run]:
     A run that ends before a round of it is finished leaves nothing.
     """
     dataset = datasets.load(config.data)
-    run = Run(out or default_path(dataset), config, provenance(dataset, config))
+    run = Run(out or default_path(dataset.name), config, provenance(dataset, config))
     with store.discarded_unless(run.path, partial(has_begun, run)), store.claim(run.path, new=True):
         store.create(run.path, to_toml(run.tree()))
         yield run
@@ -131,9 +131,9 @@ def resumed(path: Path, rounds: int | None = None, workers: int | None = None) -
         yield extended
 
 
-def default_path(dataset: Dataset) -> Path:
-    """Return the run directory of a run that named none."""
-    return Path("runs") / f"{dataset.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+def default_path(dataset: str) -> Path:
+    """Return the run directory of a run that named none, for a data set's name."""
+    return Path("runs") / f"{dataset}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def provenance(dataset: Dataset, config: Config) -> Tree:

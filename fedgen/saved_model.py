@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -72,18 +73,21 @@ def format_of(model: keras.Sequential) -> Format:
             return Format(WEIGHTS, reason=f"layer {layer.name!r} holds code, which is not loaded")
     top = with_softmax(model)
     images = np.random.default_rng(0).random((3, *model.input_shape[1:]), np.float32)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the reason tells
         path = Path(folder) / "model.keras"
+        doing = "write"
         try:
             top.save(path)
+            doing = "read back"
             objects = _custom_objects(path)
             found = keras.models.load_model(
                 path, compile=False, custom_objects={o.partition(":")[2]: _get(o) for o in objects}
             )
             scores = np.asarray(found(images, training=False))
         except Exception as error:  # whatever Keras, or a layer of the user's, raises
-            text = (str(error).strip().splitlines() or [""])[0][:160]
-            return Format(WEIGHTS, reason=f"Keras cannot ({type(error).__name__}: {text})")
+            reason = f"Keras cannot {doing} a .keras file of it ({type(error).__name__})"
+            return Format(WEIGHTS, reason=reason)
     if not np.allclose(scores, np.asarray(top(images, training=False)), atol=1e-6, equal_nan=True):
         return Format(
             WEIGHTS, reason="a .keras file of it scores otherwise: it holds configs, not attributes"

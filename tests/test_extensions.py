@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import comparable, finish, play, start
+from runs import FLAGS, comparable, finish, play, start
 
 from fedgen import extensions, models
-from fedgen.errors import InputError
+from fedgen.errors import InputError, RunError
 
 MODULE = """
 from keras import layers
@@ -36,6 +36,14 @@ def broken(shape, classes):
 
 def empty(shape, classes):
     return []
+
+def penalised(shape, classes):
+    hidden = layers.Dense(5, activation="relu", kernel_regularizer="l2")
+    return [layers.Flatten(), hidden, layers.Lambda(lambda x: x), layers.Dense(classes)]
+
+def failing(shape, classes):
+    fails = layers.Lambda(lambda x: 1 / 0, output_shape=lambda shape: shape)
+    return [layers.Flatten(), layers.Dense(classes), fails]
 """
 
 
@@ -69,6 +77,7 @@ def test_other_names_are_none(name: str) -> None:
         ("--model", "own_module:narrow", r"expected 10 logits .* received shape \(9,\)"),
         ("--model", "own_module:broken", "ZeroDivisionError"),
         ("--model", "own_module:empty", "cannot be built"),
+        ("--model", "own_module:failing", "cannot be called .*ZeroDivisionError.*division by zero"),
         ("--model", "own_modle", "unknown model 'own_modle'.*"),
     ],
 )
@@ -122,6 +131,132 @@ def test_a_report_of_ones_own_imports_nothing_of_it_and_claims_no_privacy(tmp_pa
     code, _, err = finish(start(["report", "run"], tmp_path))
     assert (code, err) == (0, "")
     assert "fedgen cannot tell what its weights depend on" in (run.path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [('activation="relu"', 'activation="tanh"'), ('"mine": 3', '"mine": 4')]
+)
+def test_a_run_does_not_go_on_with_other_code_of_ones_own(
+    before: str, after: str, tmp_path: Path
+) -> None:
+    sections = {
+        "run": {"rounds": 1, "strategies": ["own_module:Own"]},
+        "model": {"name": "own_module:fits"},
+    }
+    run = play(tmp_path / "run", **sections)
+    module = tmp_path / "own_module.py"
+    module.write_text(MODULE.replace(before, after))
+    code, out, err = finish(start(["resume", "run", "--rounds=2"], tmp_path))
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "cannot go on" in err and "code of own_module:" in err
+    module.write_text(MODULE)
+    code, _, err = finish(start(["resume", "run", "--rounds=2", "--quiet"], tmp_path))
+    assert (code, err) == (0, "")
+    assert run.provenance["code of own_module:fits"] == extensions.digest("own_module:fits")
+
+
+def test_code_that_ones_own_module_imports_counts_and_that_of_packages_does_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").write_text("")
+    (tmp_path / "pack" / "parts.py").write_text("WIDTH = 5")
+    (tmp_path / "outer.py").write_text("import numpy\nfrom pack.parts import WIDTH\nnet = len\n")
+    first = extensions.digest("outer:net")
+    assert extensions.digest("outer:net") == first
+    assert extensions.digest("outer:other") != first
+    (tmp_path / "pack" / "parts.py").write_text("WIDTH = 6")
+    assert extensions.digest("outer:net") != first
+    found = {path.name for path in extensions._sources("outer", set())}
+    assert found == {"outer.py", "parts.py", "__init__.py"}
+
+
+def test_an_edited_model_of_the_same_name_is_noticed_in_one_process(tmp_path: Path) -> None:
+    widths = tmp_path / "widths.py"
+    text = "from keras import layers\nfrom {} import WIDTH\ndef net(shape, classes):\n"
+    text += "    return [layers.Flatten(), layers.Dense(WIDTH), layers.Dense(classes)]\n"
+    (tmp_path / "netted.py").write_text(text.format("widths"))
+    run = {"rounds": 1, "strategies": ["fedavg"]}
+    found = []
+    for width in (5, 6):
+        widths.write_text(f"WIDTH = {width}")
+        played = play(tmp_path / f"run{width}", run=run, model={"name": "netted:net"})
+        found.append(comparable(played.path))
+    (tmp_path / "sixes.py").write_text("WIDTH = 6")
+    (tmp_path / "anew.py").write_text(text.format("sixes"))
+    wanted = play(tmp_path / "wanted", run=run, model={"name": "anew:net"})
+    assert found[1] == comparable(wanted.path) != found[0]
+
+
+def test_what_is_at_hand_has_a_name_in_this_process() -> None:
+    import own_module
+
+    def net(shape: object, classes: int) -> list[object]:
+        return [classes]
+
+    assert extensions.give(own_module.fits) == "own_module:fits"
+    name = extensions.give(net)
+    assert name == "__main__:net" and extensions.is_own(name)
+    assert extensions.model(name) is net
+    first = extensions.digest(name)
+    other = lambda shape, classes: [classes, 1]  # noqa: E731
+    other.__qualname__ = "net"
+    assert extensions.give(other) == name and extensions.model(name) is other
+    assert extensions.digest(name) != first
+    with pytest.raises(InputError, match="other processes do not find"):
+        extensions.model("__main__:nowhere")
+
+
+def test_what_the_user_of_a_model_should_know_is_said(tmp_path: Path) -> None:
+    arguments = [*FLAGS, "--model=own_module:penalised", "--rounds=1", "--strategies=fedavg"]
+    code, _, err = finish(start(["compare", *arguments, "--out=run", "--jobs=2"], tmp_path))
+    assert code == 0
+    told = err.splitlines()
+    assert len(told) == 2
+    assert "train_loss is the cross-entropy and the 1 term(s) that the model adds" in told[0]
+    assert "models are written as weights (.weights.h5)" in told[1] and "holds code" in told[1]
+    (file,) = (tmp_path / "run" / "models").iterdir()
+    assert file.name == "fedavg-seed0.weights.h5"
+
+
+def test_arms_that_would_start_from_other_weights_do_not_play(tmp_path: Path) -> None:
+    import tomllib
+
+    from fedgen import comparison, disk
+    from fedgen import run as runs
+    from fedgen.config import to_toml
+    from fedgen.progress import Silent
+
+    sections = {"run": {"rounds": 1, "strategies": ["fedavg"]}}
+    run = play(tmp_path / "run", **sections, model={"name": "own_module:fits"})
+    tree = tomllib.loads((run.path / "config.toml").read_text())
+    tree["provenance"]["weights of seed 0"] = "0" * 64
+    disk.replace(run.path / "config.toml", to_toml(tree).encode())
+    with pytest.raises(RunError, match="seed 0 starts from other weights in this process"):
+        comparison.play(runs.open_run(run.path), Silent())
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_run_that_never_began_leaves_nothing(existed: bool, tmp_path: Path) -> None:
+    from fedgen import run as runs
+    from fedgen.config import build
+
+    out = tmp_path / "deep" / "run"
+    if existed:
+        out.mkdir(parents=True)
+    config = build({"data": {"dataset": "digits"}})
+    with pytest.raises(KeyboardInterrupt), runs.created(config, out) as run:
+        (run.path / "shards").mkdir()
+        raise KeyboardInterrupt
+    assert out.exists() == existed and not (existed and list(out.iterdir()))
+
+
+def test_a_run_that_ends_before_its_first_round_says_that_nothing_is_kept(tmp_path: Path) -> None:
+    arguments = ["--set=genetic-cfl.init=probe", "--set=faults.crash=6", "--strategies=genetic-cfl"]
+    code, _, err = finish(start(["compare", *FLAGS, "--out=run", *arguments], tmp_path))
+    assert code == 3 and "Traceback" not in err
+    assert "no round was finished, so nothing is kept" in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_name_is_compared_with_those_there_are() -> None:

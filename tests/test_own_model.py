@@ -1,0 +1,357 @@
+"""Models of a user's own: trained as Keras' ``fit`` trains them, or refused by name."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, regularizers
+
+from fedgen import datasets, extensions, models, own_model
+from fedgen.architectures import Model
+from fedgen.errors import InputError
+from fedgen.optimizers import Weights
+from fedgen.plan import Plan, Trained
+from fedgen.rules import AutoTuned, Corrected, Proximal, Rule
+from fedgen.sections import Data
+from fedgen.training import Engine
+
+SHAPE, CLASSES = (8, 8, 1), 10
+Make = Callable[[tuple[int, int, int], int], Any]
+
+
+class Penalty(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        self.add_loss(0.1 * keras.ops.mean(inputs**2))
+        return inputs
+
+
+class Needs(layers.Layer):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def call(self, inputs: Any) -> Any:
+        return self.function(inputs)
+
+
+class Factor(layers.Layer):
+    factor = 1.0
+
+    def call(self, inputs: Any) -> Any:
+        return self.factor * inputs
+
+
+class Unused(layers.Layer):
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
+        self.idle = self.add_weight(shape=(3,))
+
+    def call(self, inputs: Any) -> Any:
+        return self.scale * inputs
+
+
+class Block(keras.Model):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = layers.Dense(16, activation="relu"), layers.Dense(8)
+
+    def call(self, inputs: Any) -> Any:
+        return self.second(self.first(inputs))
+
+
+class Stepping(Block):
+    def train_step(self, data: Any) -> Any:
+        return {}
+
+
+class Counter(layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = tf.Variable(0.0)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + 0 * self.calls
+
+
+class Watched(layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = keras.metrics.Mean(name="size")
+
+    def call(self, inputs: Any) -> Any:
+        self.mean.update_state(inputs)
+        return inputs
+
+
+class FromNumPy(keras.initializers.Initializer):
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return np.random.normal(0, 0.1, shape).astype(np.float32)
+
+
+class FromThe(keras.initializers.Initializer):
+    """Draws from a generator that nobody can seed."""
+
+    draw = np.random.default_rng()
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return self.draw.normal(0, 0.1, shape).astype(np.float32)
+
+
+def dense(**settings: Any) -> Callable[[], list[Any]]:
+    return lambda: [layers.Dense(16, **settings)]
+
+
+def adapted() -> list[Any]:
+    normalise = layers.Normalization(axis=None)
+    normalise.adapt(np.random.default_rng(0).normal(0.5, 0.1, (200, 64)).astype(np.float32))
+    return [normalise]
+
+
+def tripled() -> list[Any]:
+    factor = Factor()
+    factor.factor = 3.0
+    return [factor]
+
+
+def twice() -> list[Any]:
+    layer = layers.Dense(64, activation="tanh")
+    return [layer, layer]
+
+
+def frozen() -> list[Any]:
+    layer = layers.Dense(16)
+    layer.trainable = False
+    return [layer]
+
+
+HONOURED: dict[str, Callable[[], list[Any]]] = {
+    "kernel regulariser": dense(kernel_regularizer=regularizers.L2(0.1), activation="relu"),
+    "bias regulariser": dense(bias_regularizer="l1", bias_initializer="ones"),
+    "activity regulariser": dense(activity_regularizer=regularizers.L1(0.01)),
+    "kernel constraint": dense(kernel_constraint=keras.constraints.MaxNorm(0.01)),
+    "constraints": dense(kernel_constraint="unit_norm", bias_constraint="non_neg"),
+    "add_loss": lambda: [layers.Dense(16), Penalty()],
+    "adapted": adapted,
+    "attribute set afterwards": tripled,
+    "lambda": lambda: [layers.Lambda(lambda x: 2 * x - 1)],
+    "argument without config": lambda: [Needs(keras.ops.tanh)],
+    "subclassed model": lambda: [Block()],
+    "unused weight": lambda: [Unused()],
+    "spectral normalisation": lambda: [layers.SpectralNormalization(layers.Dense(16))],
+    "used twice": twice,
+    "frozen": frozen,
+    "embedding": lambda: [layers.Embedding(2, 3), layers.Flatten()],
+    "normalised": lambda: [layers.Dense(16, kernel_regularizer="l2"), layers.BatchNormalization()],
+    "from NumPy": dense(kernel_initializer=FromNumPy()),
+    "from TensorFlow": dense(kernel_initializer=lambda s, dtype=None: 0.1 * tf.random.normal(s)),
+    "from Keras": dense(kernel_initializer=lambda s, dtype=None: 0.1 * keras.random.normal(s)),
+}
+
+
+def function(hidden: Callable[[], list[Any]]) -> Make:
+    return lambda shape, classes: [layers.Flatten(), *hidden(), layers.Dense(classes)]
+
+
+def convolution(shape: Any, classes: int) -> list[Any]:
+    conv = layers.Conv2D(4, 3, kernel_regularizer="l2", kernel_constraint="max_norm")
+    return [conv, layers.Flatten(), layers.Dense(classes)]
+
+
+FUNCTIONS = {name: function(hidden) for name, hidden in HONOURED.items()} | {
+    "convolution": convolution,
+    "a model instead of layers": lambda s, c: keras.Sequential([layers.Flatten(), layers.Dense(c)]),
+}
+
+
+@pytest.fixture(scope="module")
+def digits() -> datasets.Dataset:
+    return datasets.load(Data(dataset="digits"))
+
+
+def order(epochs: int = 2) -> np.ndarray:
+    draws = [np.random.default_rng(i).permutation(75) for i in range(epochs)]
+    return np.array(draws, np.int32)
+
+
+def build(make: Make) -> keras.Sequential:
+    return models.build(Model(name=extensions.give(make)), SHAPE, CLASSES, 0)
+
+
+def train(digits: datasets.Dataset, make: Make, rule: Rule | None = None, **kind: Any) -> Trained:
+    engine = Engine(build(make), digits, **({"optimizer": "sgd"} | kind))
+    plan = Plan(0.05, 32, order(), rule=rule)
+    return engine.train(models.get_weights(build(make)), plan, keep=True)
+
+
+def fit(
+    digits: datasets.Dataset, make: Make, optimizer: Any, epochs: int = 2
+) -> tuple[Weights, list[float]]:
+    """The readable reference: Keras' own step, one batch after another."""
+    model, losses = build(make), []
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, cross_entropy, run_eagerly=True)
+    for epoch in order(epochs):
+        total = 0.0
+        for batch in np.split(epoch, range(32, len(epoch), 32)):
+            pixels = digits.x_train[batch].astype(np.float32) * digits.scale
+            model.reset_metrics()
+            total += len(batch) * float(model.train_on_batch(pixels, digits.y_train[batch]))
+        losses.append(total / len(epoch))
+    return models.get_weights(model), losses
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # says Keras of the unused weight
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_keras_fit_minimises_is_what_clients_minimise(
+    name: str, digits: datasets.Dataset
+) -> None:
+    make = FUNCTIONS[name]
+    own_model.check(extensions.give(make), SHAPE, CLASSES, 0)
+    trained = train(digits, make)
+    wanted, losses = fit(digits, make, keras.optimizers.SGD(0.05))
+    assert any(not np.array_equal(a, b) for a, b in zip(wanted, build(make).get_weights()))  # noqa: B905
+    for mine, theirs in zip(trained.weights, wanted, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    np.testing.assert_allclose(trained.losses, losses, rtol=1e-4)
+
+
+def test_adam_minimises_a_model_s_terms_as_well(digits: datasets.Dataset) -> None:
+    make = FUNCTIONS["kernel regulariser"]
+    trained = train(digits, make, optimizer="adam")
+    wanted, losses = fit(digits, make, keras.optimizers.Adam(0.05))
+    np.testing.assert_allclose(trained.losses, losses, rtol=1e-3)
+    for mine, theirs in zip(trained.weights, wanted, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-3)
+
+
+def constrained(shape: Any, classes: int) -> list[Any]:
+    settings = {"kernel_regularizer": "l2", "kernel_constraint": keras.constraints.MaxNorm(0.3)}
+    return [layers.Flatten(), layers.Dense(16, **settings), layers.Dense(classes)]
+
+
+def plain(shape: Any, classes: int) -> list[Any]:
+    return [layers.Flatten(), layers.Dense(16), layers.Dense(classes)]
+
+
+def rules() -> list[Rule | None]:
+    zeros = [np.zeros_like(weight) for weight in build(plain).get_weights()]
+    return [None, Proximal(0.1), Corrected(zeros), AutoTuned(2.0, 0.1, 1.0)]
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_terms_and_constraints_act_under_every_rule(which: int, digits: datasets.Dataset) -> None:
+    rule = rules()[which]
+    mine, other = train(digits, constrained, rule), train(digits, plain, rule)
+    assert mine.losses[0] > other.losses[0]
+    norms = np.linalg.norm(mine.weights[0], axis=0)
+    assert norms.max() == pytest.approx(0.3, rel=1e-4)
+    assert np.linalg.norm(other.weights[0], axis=0).min() > 0.5
+
+
+def test_terms_are_counted() -> None:
+    assert own_model.terms(build(plain)) == 0
+    assert own_model.terms(build(constrained)) == 1
+    assert own_model.terms(build(FUNCTIONS["add_loss"])) == 1
+
+
+def softmax_inside(shape: Any, classes: int) -> list[Any]:
+    inner = [layers.Flatten(), layers.Dense(classes, activation="softmax")]
+    return [keras.Sequential([keras.Input(shape), *inner])]
+
+
+def compiled(shape: Any, classes: int) -> list[Any]:
+    model = keras.Sequential([layers.Flatten(), layers.Dense(classes)])
+    model.compile("sgd", loss="mse")
+    return [model]
+
+
+once = [layers.Flatten(), layers.Dense(CLASSES)]
+
+REFUSED: list[tuple[Make, str]] = [
+    (lambda s, c: [layers.Flatten(), layers.Dense(c), layers.Softmax()], "received probabilities"),
+    (softmax_inside, "received probabilities, which sum to 1"),
+    (function(lambda: [layers.Dense(8, dtype="float16")]), "'float16': expected float32"),
+    (function(lambda: [layers.Dense(8, dtype="bfloat16")]), "'bfloat16': expected float32"),
+    (function(lambda: [layers.Dense(8, dtype="float64")]), "'float64': expected float32"),
+    (function(lambda: [layers.Dense(8, dtype="mixed_float16")]), "'mixed_float16'"),
+    (lambda s, c: [layers.Flatten(), layers.Dense(c), layers.ReLU()], "never negative"),
+    (function(lambda: [Counter()]), r"'counter.*' \(Counter\) keeps a tf.Variable"),
+    (function(lambda: [Watched()]), "has the metric 'size'"),
+    (function(lambda: [Stepping()]), "has a train_step of its own"),
+    (compiled, "is compiled: its optimiser, loss and metrics would not be used"),
+    (lambda s, c: once, "is the same object in two calls"),
+    (function(dense(kernel_initializer=FromThe())), "kernel' starts from other values"),
+    (lambda s, c: [layers.Flatten(), layers.Dense(c - 1)], r"received shape \(9,\)"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)))
+def test_what_an_engine_cannot_honour_is_refused_by_name(number: int) -> None:
+    make, why = REFUSED[number]
+    with pytest.raises(InputError, match=why):
+        own_model.check(extensions.give(make), SHAPE, CLASSES, 0)
+
+
+def test_log_probabilities_are_logits() -> None:
+    def make(shape: Any, classes: int) -> list[Any]:
+        return [layers.Flatten(), layers.Dense(classes), layers.Activation("log_softmax")]
+
+    with pytest.raises(InputError, match="with activation log_softmax"):
+        own_model.check(extensions.give(make), SHAPE, CLASSES, 0)
+
+
+def test_keras_json_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    keras.config.set_floatx("float64")
+    keras.config.set_image_data_format("channels_first")
+    model = models.build("cnn", SHAPE, CLASSES, 0)
+    assert keras.config.image_data_format() == "channels_last"
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert build(convolution).layers[0].data_format == "channels_last"
+
+
+def test_generators_of_python_and_numpy_are_left_alone() -> None:
+    random.seed(5)
+    np.random.seed(5)
+    wanted = random.random(), np.random.random()
+    random.seed(5)
+    np.random.seed(5)
+    build(FUNCTIONS["from NumPy"])
+    assert (random.random(), np.random.random()) == wanted
+
+
+def test_weights_that_training_does_not_step_on_are_told(digits: datasets.Dataset) -> None:
+    model = build(FUNCTIONS["adapted"])
+    paths = [weight.path.rsplit("/", 1)[-1] for weight in model.weights]
+    assert paths[:3] == ["mean", "variance", "count"]
+    assert models.statistics(model) == {0: "mean", 1: "mean", 2: "mean"}
+    assert models.statistics(build(FUNCTIONS["frozen"])) == {0: "mean", 1: "mean"}
+
+
+def test_a_spectrally_normalised_kernel_stays_normalised(digits: datasets.Dataset) -> None:
+    trained = train(digits, FUNCTIONS["spectral normalisation"])
+    kernel = next(weight for weight in trained.weights if weight.shape == (64, 16))
+    assert np.linalg.norm(kernel, 2) == pytest.approx(1, abs=0.1)
+
+
+def test_a_saved_model_file_is_of_what_was_evaluated(
+    tmp_path: Path, digits: datasets.Dataset
+) -> None:
+    from fedgen import saved_model
+
+    make = FUNCTIONS["adapted"]
+    trained = train(digits, make)
+    engine = Engine(build(make), digits)
+    everything = np.arange(len(digits.y_test), dtype=np.int32)
+    found = engine.evaluate(trained.weights, everything, "test")
+    model = build(make)
+    model.set_weights(trained.weights)
+    path = tmp_path / "m.keras"
+    path.write_bytes(saved_model.to_bytes(model, saved_model.KERAS))
+    scores = keras.models.load_model(path)(digits.x_test.astype(np.float32) * digits.scale)
+    hits = np.argmax(scores, -1) == digits.y_test
+    assert found.accuracy == pytest.approx(float(np.mean(hits)))
