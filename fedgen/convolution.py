@@ -47,6 +47,7 @@ def _fits(layer: Any) -> bool:
         and layer.dilation_rate == (1, 1)
         and layer.groups == 1
         and layer.use_bias
+        and not layer.lora_enabled
         and layer.data_format == "channels_last"
         and layer.activation in (keras.activations.relu, keras.activations.linear)
     )

@@ -43,7 +43,8 @@ class Trained:
 
     Attributes:
         weights: All weights in the model's order.
-        losses: Mean training loss of every epoch, each batch before its update.
+        losses: Mean training loss of every epoch, each batch before its update: cross-entropy, and
+            the terms that the model adds (regularisers, ``add_loss``).
         accuracies: Training accuracy of every epoch, measured like the losses.
         learning_rate: The rate that the update operations received, a float32; the mean over
             all steps where a rule changes it.
@@ -67,7 +68,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss and accuracy over some samples."""
+    """Mean cross-entropy and accuracy over some samples; terms that a model adds are left out."""
 
     loss: float
     accuracy: float

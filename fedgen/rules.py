@@ -88,7 +88,7 @@ class Proximal(Rule):
     """The optimiser on the loss plus ``mu / 2 ||w - w_start||^2`` (FedProx).
 
     After Li et al., 2020 (arXiv 1812.06127), whose local solver is left open. The
-    reported training loss is that of the data alone.
+    reported training loss is without this term.
 
     Attributes:
         mu: Weight of the term, at least 0.

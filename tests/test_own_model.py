@@ -355,3 +355,14 @@ def test_a_saved_model_file_is_of_what_was_evaluated(
     scores = keras.models.load_model(path)(digits.x_test.astype(np.float32) * digits.scale)
     hits = np.argmax(scores, -1) == digits.y_test
     assert found.accuracy == pytest.approx(float(np.mean(hits)))
+
+
+def test_every_attribute_of_keras_is_decided_in_the_docs() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
+    dense, variable = layers.Dense(1), keras.Variable(1.0)
+    own = {"units", "activation", "use_bias"}  # of Dense
+    own |= {f"{w}_{k}" for w in ("kernel", "bias") for k in ("initializer", "regularizer")}
+    own |= {"kernel_constraint", "bias_constraint"}
+    names = {*dir(keras.Sequential), *vars(dense), *dir(variable)} - own
+    missing = {n for n in names if not n.startswith("_") and f"`{n}`" not in text}
+    assert not missing

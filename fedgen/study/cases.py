@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from fedgen import config
+from fedgen import config, extensions
 from fedgen.config import Tree
 from fedgen.errors import InputError, unknown
 from fedgen.sections import Count, Data, Section, as_tuple
@@ -144,7 +144,8 @@ class Case:
     """One setting of everything; its repeats differ in the seed alone.
 
     Attributes:
-        key: Hash of the estimator, its settings, and how the data are drawn.
+        key: Hash of the estimator, its settings, the code of a model of the user's own, and how the
+            data are drawn.
         settings: Of the estimator, complete.
         varied: Names and values of those that the study varies.
     """
@@ -282,7 +283,11 @@ def _case(study: Study, basis: Tree, given: Tree, where: str) -> Case:
         case = f"{study.study.estimator}, {_given(given)}" if given else study.study.estimator
         explained = config.explain(problem, kind.model_fields, "setting")
         raise InputError(f"{where}: {case}: {explained}") from error
-    text = json.dumps(basis | {"settings": settings.model_dump(mode="json")}, sort_keys=True)
+    name = getattr(settings, "model", "")
+    code = {"code": extensions.digest(name)} if extensions.is_own(name) else {}
+    text = json.dumps(
+        basis | code | {"settings": settings.model_dump(mode="json")}, sort_keys=True
+    )
     return Case(
         key=hashlib.sha256(text.encode()).hexdigest()[:12],
         settings=settings,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedgen import runtime
+from fedgen import extensions, runtime
 from fedgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def study(
     samples.load(samples.draw(checked))
     path = out or ledger.default_path(checked, images)
     found = studies.cases(checked, images.fingerprint, str(config))
+    _check_own_models(found, images)
     if best:
         _show_best(path, checked, images, found, export, as_json)
     else:
@@ -151,6 +152,16 @@ def _described(choice: Any, outcome: Any, export: Path | None) -> dict[str, Any]
         "first": [{"label": label, "predicted": guess} for label, guess in outcome.first],
         "export": None if export is None else str(export),
     }
+
+
+def _check_own_models(cases: "list[Case]", images: "Dataset") -> None:
+    # A fit that fails is a row; what no fit can honour is refused before anything is written.
+    names = {getattr(case.settings, "model", "") for case in cases}
+    for name in sorted(filter(extensions.is_own, names)):
+        runtime.import_tensorflow()
+        from fedgen import own_model
+
+        own_model.check(name, images.shape, images.classes, 0)
 
 
 def _prepare(study: "Study", jobs: int) -> None:

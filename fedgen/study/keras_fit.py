@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fedgen import models
+from fedgen import extensions, models
 from fedgen.architectures import Model
 from fedgen.loops import EVALUATION_BATCH
 from fedgen.optimizers import Kind, Moments
@@ -35,7 +35,15 @@ def prepare(
     data = samples.dataset
     with _tracing:
         model = models.build(settings.federated(), data.shape, data.classes, seed)
-        engine = _engine(settings.federated(), settings.optimizer, settings.momentum, wanted, slots)
+        code = extensions.digest(settings.model) if extensions.is_own(settings.model) else ""
+        engine = _engine(
+            settings.federated(),
+            (data.fingerprint, code),
+            settings.optimizer,
+            settings.momentum,
+            wanted,
+            slots,
+        )
         classify = _classifier(model, data.x_test.dtype, data.scale)
     split: Split = "train" if len(samples.validation) else "test"
     held_out = (
@@ -80,7 +88,15 @@ def _plan(
 
 
 @lru_cache(maxsize=2)
-def _engine(model: Model, optimizer: Kind, momentum: float, wanted: Draw, slots: int) -> Engine:
+def _engine(
+    model: Model,
+    content: tuple[str, str],
+    optimizer: Kind,
+    momentum: float,
+    wanted: Draw,
+    slots: int,
+) -> Engine:
+    """Build an engine; one of other data, or of other code of the user's, is another one."""
     data = load(wanted).dataset
     blank = models.build(model, data.shape, data.classes, 0)
     return Engine(blank, data, optimizer=optimizer, momentum=momentum, workers=slots)
