@@ -6,8 +6,9 @@
 # model statelessly, and what a call assigns to a trainable variable is dropped: the kernel that is
 # trained, saved and used for prediction keeps the norm of an unnormalised one.
 #
-# Seen with keras 3.15.1, tensorflow 2.21.0, jax 0.10.2, Python 3.11:
-#   tensorflow: 1.00   jax: 3.46 (2.91 before training)
+# Seen with keras 3.15.1, tensorflow 2.21.0, jax 0.10.2, Python 3.11, on a CPU; norms before and after fit():
+#   tensorflow: 2.987 1.000
+#   jax: 2.890 2.921
 # Exits with 0 while that is so, with 1 if it changes.
 set -euo pipefail
 folder=$(mktemp -d)
