@@ -7,7 +7,7 @@ from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 
 import strategies
-from fedgen import datasets, extensions, world
+from fedgen import extensions, world
 from fedgen.config import Arm, Config
 from fedgen.errors import RunError
 from fedgen.grid import GRACE_SECONDS
@@ -205,7 +205,7 @@ def build_strategy(arm: Arm) -> FedAvg:
         aggregation=config.aggregation.rule(),
         privacy=config.privacy.rule(),
         statistics=world.statistics(config),
-        fingerprint=datasets.load(config.data).fingerprint,
+        fingerprint=world.fingerprint(config),
         local_epochs=config.training.local_epochs,
         **_of_training(arm),
         **own,

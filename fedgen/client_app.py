@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 from flwr.common.constant import ErrorCode
 
-from fedgen import datasets, devices, runtime, world
+from fedgen import devices, runtime, world
 from fedgen.errors import FedgenError, InputError, RunError
 from fedgen.faults import misbehave
 from fedgen.optimizers import Moments, Weights
@@ -216,7 +216,7 @@ def query(message: Message, context: Context) -> Message:
         raise InputError(f"partition-id={client}: expected 0 to {clients - 1} in --node-config")
     seed = cast(int, cast(ConfigRecord, message.content["config"])["seed"])
     shard = world.load_partition(config, seed).shards[client]
-    fingerprint = datasets.load(config.data).fingerprint
+    fingerprint = world.fingerprint(config)
     metrics = MetricRecord({"partition-id": client, "num-examples": len(shard.train)})
     content = RecordDict({"metrics": metrics, "data": ConfigRecord({"fingerprint": fingerprint})})
     return Message(content, reply_to=message)

@@ -72,7 +72,12 @@ def digest(name: str) -> str:
             total.update(part)
         return total.hexdigest()
     _look_here()
-    for path in _sources(module, set()):
+    paths = list(_sources(module, set()))
+    if not paths and _spec(module) is None:
+        raise InputError(
+            f"{name!r}: module {module!r} is not in {os.getcwd()} or on the Python path"
+        )
+    for path in paths:
         total.update(_hash(path).encode())
     return total.hexdigest()
 

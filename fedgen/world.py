@@ -74,6 +74,12 @@ def initial_model(config: Config, seed: int) -> keras.Sequential:
     return models.build(config.model, dataset.shape, dataset.classes, seed)
 
 
+def fingerprint(config: Config) -> str:
+    """Return what every node must share: the data and, if the model is a user's own, its code."""
+    data, name = datasets.load(config.data).fingerprint, config.model.name
+    return f"{data}+{extensions.digest(name)}" if extensions.is_own(name) else data
+
+
 def digest(weights: Weights) -> str:
     """Return the SHA-256 of weights."""
     total = hashlib.sha256()

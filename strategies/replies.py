@@ -166,7 +166,8 @@ def read_peer(reply: Message, clients: int, fingerprint: str) -> tuple[int, int]
     Args:
         reply: The node's answer to the first query.
         clients: Number of partitions.
-        fingerprint: Of the data set that it must have; ``""`` asks for none.
+        fingerprint: Of the data set that it must have, and after a ``+`` of the code of its model;
+            ``""`` asks for none.
 
     Returns:
         Its partition id, and how many samples it trains on.
@@ -189,9 +190,11 @@ def read_peer(reply: Message, clients: int, fingerprint: str) -> tuple[int, int]
     ):
         raise ReplyError(f"I am partition {partition!r} with {examples!r} examples")
     if fingerprint and received != fingerprint:
+        ours, theirs = fingerprint.partition("+"), str(received).partition("+")
+        what, part = ("code of the model", 2) if ours[0] == theirs[0] else ("data", 0)
         raise ReplyError(
-            f"partition {partition} has other data than the server: expected fingerprint "
-            f"{fingerprint[:12]}, received {str(received)[:12]}"
+            f"partition {partition} has other {what} than the server: expected fingerprint "
+            f"{ours[part][:12]}, received {theirs[part][:12]}"
         )
     return partition, examples
 

@@ -186,6 +186,23 @@ def test_other_data_than_the_server_s_is_refused(tmp_path: Path) -> None:
     assert "has other data than the server" in said
 
 
+def test_other_code_of_a_model_than_the_server_s_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = (
+        "from keras import layers\ndef net(s, c):\n    return [layers.Flatten(), layers.Dense(c)]\n"
+    )
+    (tmp_path / "served.py").write_text(net)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = {**DIGITS, "model": {"name": "served:net"}}
+    strategy = arms.build_strategy(Arm(build(own), "fedavg", 0))
+    (tmp_path / "served.py").write_text(net.replace("Flatten()", "Flatten(), layers.ReLU()"))
+    grid = real_grid(own, CLIENTS)
+    with pytest.raises(RunError, match="has other code of the model than the server"):
+        arms.Federated(strategy, grid).step(1, [np.zeros(3, np.float32)])
+    grid.close()
+
+
 def test_data_that_a_worker_cannot_see_is_named(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone.npz")
     said = refused(real_grid({**DIGITS, "data": {"dataset": gone}}, CLIENTS))

@@ -285,9 +285,7 @@ def _case(study: Study, basis: Tree, given: Tree, where: str) -> Case:
         raise InputError(f"{where}: {case}: {explained}") from error
     name = getattr(settings, "model", "")
     code = {"code": extensions.digest(name)} if extensions.is_own(name) else {}
-    text = json.dumps(
-        basis | code | {"settings": settings.model_dump(mode="json")}, sort_keys=True
-    )
+    text = json.dumps(basis | code | {"settings": settings.model_dump(mode="json")}, sort_keys=True)
     return Case(
         key=hashlib.sha256(text.encode()).hexdigest()[:12],
         settings=settings,
