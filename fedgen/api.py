@@ -95,7 +95,7 @@ def compare(
 
     with runs.created(checked, path) as run:
         if arrays is not None:
-            datasets.write(checked.data.dataset)
+            datasets.write(Path(checked.data.dataset))
         if not quiet:
             print(f"run directory: {run.path}", flush=True)
         with Silent() if quiet else watcher(run.config.run.strategies) as watching:

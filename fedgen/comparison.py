@@ -53,6 +53,8 @@ def play(
     """
     from fedgen import world  # TensorFlow comes in here
 
+    for text in run.notes:
+        progress.note(text)
     parameters = world.initial_model(run.config, run.config.run.seed).count_params()
     seeds = [run.config.run.seed + offset for offset in range(run.config.run.seeds)]
     evaluations: list[EvaluationRow] = []

@@ -1,52 +1,31 @@
-"""Data sets: found, downloaded, checked, and held as uint8 or float32 arrays.
+"""Data sets: read, checked, and held as uint8 or float32 arrays.
 
 Nothing here is ever unpickled.
 """
 
 import hashlib
-import os
-from dataclasses import dataclass
+import io
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pooch
 import psutil
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from fedgen import cifar, npz
-from fedgen.errors import InputError, Unavailable
+from fedgen import archives, cifar, disk, labels, npz, pixels
+from fedgen.errors import InputError
 from fedgen.sections import Data
 
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
+_held: dict[Path, tuple[archives.Stamp, tuple[NDArray[Any], ...]]] = {}
+"""Arrays of files that are not written yet."""
 
-@dataclass(frozen=True)
-class Archive:
-    """A file that a data set is published as.
-
-    Attributes:
-        url: Where it is downloaded from.
-        sha256: Its hash, in hexadecimal.
-    """
-
-    url: str
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return self.url.rsplit("/", 1)[-1]
-
-
-CIFAR10 = Archive(
-    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-)
-MNIST = Archive(
-    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
-    "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
-)
+_holds = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +35,16 @@ class Dataset:
     Attributes:
         name: What outputs call it.
         x_train: Array of shape (n, height, width, channels), uint8 or float32.
-        y_train: Array of shape (n,), int32, labels from 0.
+        y_train: Array of shape (n,), int32, classes from 0.
         x_test: Like ``x_train``, of another length.
         y_test: Like ``y_train``, of another length.
-        scale: Factor that maps pixels to [0, 1].
-        classes: Number of labels.
-        fingerprint: SHA-256 of shapes, dtypes and contents.
+        scale: Factor that models see pixel values times: 1 over ``data.scale``.
+        labels: What the data call every class, in ascending order; often 0, 1, 2 and so on.
+        fingerprint: SHA-256 of shapes, dtypes and contents, of labels that are not 0, 1, 2 and so
+            on, and of a scale that is not the usual one.
         source: Where it came from, for people.
+        scale_note: What must be said of the scale, if anything.
+        other_notes: What else must be said of how the data were read.
     """
 
     name: str
@@ -71,9 +53,11 @@ class Dataset:
     x_test: NDArray[np.generic]
     y_test: NDArray[np.int32]
     scale: float
-    classes: int
+    labels: tuple[int, ...]
     fingerprint: str
     source: str
+    scale_note: str = ""
+    other_notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -81,105 +65,139 @@ class Dataset:
         height, width, channels = self.x_train.shape[1:]
         return int(height), int(width), int(channels)
 
+    @property
+    def classes(self) -> int:
+        """Number of labels."""
+        return len(self.labels)
 
-@lru_cache(maxsize=2)
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What outputs call every class: its label."""
+        return tuple(map(str, self.labels))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user must hear of how the data were read, a line each; often nothing."""
+        return (*filter(None, [self.scale_note]), *self.other_notes)
+
+    @property
+    def holds_ids(self) -> bool:
+        """Whether models see whole numbers from 0, as an embedding needs, and not scaled pixels."""
+        return self.scale == 1 and all(
+            images.dtype == np.uint8 or bool((images == np.abs(np.rint(images))).all())
+            for images in (self.x_train, self.x_test)
+        )
+
+
 def load(data: Data) -> Dataset:
-    """Load the data set that a config names; the arrays are kept for the next call.
+    """Load the data set that a config names.
+
+    The arrays are kept for the next call, as long as the file that they are from is the same: by
+    its place, size, times and inode.
 
     Raises:
         InputError: If a file is missing, cannot be downloaded, or is not what
             it should be.
     """
-    folder = _data_dir(data)
-    if data.dataset == "digits":
-        return _digits()
-    if data.dataset == "cifar10":
-        return _published("cifar10", CIFAR10, folder)
-    if data.dataset == "mnist":
-        return _published("mnist", MNIST, folder)
-    return read_npz(Path(data.dataset), Path(data.dataset).stem)
+    folder, name = archives.data_dir(data.data_dir), data.dataset
+    if name == "digits":
+        return _read(name, None, (), data.scale, data.layout)
+    path = archives.find(name, folder) if name in archives.PUBLISHED else Path(name)
+    stamp = _held[path][0] if path in _held else archives.stamp(path)
+    return _read(name, path, stamp, data.scale, data.layout)
 
 
-def _data_dir(data: Data) -> Path | None:
-    named = data.data_dir or os.environ.get("FEDGEN_DATA_DIR", "")
-    if not named:
-        return None
-    if not Path(named).is_dir():
-        raise InputError(
-            f"data directory {named}: not an existing directory (--data-dir or FEDGEN_DATA_DIR)"
-        )
-    return Path(named)
+def hold(path: Path, arrays: Sequence[ArrayLike]) -> Path:
+    """Keep the arrays of a data set under the name of a file that is not written yet.
+
+    Args:
+        path: The file, an ``.npz``, as a config names it.
+        arrays: ``x_train, y_train, x_test, y_test``, as ``from_arrays`` takes them.
+
+    Returns:
+        The path, under which ``load`` finds them in this process until ``write``.
+    """
+    copies = tuple(np.array(array) for array in arrays)  # what is trained on must not change
+    _held[path] = (next(_holds),), copies
+    return path
 
 
-def _published(name: str, archive: Archive, folder: Path | None) -> Dataset:
-    if folder is not None:
-        own = folder / f"{name}.npz"
-        if own.exists():
-            return read_npz(own, name)
-        if (folder / archive.name).exists():
-            check_hash(folder / archive.name, archive)
-            return _parse(name, folder / archive.name)
-    return _parse(name, fetch(archive, pooch.os_cache("fedgen")))
+def write(path: Path) -> None:
+    """Write the arrays that are kept under a file's name into it, and keep them no more.
 
-
-def _parse(name: str, path: Path) -> Dataset:
-    return read_npz(path, name) if path.suffix == ".npz" else read_cifar10(path)
-
-
-def check_hash(path: Path, archive: Archive) -> None:
-    """Check a local archive's hash.
+    They must have been loaded before: only what ``from_arrays`` takes can be read again.
 
     Raises:
-        InputError: If it differs.
+        RunError: If it cannot be written.
     """
-    received = pooch.file_hash(str(path), alg="sha256")
-    if received != archive.sha256:
+    arrays: dict[str, Any] = dict(zip(NPZ_KEYS, _held[path][1], strict=True))
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    disk.replace(path, content.getvalue())
+    del _held[path]
+
+
+@lru_cache(maxsize=2)
+def _read(
+    dataset: str, path: Path | None, stamp: archives.Stamp, scale: float | str, layout: str
+) -> Dataset:
+    """Read a data set; a file with another stamp is another file."""
+    if path is None:
+        _check_layout(dataset, layout)
+        return _digits(scale)
+    if held := _held.get(path):
+        return from_arrays(path.stem, *held[1], source="memory", scale=scale, layout=layout)
+    if dataset not in archives.PUBLISHED:
+        return read_npz(path, path.stem, scale=scale, layout=layout)
+    archive = archives.PUBLISHED[dataset]
+    if path == archives.cache() / archive.name:
+        path = archives.fetch(archive, path.parent)  # again, if it was altered there
+    elif path.suffix != ".npz":
+        archives.check_hash(path, archive)
+    if path.suffix != ".npz":
+        _check_layout(dataset, layout)
+        return read_cifar10(path, scale=scale)
+    found = read_npz(path, dataset, scale=scale, layout=layout)
+    if archives.has_hash(path, archive):
+        return found
+    told = f"data: {dataset} is read from {path.name}, which is not the published file"
+    return replace(found, other_notes=(told, *found.other_notes))
+
+
+def _check_layout(dataset: str, layout: str) -> None:
+    if layout == pixels.CHANNELS_FIRST:
         raise InputError(
-            f"archive {path}: truncated or altered, expected sha256 {archive.sha256}, "
-            f"received {received}. Delete it, or fetch it again from {archive.url}"
+            f"data.layout: expected 'auto' or 'channels-last' for {dataset}, whose layout is "
+            f"known, received {layout!r}"
         )
 
 
-def fetch(archive: Archive, cache: Path) -> Path:
-    """Download an archive into a cache, or find it there, and check its hash.
-
-    Raises:
-        Unavailable: If it cannot be downloaded, stored, or has the wrong hash.
-    """
-    pooch.get_logger().setLevel("WARNING")
-    try:
-        path = pooch.retrieve(
-            archive.url,
-            known_hash=f"sha256:{archive.sha256}",
-            fname=archive.name,
-            path=cache,
-            downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
-        )
-    except ValueError as error:
-        raise Unavailable(f"{archive.url}: wrong hash, expected sha256 {archive.sha256}") from error
-    except (OSError, RuntimeError) as error:
-        cause = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise Unavailable(
-            f"{archive.name} is not in --data-dir and could not be downloaded from "
-            f"{archive.url} ({type(error).__name__}: {cause})"
-        ) from error
-    return Path(path)
-
-
-def read_cifar10(path: Path) -> Dataset:
+def read_cifar10(path: Path, *, scale: float | str = pixels.AUTO) -> Dataset:
     """Read the binary CIFAR-10 archive.
 
     Raises:
         InputError: If it is not what it should be; see ``fedgen.cifar``.
     """
     train, test = cifar.read(path)
-    return from_arrays("cifar10", *train, *test, source=str(path))
+    return from_arrays("cifar10", *train, *test, source=str(path), scale=scale)
 
 
-def read_npz(path: Path, name: str) -> Dataset:
+def read_npz(
+    path: Path,
+    name: str,
+    *,
+    scale: float | str = pixels.AUTO,
+    layout: str = pixels.AUTO,
+) -> Dataset:
     """Read ``x_train, y_train, x_test, y_test`` from an ``.npz`` file.
 
     Keys, dtypes and sizes are checked before the first array is read.
+
+    Args:
+        path: The file.
+        name: What outputs call it.
+        scale: As ``from_arrays`` takes it.
+        layout: Likewise.
 
     Raises:
         InputError: If the file or an array in it is missing, unreadable, of the
@@ -190,10 +208,11 @@ def read_npz(path: Path, name: str) -> Dataset:
         with path.open("rb") as stream:
             found = npz.names(stream)
             missing = [key for key in NPZ_KEYS if key not in found]
+            others = [key for key in dict.fromkeys(found) if key not in NPZ_KEYS]
             if missing:
                 raise InputError(
                     f"data file {path}: expected arrays {', '.join(NPZ_KEYS)}, "
-                    f"missing {', '.join(missing)}"
+                    f"missing {', '.join(missing)}{_beside(others)}"
                 )
             arrays = npz.read(stream, NPZ_KEYS, psutil.virtual_memory().available)
     except FileNotFoundError as error:
@@ -202,47 +221,63 @@ def read_npz(path: Path, name: str) -> Dataset:
         raise InputError(
             f"data file {path}: not a readable .npz of plain arrays ({error})"
         ) from error
+    notes = (f"arrays: not used{_beside(others)}",) if others else ()
     try:
-        return from_arrays(name, *arrays, source=str(path))
+        return from_arrays(name, *arrays, source=str(path), scale=scale, layout=layout, notes=notes)
     except InputError as error:
         raise InputError(f"data file {path}: {error}") from error
 
 
+def _beside(names: Sequence[str]) -> str:
+    """Return names of arrays after a colon, few and printable: anybody may have chosen them."""
+    shown = [ascii(name[:40])[1:-1] for name in names[:8]]
+    more = f" and {len(names) - 8:,} more" if len(names) > 8 else ""
+    return f": {', '.join(shown)}{more}" if names else ""
+
+
 def from_arrays(
     name: str,
-    x_train: NDArray[np.generic],
-    y_train: NDArray[np.generic],
-    x_test: NDArray[np.generic],
-    y_test: NDArray[np.generic],
+    x_train: ArrayLike,
+    y_train: ArrayLike,
+    x_test: ArrayLike,
+    y_test: ArrayLike,
     *,
     source: str,
-    scale: float | None = None,
+    scale: float | str = pixels.AUTO,
+    layout: str = pixels.AUTO,
+    usual: float | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """Check arrays and make a data set of them.
 
     Args:
         name: What outputs call it.
-        x_train: (n, height, width) or (n, height, width, channels); uint8, or
-            floats in [0, 1].
-        y_train: (n,) or (n, 1) integer labels from 0.
+        x_train: (n, height, width) or (n, height, width, channels); uint8, or floats in [0, 1],
+            or any finite numbers that float32 holds where ``scale`` is a number.
+        y_train: (n,) or (n, 1) integer labels; the different ones become classes from 0 on.
         x_test: Like ``x_train``.
-        y_test: Like ``y_train``.
+        y_test: Like ``y_train``, all of them among those of ``y_train``.
         source: Where it came from, for people.
-        scale: Factor that maps pixels to [0, 1]; the default is 1/255 for
-            uint8 and 1 for floats.
+        scale: What pixel values are divided by; see ``pixels.divisor`` for "auto".
+        layout: Where channels are; see ``pixels.find_layout`` for "auto".
+        usual: What "auto" divides by where images are known.
+        notes: What must be said of them already.
 
     Raises:
         InputError: Naming the array, what was expected and what was received.
     """
-    images = {"x_train": _images("x_train", x_train), "x_test": _images("x_test", x_test)}
-    labels = {"y_train": _labels("y_train", y_train), "y_test": _labels("y_test", y_test)}
-    for split in ("train", "test"):
-        count, wanted = len(labels[f"y_{split}"]), len(images[f"x_{split}"])
-        if count != wanted:
+    raw = [np.asarray(array) for array in (x_train, y_train, x_test, y_test)]
+    where = pixels.find_layout("x_train", raw[0].shape, layout)
+    train, test = (
+        pixels.as_stored(key, pixels.arrange(key, array, where), scaled=not isinstance(scale, str))
+        for key, array in (("x_train", raw[0]), ("x_test", raw[2]))
+    )
+    given = labels.read("y_train", raw[1]), labels.read("y_test", raw[3])
+    for split, images, mine in (("train", train, given[0]), ("test", test, given[1])):
+        if len(mine) != len(images):
             raise InputError(
-                f"y_{split}: expected {wanted} labels as x_{split} has, received {count}"
+                f"y_{split}: expected {len(images)} labels as x_{split} has, received {len(mine)}"
             )
-    train, test = images["x_train"], images["x_test"]
     if train.shape[1:] != test.shape[1:] or train.dtype != test.dtype:
         raise InputError(
             f"x_test: expected {train.dtype} images of shape {train.shape[1:]} as x_train has, "
@@ -250,66 +285,32 @@ def from_arrays(
         )
     if len(train) < 2:
         raise InputError(f"x_train: expected at least 2 images, received {len(train)}")
-    classes = int(labels["y_train"].max()) + 1
-    if classes < 2 or int(labels["y_test"].max()) >= classes:
-        raise InputError(
-            f"y_test: labels must be among those of y_train (0 to {classes - 1}, at least two), "
-            f"received up to {int(labels['y_test'].max())}"
-        )
+    classes, tested, names = labels.classify(*given)
+    divisor, scale_note = pixels.divisor(train, test, scale, usual)
     digest = hashlib.sha256()
-    for array in (train, labels["y_train"], test, labels["y_test"]):
+    for array in (train, classes, test, tested):
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
+    if not labels.are_classes(names):
+        digest.update(f"labels{names}".encode())
+    if divisor != (usual or (255 if train.dtype == np.uint8 else 1)):
+        digest.update(f"scale{divisor!r}".encode())
     return Dataset(
         name=name,
         x_train=train,
-        y_train=labels["y_train"],
+        y_train=classes,
         x_test=test,
-        y_test=labels["y_test"],
-        scale=scale if scale is not None else (1 / 255 if train.dtype == np.uint8 else 1.0),
-        classes=classes,
+        y_test=tested,
+        scale=1 / divisor,
+        labels=names,
         fingerprint=digest.hexdigest(),
         source=source,
+        scale_note=scale_note,
+        other_notes=(*notes, *filter(None, [labels.note(names)])),
     )
 
 
-def _images(key: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
-    if array.ndim not in (3, 4):
-        raise InputError(
-            f"{key}: expected shape (n, height, width) or (n, height, width, channels), "
-            f"received {array.shape}"
-        )
-    if not array.size:
-        raise InputError(f"{key}: expected at least one image, received shape {array.shape}")
-    images = array if array.ndim == 4 else array[..., None]
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind != "f":
-        raise InputError(f"{key}: expected uint8 or floats in [0, 1], received {array.dtype}")
-    low, high = float(images.min()), float(images.max())
-    if not (0 <= low and high <= 1):  # NaN fails both
-        raise InputError(f"{key}: expected floats in [0, 1], received {low:g} to {high:g}")
-    return images.astype(np.float32)
-
-
-def _labels(key: str, array: NDArray[np.generic]) -> NDArray[np.int32]:
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise InputError(
-            f"{key}: expected integers of shape (n,) or (n, 1), "
-            f"received {array.dtype} of shape {array.shape}"
-        )
-    if not array.size:
-        raise InputError(f"{key}: expected at least one label, received none")
-    if int(array.min()) < 0 or int(array.max()) >= 2**16:
-        raise InputError(
-            f"{key}: expected labels from 0 to 65535, received {array.min()} to {array.max()}"
-        )
-    return array.astype(np.int32)
-
-
-def _digits() -> Dataset:
+def _digits(scale: float | str) -> Dataset:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -318,5 +319,5 @@ def _digits() -> Dataset:
         bunch.images.astype(np.uint8), bunch.target, test_size=0.2, random_state=0
     )
     return from_arrays(
-        "digits", x_train, y_train, x_test, y_test, source="scikit-learn", scale=1 / 16
+        "digits", x_train, y_train, x_test, y_test, source="scikit-learn", scale=scale, usual=16
     )

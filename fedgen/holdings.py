@@ -84,14 +84,20 @@ def slices(rows: Sequence[PartitionRow], cohort: set[int]) -> Chart:
     return Chart("Slices and overlap", figure, text, Table(head, body))
 
 
-def labels(rows: Sequence[PartitionRow]) -> Chart:
-    """Draw how many training samples of each class every client holds; one seed's rows."""
+def labels(rows: Sequence[PartitionRow], names: Sequence[str] = ()) -> Chart:
+    """Draw how many training samples of each class every client holds.
+
+    Args:
+        rows: One seed's clients.
+        names: What classes are called, where not 0, 1, 2 and so on.
+    """
     shown = [row for row in rows[:MOST_CLIENTS] if row.counts]
     classes = max((len(row.counts) for row in shown), default=0)
+    named = len(names) == classes
     counts = [[*row.counts, *([0] * (classes - len(row.counts)))] for row in shown]
     figure = go.Figure()
     figure.add_heatmap(
-        x=list(range(classes)),
+        x=list(names) if named else list(range(classes)),
         y=[row.client for row in shown],
         z=counts,
         colorscale="Viridis",
@@ -100,7 +106,7 @@ def labels(rows: Sequence[PartitionRow]) -> Chart:
     )
     finish(figure, "class", "client", height=int(220 + 4.2 * len(shown)))
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(dtick=max(1, classes // 20))
+    figure.update_xaxes(dtick=max(1, classes // 20), type="category" if named else None)
     shares = [max(row) / max(1, sum(row)) for row in counts]
     text = (
         f"Training samples per client and class. The most frequent class makes up "
@@ -109,7 +115,7 @@ def labels(rows: Sequence[PartitionRow]) -> Chart:
         if shares
         else "No counts of labels."
     )
-    head = ["client", *(f"class {label}" for label in range(classes))]
+    head = ["client", *(f"class {label}" for label in (names if named else range(classes)))]
     body = [
         [str(r.client), *(f"{count:,}" for count in c)] for r, c in zip(shown, counts, strict=True)
     ]

@@ -32,6 +32,9 @@ class Watcher(Protocol):
     def finished(self, rows: Sequence[RoundRow]) -> None:
         """A round is finished in every arm; rows in the order of the strategies."""
 
+    def note(self, text: str) -> None:
+        """Something was done that the user may not expect."""
+
     def warn(self, text: str) -> None:
         """Something is wrong that does not end the comparison."""
 
@@ -47,6 +50,9 @@ class Silent:
 
     def finished(self, rows: Sequence[RoundRow]) -> None:
         """Ignore a round."""
+
+    def note(self, text: str) -> None:
+        """Ignore it: the summary has it."""
 
     def warn(self, text: str) -> None:
         """Say it all the same: what was damaged must be seen."""
@@ -81,6 +87,11 @@ class Several:
         for watcher in self._watchers:
             watcher.finished(rows)
 
+    def note(self, text: str) -> None:
+        """Tell all of what may not be expected."""
+        for watcher in self._watchers:
+            watcher.note(text)
+
     def warn(self, text: str) -> None:
         """Tell all of what is wrong."""
         for watcher in self._watchers:
@@ -108,6 +119,10 @@ class Lines(Silent):
         print(text)
         print("round" + "".join(f"{name:>{CELL}}" for name in self._strategies) + "     seconds")
         print("     " + f"{'accuracy':>{CELL - 8}}    loss" * len(self._strategies), flush=True)
+
+    def note(self, text: str) -> None:
+        """Print it on stderr."""
+        note(text)
 
     def finished(self, rows: Sequence[RoundRow]) -> None:
         """Print a round's line; an arm that was already there has an empty cell."""
@@ -213,6 +228,10 @@ class LiveTable(Silent):
         for row in rows:
             self._standings[row.strategy, row.seed].take(row)
 
+    def note(self, text: str) -> None:
+        """Print a line above the table."""
+        self._console.print(f"note: {text}", markup=False, highlight=False)
+
     def warn(self, text: str) -> None:
         """Print a loud line above the table."""
         self._console.print(f"!!! {text}", style="bold red", markup=False)
@@ -247,6 +266,11 @@ def duration(seconds: float) -> str:
 def watcher(strategies: Sequence[str]) -> LiveTable | Lines:
     """Return what suits stdout: a live table on a terminal, else a line per round."""
     return LiveTable() if sys.stdout.isatty() else Lines(strategies)
+
+
+def note(text: str) -> None:
+    """Print a line on stderr."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:

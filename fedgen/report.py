@@ -64,7 +64,8 @@ def one(results: Results) -> str:
         f"{data}, model {config.model.title}, {config.partition.clients:,} clients, a cohort of "
         f"{config.cohort.fraction:.0%}, {_seeds(seeds)}. {config.partition.told}"
     )
-    lead = _headline(results) + _leak(results) + f'<p class="note">{escape(note)}</p>'
+    notes = "".join(f'<p class="note">{escape(text)}</p>' for text in (note, *run.notes))
+    lead = _headline(results) + _leak(results) + notes
     sections: Sections = [
         ("results", "Results", _apart(results) + _results({"": results.summary})),
         ("curves", "Accuracy and loss", _curves(results.charts, results.arms)),

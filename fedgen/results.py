@@ -108,7 +108,7 @@ class Results:
             if all(row.start is not None and row.stop is not None for row in mine):
                 cohort = {row.client for row in self.clients if row.seed == seed}
                 drawn[f"slices-seed{seed}"] = partial(holdings.slices, mine, cohort)
-            drawn[f"labels-seed{seed}"] = partial(holdings.labels, mine)
+            drawn[f"labels-seed{seed}"] = partial(holdings.labels, mine, self.run.class_names)
         return Charts(drawn)
 
     @cached_property

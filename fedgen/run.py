@@ -17,6 +17,7 @@ from fedgen.config import Arm, Config, Tree, build, dump, merge, read_toml, to_t
 from fedgen.datasets import Dataset
 from fedgen.errors import InputError, Unavailable
 from fedgen.extensions import digest, is_own
+from fedgen.labels import are_classes
 from fedgen.records import RoundRow
 from fedgen.summary import summarise
 
@@ -31,6 +32,7 @@ FREE = {
     "data.data_dir",
     "data.dataset",
     "provenance.python",
+    "provenance.notes",
 }
 """What may change between two parts of a run: it does not change results, adds to them, or (where
 data lies) is held against the data set's fingerprint."""
@@ -47,6 +49,18 @@ class Run:
     def tree(self) -> Tree:
         """Return what ``config.toml`` holds: every setting, and the provenance."""
         return dump(self.config) | {PROVENANCE: self.provenance}
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user must hear of how the data were read."""
+        notes = self.provenance.get("notes", [])
+        return [*map(str, notes)] if isinstance(notes, list) else []
+
+    @property
+    def class_names(self) -> list[str]:
+        """What outputs call every class; nothing where classes are called 0, 1, 2 and so on."""
+        labels = self.provenance.get("labels", [])
+        return [*map(str, labels)] if isinstance(labels, list) else []
 
     @property
     def arms(self) -> list[Arm]:
@@ -148,6 +162,7 @@ def provenance(dataset: Dataset, config: Config) -> Tree:
         "fingerprint": dataset.fingerprint,
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
+        **told(dataset),
         **{f"code of {name}": digest(name) for name in own},
         **(_initial_weights(config) if is_own(config.model.name) else {}),
     }
@@ -160,6 +175,13 @@ def _initial_weights(config: Config) -> Tree:
     seeds = range(config.run.seed, config.run.seed + config.run.seeds)
     built = {seed: models.get_weights(world.initial_model(config, seed)) for seed in seeds}
     return {f"weights of seed {seed}": world.digest(weights) for seed, weights in built.items()}
+
+
+def told(dataset: Dataset) -> Tree:
+    """Return what a user must know of a data set, where there is something: notes, and labels."""
+    others = [] if are_classes(dataset.labels) else [*dataset.labels]
+    found = {"notes": [*dataset.notes], "labels": others}
+    return {name: values for name, values in found.items() if values}
 
 
 def open_run(path: Path) -> Run:
@@ -243,7 +265,8 @@ def other_provenance(made_by: object, config: Config) -> list[str]:
     if not isinstance(made_by, dict) or not made_by:
         return []
     now = provenance(datasets.load(config.data), config)
-    return [text for text in differences(made_by, now) if not text.startswith("python ")]
+    texts = differences(made_by, now)
+    return [text for text in texts if not text.startswith(("python ", "notes "))]
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -259,7 +282,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def summarise_run(run: Run, rounds: Sequence[RoundRow], parameters: int | None) -> dict[str, Any]:
     """Summarise a run's rounds."""
     dataset = str(run.provenance.get("dataset", run.config.data.dataset))
-    return summarise(run.config, dataset, parameters, rounds)
+    named = {"labels": run.class_names, "notes": run.notes}
+    summary = summarise(run.config, dataset, parameters, rounds)
+    return summary | {name: values for name, values in named.items() if values}
 
 
 def absolute_data(config: Config) -> Config:

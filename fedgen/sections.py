@@ -7,6 +7,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     field_validator,
     model_validator,
 )
@@ -46,6 +47,17 @@ Sizes = Annotated[tuple[int, ...], BeforeValidator(_as_sizes)]
 Deviations = Annotated[tuple[Rate, ...], BeforeValidator(as_tuple)]
 
 
+def _as_scale(value: object) -> float | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, int | float) and type(value) is not bool and 1e-30 <= value <= 1e30:
+        return float(value)
+    raise ValueError(f"expected 'auto' or a number from 1e-30 to 1e30, received {value!r}")
+
+
+Scale = Annotated[float | Literal["auto"], PlainValidator(_as_scale)]
+
+
 class Section(BaseModel):
     """A section of the config: frozen, strict, no unknown keys."""
 
@@ -59,6 +71,12 @@ class Data(Section):
     """cifar10, mnist, digits, or the path of an .npz file."""
     data_dir: str = ""
     """Where to look first for data files; "" for FEDGEN_DATA_DIR or the download cache."""
+    scale: Scale = "auto"
+    """What pixel values are divided by; "auto" for 1 if they are floats, 255 if they are uint8, or
+    the training set's own maximum if that is below 128, which is said."""
+    layout: Literal["auto", "channels-last", "channels-first"] = "auto"
+    """Where the channels of an .npz file's images are; "auto" looks at the sizes of the axes, and
+    refuses what is not plainly channels-last."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training set that trains nobody and validates everybody."""
 

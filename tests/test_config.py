@@ -14,7 +14,10 @@ from fedgen.errors import InputError
 FIXED = {"learning_rate": 1e-4, "batch_size": 32}
 
 DEFAULTS = {
-    "data": {"dataset": "cifar10", "data_dir": "", "validation_fraction": 0.1},
+    "data": {
+        **{"dataset": "cifar10", "data_dir": "", "scale": "auto", "layout": "auto"},
+        "validation_fraction": 0.1,
+    },
     "partition": {
         **{"kind": "contiguous", "clients": 100, "min_samples": 0, "max_samples": 0},
         **{"alpha": 1.0, "labels_per_client": 2, "sigma": 0.5},
@@ -111,6 +114,8 @@ trees = st.fixed_dictionaries(
             optional={
                 "dataset": st.sampled_from(["mnist", "digits", 'a "b"\\\n\té.npz']),
                 "data_dir": st.text(st.characters(codec="utf-8")),
+                "scale": st.just("auto") | st.floats(1e-30, 1e30) | st.integers(1, 2**16),
+                "layout": st.sampled_from(["auto", "channels-last", "channels-first"]),
                 "validation_fraction": st.floats(0.001, 0.999),
             },
         ),
@@ -176,6 +181,13 @@ def test_later_settings_win_and_the_tree_stays_as_it_was() -> None:
         ("model.name=mlp-324-108-nb", ["did you mean 'mlp-324-108-bn'?"]),
         ("data.dataset=cifar-10", ["unknown data set", "did you mean 'cifar10'?"]),
         ("data.dataset=zzz", ["unknown data set 'zzz'", "mnist", "FILE.npz"]),
+        ("data.layout=nchw", ["data.layout", "'channels-first'", "received 'nchw'"]),
+        ("data.scale=big", ["data.scale: expected 'auto' or a number", "received 'big'"]),
+        ("data.scale=0", ["data.scale: expected 'auto' or a number", "received 0"]),
+        ("data.scale=-1.0", ["data.scale: expected 'auto' or a number", "received -1.0"]),
+        ("data.scale=true", ["data.scale: expected 'auto' or a number", "received True"]),
+        ("data.scale=nan", ["data.scale: expected 'auto' or a number", "received nan"]),
+        (f"data.scale=1{'0' * 400}", ["data.scale: expected 'auto' or a number"]),
     ],
 )
 def test_unknown_names_are_refused_with_a_hint(setting: str, parts: list[str]) -> None:

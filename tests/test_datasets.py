@@ -1,12 +1,6 @@
-import hashlib
 import io
 import tarfile
-import threading
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,54 +12,13 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from fedgen import cifar, datasets
-from fedgen.datasets import Archive, check_hash, fetch, from_arrays, read_cifar10, read_npz
+from fedgen.datasets import from_arrays, read_cifar10, read_npz
 from fedgen.errors import InputError
 from fedgen.sections import Data
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 RECORDS = 2  # in every file of the miniature archive
 Arrays = dict[str, NDArray[Any]]
-
-
-class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder; what is asked for under /short/ stops half way."""
-
-    def do_GET(self) -> None:
-        if not self.path.startswith("/short/"):
-            return super().do_GET()
-        content = (Path(self.directory) / self.path.rsplit("/", 1)[-1]).read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[: len(content) // 2])
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@pytest.fixture(autouse=True)
-def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leave every test without a cache, a data directory, the network, or earlier results."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("FEDGEN_DATA_DIR", raising=False)
-    datasets.load.cache_clear()
-    yield
-    datasets.load.cache_clear()
 
 
 def cifar_files() -> dict[str, bytes]:
@@ -107,86 +60,12 @@ def write_npz(path: Path, arrays: Arrays) -> Path:
     return path
 
 
-def published(path: Path, base: str) -> Archive:
-    return Archive(f"{base}/{path.name}", hashlib.sha256(path.read_bytes()).hexdigest())
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    write_tar(folder / "cifar-10-binary.tar.gz", cifar_files() | {"readme.html": b"hello"})
-    write_npz(folder / "mnist.npz", small())
-    return folder
-
-
-def test_cifar10_is_fetched_parsed_and_cached(site: Path, tmp_path: Path) -> None:
-    with serving(site) as base:
-        archive = published(site / "cifar-10-binary.tar.gz", base)
-        path = fetch(archive, tmp_path / "kept")
-    dataset = read_cifar10(path)
-    assert dataset.x_train.shape == (5 * RECORDS, 32, 32, 3)
-    assert dataset.x_test.shape == (RECORDS, 32, 32, 3)
-    assert dataset.y_train.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
-    assert dataset.y_test.tolist() == [5, 4]
-    assert (dataset.name, dataset.classes, dataset.scale) == ("cifar10", 10, 1 / 255)
-    assert dataset.shape == (32, 32, 3)
-    assert fetch(archive, tmp_path / "kept") == path  # the server is gone
-
-
-def test_mnist_is_fetched_parsed_and_cached(site: Path, tmp_path: Path) -> None:
-    with serving(site) as base:
-        archive = published(site / "mnist.npz", base)
-        path = fetch(archive, tmp_path / "kept")
-    assert fetch(archive, tmp_path / "kept") == path
-    dataset = read_npz(path, "mnist")
-    np.testing.assert_array_equal(dataset.x_train[..., 0], small()["x_train"])
-    np.testing.assert_array_equal(dataset.y_test, [2, 0])
-
-
-def test_a_download_with_the_wrong_hash_is_refused(site: Path, tmp_path: Path) -> None:
-    with serving(site) as base:
-        archive = Archive(f"{base}/mnist.npz", "0" * 64)
-        with pytest.raises(InputError, match="wrong hash, expected sha256 0000"):
-            fetch(archive, tmp_path / "kept")
-    assert not list((tmp_path / "kept").glob("*.npz"))
-
-
-def test_a_download_that_stops_half_way_is_refused(site: Path, tmp_path: Path) -> None:
-    with serving(site) as base:
-        good = published(site / "mnist.npz", base)
-        with pytest.raises(InputError, match="could not be downloaded"):
-            fetch(Archive(f"{base}/short/mnist.npz", good.sha256), tmp_path / "kept")
-        assert not list((tmp_path / "kept").glob("*.npz"))
-        assert fetch(good, tmp_path / "kept").exists()
-
-
-def test_a_missing_file_or_server_is_named(site: Path, tmp_path: Path) -> None:
-    with serving(site) as base:
-        with pytest.raises(InputError, match=r"could not be downloaded from .*404"):
-            fetch(Archive(f"{base}/none.npz", "0" * 64), tmp_path / "kept")
-    with pytest.raises(InputError, match=r"none\.npz is not in --data-dir and could not") as caught:
-        fetch(Archive(f"{base}/none.npz", "0" * 64), tmp_path / "kept")
-    assert "\n" not in str(caught.value)
-
-
-def test_an_altered_file_in_the_cache_is_not_used(site: Path, tmp_path: Path) -> None:
-    with serving(site) as base:
-        archive = published(site / "mnist.npz", base)
-        path = fetch(archive, tmp_path / "kept")
-        good = path.read_bytes()
-        path.write_bytes(good[:-1])
-        assert fetch(archive, tmp_path / "kept").read_bytes() == good
-    path.write_bytes(good[:-1])
-    with pytest.raises(InputError):
-        fetch(archive, tmp_path / "kept")
-
-
 def test_channels_are_in_the_right_order(tmp_path: Path) -> None:
     red, green, blue = np.full((3, 32, 32), [[[10]], [[20]], [[30]]], np.uint8)
     red[0, 1], green[2, 0], blue[31, 30] = 11, 21, 31  # row 0 column 1, and so on
     record = bytes([3]) + red.tobytes() + green.tobytes() + blue.tobytes()
     files = dict.fromkeys(cifar_files(), record)
+    files["data_batch_2.bin"] = bytes([4]) + record[1:]  # there must be two labels
     image = read_cifar10(write_tar(tmp_path / "a.tar.gz", files)).x_train[0]
     assert image[5, 5].tolist() == [10, 20, 30]
     assert image[0, 1].tolist() == [11, 20, 30]
@@ -233,79 +112,16 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
             read_cifar10(wrong)
 
 
-def test_check_hash(site: Path) -> None:
-    path = site / "mnist.npz"
-    check_hash(path, published(path, ""))
-    with pytest.raises(InputError, match="expected sha256 1111.* received"):
-        check_hash(path, Archive("http://x/mnist.npz", "1" * 64))
-
-
-def test_an_npz_in_the_data_directory_comes_first(tmp_path: Path) -> None:
-    write_npz(tmp_path / "cifar10.npz", small())
-    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"never looked at")
-    dataset = datasets.load(Data(dataset="cifar10", data_dir=str(tmp_path)))
-    assert (dataset.name, dataset.shape) == ("cifar10", (3, 2, 1))
-    assert str(tmp_path) in dataset.source
-
-
-def test_the_data_directory_may_come_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    named, other = tmp_path / "named", tmp_path / "other"
-    for folder, pixel in ((named, 1), (other, 2)):
-        folder.mkdir()
-        write_npz(folder / "mnist.npz", small(x_train=np.full((4, 3, 2), pixel, np.uint8)))
-    monkeypatch.setenv("FEDGEN_DATA_DIR", str(other))
-    assert datasets.load(Data(dataset="mnist")).x_train.flat[0] == 2
-    assert datasets.load(Data(dataset="mnist", data_dir=str(named))).x_train.flat[0] == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "archive"),
-    [("cifar10", datasets.CIFAR10), ("mnist", datasets.MNIST)],
-)
-def test_an_archive_in_the_data_directory_must_have_the_right_hash(
-    site: Path, name: str, archive: Archive
-) -> None:
-    if name == "mnist":  # the archive of MNIST is an .npz, which may have any hash
-        assert datasets.load(Data(dataset=name, data_dir=str(site))).name == "mnist"
-        return
-    with pytest.raises(InputError, match=f"truncated or altered, expected sha256 {archive.sha256}"):
-        datasets.load(Data(dataset=name, data_dir=str(site)))
-
-
-def test_the_archives_are_the_published_ones() -> None:
-    assert datasets.CIFAR10.name == "cifar-10-binary.tar.gz"
-    assert datasets.CIFAR10.sha256 == (
-        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-    )
-    assert datasets.MNIST.sha256 == (
-        "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-    )
-
-
-def test_without_files_and_network_the_archive_is_named(tmp_path: Path) -> None:
-    for data_dir in ("", str(tmp_path)):
-        with pytest.raises(InputError, match=r"cifar-10-binary\.tar\.gz is not in --data-dir"):
-            datasets.load(Data(dataset="cifar10", data_dir=data_dir))
-
-
-def test_a_data_directory_must_exist(tmp_path: Path) -> None:
-    for name in ("digits", "mnist"):
-        with pytest.raises(InputError, match="not an existing directory"):
-            datasets.load(Data(dataset=name, data_dir=str(tmp_path / "none")))
-
-
 @pytest.mark.parametrize(
     ("changed", "part"),
     [
         ({"x_train": np.array([[["a"]]] * 4, object)}, "not a readable .npz of plain arrays"),
         ({"y_test": np.array([None, 1], object)}, "not a readable .npz of plain arrays"),
-        ({"x_train": np.full((4, 3, 2), np.nan)}, "x_train: expected floats in [0, 1]"),
+        ({"x_train": np.full((4, 3, 2), np.nan)}, "received 24 NaN among 24"),
         ({"x_test": np.array([0, 0, 0, 0, np.nan, 0] * 2).reshape(2, 3, 2)}, "x_test: expected"),
         ({"x_train": np.full((4, 3, 2), 1.5)}, "received 1.5 to 1.5"),
         ({"x_train": np.full((4, 3, 2), -0.25)}, "received -0.25"),
-        ({"x_train": np.full((4, 3, 2), np.inf)}, "received inf"),
+        ({"x_train": np.full((4, 3, 2), np.inf)}, "received 24 infinite among 24"),
         ({"x_train": np.zeros((4, 3, 2), np.int64)}, "expected uint8 or floats"),
         ({"x_train": np.zeros((4, 3, 2), complex)}, "expected uint8 or floats"),
         ({"x_train": np.zeros((4, 6), np.uint8)}, "x_train: expected shape"),
@@ -314,11 +130,13 @@ def test_a_data_directory_must_exist(tmp_path: Path) -> None:
         ({"x_test": np.zeros((2, 2, 3), np.uint8)}, "x_test: expected uint8 images of shape"),
         ({"x_test": np.zeros((2, 3, 2))}, "x_test: expected uint8 images"),
         ({"y_train": np.array([0.0, 1, 2, 1])}, "y_train: expected integers"),
-        ({"y_train": np.array([0, 1, 2, -1])}, "y_train: expected labels from 0"),
-        ({"y_train": np.array([0, 1, 2, 2**63], np.uint64)}, "y_train: expected labels from 0"),
+        ({"y_train": np.array([0, 1, 2, 2**63], np.uint64)}, "received 9223372036854775808"),
         ({"y_train": np.eye(4, dtype=int)}, "y_train: expected integers of shape (n,) or (n, 1)"),
-        ({"y_train": np.zeros(4, int), "y_test": np.zeros(2, int)}, "at least two"),
-        ({"y_test": np.array([3, 0])}, "y_test: labels must be among those of y_train (0 to 2"),
+        (
+            {"y_train": np.zeros(4, int), "y_test": np.zeros(2, int)},
+            "expected 2 to 65,536 different labels",
+        ),
+        ({"y_test": np.array([3, 0])}, "y_train has (0 to 2), received 3 in 1 of 2"),
         ({"y_train": np.array([0, 1, 2])}, "y_train: expected 4 labels as x_train has, received 3"),
         ({"y_test": np.array([0, 1, 2])}, "y_test: expected 2 labels"),
         ({"x_train": np.zeros((0, 3, 2), np.uint8)}, "x_train: expected at least one image"),
@@ -390,18 +208,138 @@ def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
 def test_labels_may_be_a_column_and_images_may_have_channels(tmp_path: Path) -> None:
     flat = read_npz(write_npz(tmp_path / "a.npz", small()), "own")
     arrays = {key: array[..., None] for key, array in small().items()}
-    column = read_npz(write_npz(tmp_path / "b.npz", arrays), "own")
+    path = write_npz(tmp_path / "b.npz", arrays)
+    column = read_npz(path, "own", layout="channels-last")
     assert flat.shape == column.shape == (3, 2, 1)
     assert flat.y_train.tolist() == column.y_train.tolist() == [0, 1, 2, 1]
     assert flat.fingerprint == column.fingerprint
-    colour = {"x_train": np.zeros((4, 3, 2, 3), np.uint8), "x_test": np.ones((2, 3, 2, 3), "u1")}
-    assert from_arrays("own", **small(**colour), source="").shape == (3, 2, 3)
+    colour = {"x_train": np.ones((4, 5, 2, 3), np.uint8), "x_test": np.ones((2, 5, 2, 3), "u1")}
+    assert from_arrays("own", **small(**colour), source="").shape == (5, 2, 3)
 
 
 def test_load_takes_the_path_of_an_npz(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "my own.npz", small())
     dataset = datasets.load(Data(dataset=str(path)))
     assert (dataset.name, dataset.classes) == ("my own", 3)
+
+
+def test_arrays_that_are_not_used_are_named(tmp_path: Path) -> None:
+    more = {"client_id": np.zeros(4, int), "weird\n": np.zeros(1)}
+    dataset = read_npz(write_npz(tmp_path / "own.npz", small() | more), "own")
+    assert dataset.notes == (r"arrays: not used: client_id, weird\n",)
+    plain = read_npz(write_npz(tmp_path / "own.npz", small()), "own")
+    assert plain.notes == () and plain.fingerprint == dataset.fingerprint
+    many = {f"a{number}": np.zeros(1) for number in range(10)}
+    with pytest.raises(InputError, match=r"missing y_test: a0, .*, a7 and 2 more$"):
+        arrays = {key: array for key, array in small().items() if key != "y_test"}
+        read_npz(write_npz(tmp_path / "own.npz", arrays | many), "own")
+
+
+def test_what_was_made_of_the_data_is_told_in_the_order_of_the_arrays() -> None:
+    pixels = {"x_train": small()["x_train"] // 16, "x_test": small()["x_test"] // 16}
+    labels = {"y_train": small()["y_train"] + 1, "y_test": small()["y_test"] + 1}
+    dataset = from_arrays("own", **pixels, **labels, source="", notes=("first",))
+    assert dataset.scale == 1 / 15 and dataset.class_names == ("1", "2", "3")
+    assert [note.partition(":")[0] for note in dataset.notes] == ["pixels", "first", "labels"]
+    assert dataset.y_train.tolist() == [0, 1, 2, 1] and dataset.y_test.tolist() == [2, 0]
+
+
+def test_a_scale_that_is_given_is_used_and_nothing_is_said_of_it(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "own.npz", small())
+    by_scale = {
+        scale: datasets.load(Data(dataset=str(path), scale=scale))
+        for scale in ("auto", 255.0, 16.0, 1.0)
+    }
+    assert [found.scale for found in by_scale.values()] == [1 / 255, 1 / 255, 1 / 16, 1]
+    assert all(found.notes == () for found in by_scale.values())
+    # An engine that is kept by fingerprint must not serve another scale.
+    assert len({found.fingerprint for found in by_scale.values()}) == 3
+    assert by_scale["auto"].fingerprint == by_scale[255.0].fingerprint
+    digits = datasets.load(Data(dataset="digits", scale=1.0))
+    assert digits.scale == 1 and digits.holds_ids
+    assert digits.fingerprint != datasets.load(Data(dataset="digits")).fingerprint
+
+
+def test_token_ids_arrive_unharmed() -> None:
+    ids = {"x_train": [[[5], [300]], [[0], [9999]]], "x_test": [[[70_000], [1]]]}
+    labels = {"y_train": [0, 1], "y_test": [1]}
+    dataset = from_arrays("tokens", **ids, **labels, source="", scale=1.0)
+    assert dataset.x_train.ravel().tolist() == [5, 300, 0, 9999] and dataset.holds_ids
+    assert dataset.x_test.ravel().tolist() == [70_000, 1] and dataset.notes == ()
+    small_ids = {key: np.minimum(array, 255).astype(np.uint8) for key, array in ids.items()}
+    for scale, kept in ((1.0, True), ("auto", False)):
+        found = from_arrays("tokens", **small_ids, **labels, source="", scale=scale)
+        assert found.holds_ids is kept
+    for wrong in (-1.0, 0.5):
+        changed = {"x_train": np.full((2, 2, 1), wrong), "x_test": np.ones((1, 2, 1))}
+        assert not from_arrays("own", **changed, **labels, source="", scale=1.0).holds_ids
+
+
+def test_a_file_that_is_overwritten_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    data = Data(dataset=str(path))
+    first = datasets.load(Data(dataset=str(write_npz(path, small()))))
+    assert datasets.load(data) is first
+    write_npz(path, small(x_train=small()["x_train"] ^ 1))
+    second = datasets.load(data)
+    np.testing.assert_array_equal(second.x_train[..., 0], small()["x_train"] ^ 1)
+    assert second.fingerprint != first.fingerprint and datasets.load(data) is second
+    path.unlink()
+    with pytest.raises(InputError, match="does not exist"):
+        datasets.load(data)
+
+
+def test_arrays_are_held_until_their_file_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    mine = small()
+    assert datasets.hold(path, [mine[key] for key in datasets.NPZ_KEYS]) == path
+    held = datasets.load(Data(dataset=str(path)))
+    assert not path.exists() and held.fingerprint == from_arrays("x", **mine, source="").fingerprint
+    mine["x_train"][:] = 0
+    assert held.x_train.any(), "what was given may change"
+    other = small(y_train=[[1], [0], [2], [1]])
+    datasets.hold(path, [other[key] for key in datasets.NPZ_KEYS])
+    changed = datasets.load(Data(dataset=str(path)))
+    assert changed.fingerprint != held.fingerprint
+    datasets.write(path)
+    assert path.exists()
+    written = datasets.load(Data(dataset=str(path)))
+    assert written.fingerprint == changed.fingerprint and written.source == str(path)
+    datasets.hold(path, [np.array([[["a"]]] * 4), *list(small().values())[1:]])
+    with pytest.raises(InputError, match=r"^x_train: expected uint8 or floats .* received <U1"):
+        datasets.load(Data(dataset=str(path)))
+
+
+def test_channels_first_is_the_same_data_set_as_channels_last(tmp_path: Path) -> None:
+    draw = np.random.default_rng(3)
+    last = {
+        "x_train": draw.integers(0, 256, (4, 8, 6, 3)).astype(np.uint8),
+        "x_test": draw.integers(0, 256, (2, 8, 6, 3)).astype(np.uint8),
+    }
+    first = {key: array.transpose(0, 3, 1, 2) for key, array in last.items()}
+    plain = datasets.load(Data(dataset=str(write_npz(tmp_path / "a.npz", small(**last)))))
+    path = str(write_npz(tmp_path / "b.npz", small(**first)))
+    with pytest.raises(
+        InputError, match=r"b\.npz: x_train: in shape \(4, 3, 8, 6\), channels seem"
+    ):
+        datasets.load(Data(dataset=path))
+    moved = datasets.load(Data(dataset=path, layout="channels-first"))
+    assert moved.shape == (8, 6, 3) and moved.fingerprint == plain.fingerprint
+    wrong = datasets.load(Data(dataset=path, layout="channels-last"))
+    assert wrong.shape == (3, 8, 6)
+    with pytest.raises(InputError, match="data.layout: expected 'auto'.* for digits"):
+        datasets.load(Data(dataset="digits", layout="channels-first"))
+
+
+def test_other_labels_are_in_the_fingerprint_though_classes_are_equal() -> None:
+    plain = from_arrays("own", **small(), source="")
+    seen = {plain.fingerprint}
+    for names in ([1, 2, 3], [3, 7, 40], [-1, 0, 1]):
+        labels = {key: np.array(names)[small()[key]] for key in ("y_train", "y_test")}
+        found = from_arrays("own", **small(**labels), source="")
+        assert found.y_train.tolist() == plain.y_train.tolist() and found.labels == tuple(names)
+        seen.add(found.fingerprint)
+    assert len(seen) == 4
 
 
 def test_every_pixel_and_label_is_in_the_fingerprint() -> None:
@@ -429,7 +367,9 @@ def test_any_fit_arrays_are_accepted(data: st.DataObject) -> None:
         else st.floats(0, 1, width=np.dtype(kind).itemsize * 8)
     )
     classes = data.draw(st.integers(2, 5))
-    labels = data.draw(npst.arrays(data.draw(npst.integer_dtypes()), train, elements=st.just(0)))
+    labels = data.draw(
+        npst.arrays(data.draw(npst.integer_dtypes()), train, elements=st.integers(0, classes - 1))
+    )
     labels[-1] = classes - 1
     arrays = {
         "x_train": data.draw(npst.arrays(kind, (train, *shape), elements=pixels)),
@@ -437,18 +377,25 @@ def test_any_fit_arrays_are_accepted(data: st.DataObject) -> None:
         "x_test": data.draw(npst.arrays(kind, (test, *shape), elements=pixels)),
         "y_test": data.draw(npst.arrays(np.int64, test, elements=st.integers(0, classes - 1))),
     }
-    dataset = from_arrays("own", **arrays, source="")
+    arrays["y_test"][~np.isin(arrays["y_test"], labels)] = classes - 1
+    known = np.unique(labels)
+    scale = 255 if kind is np.uint8 else 1
+    try:
+        dataset = from_arrays("own", **arrays, source="", scale=scale, layout="channels-last")
+    except InputError as error:
+        assert len(known) == 1 and "different labels" in str(error)
+        return
     assert dataset.shape == (*shape, 1)[:3]
-    assert dataset.classes == classes
+    assert dataset.labels == tuple(known.tolist())
     for images, key in ((dataset.x_train, "x_train"), (dataset.x_test, "x_test")):
         assert images.dtype == (np.uint8 if kind is np.uint8 else np.float32)
         scaled = images.reshape(arrays[key].shape) * np.float32(dataset.scale)
-        expected = arrays[key] / (255 if kind is np.uint8 else 1)
+        expected = arrays[key] / scale
         assert scaled.min() >= 0 and scaled.max() <= 1
         np.testing.assert_allclose(scaled, expected, atol=1e-6)
     assert dataset.y_train.dtype == dataset.y_test.dtype == np.int32
-    np.testing.assert_array_equal(dataset.y_train, labels)
-    np.testing.assert_array_equal(dataset.y_test, arrays["y_test"])
+    np.testing.assert_array_equal(known[dataset.y_train], labels)
+    np.testing.assert_array_equal(known[dataset.y_test], arrays["y_test"])
 
 
 def test_digits() -> None:
@@ -458,6 +405,7 @@ def test_digits() -> None:
     assert dataset.x_train.dtype == np.uint8 and dataset.x_train.max() == 16
     assert (dataset.name, dataset.scale, dataset.classes) == ("digits", 1 / 16, 10)
     assert np.bincount(dataset.y_train).min() > 100
+    assert dataset.notes == () and dataset.labels == tuple(range(10))
     # The split is part of every published digits result.
     assert dataset.fingerprint.startswith("f5d990a46057")
 
@@ -472,3 +420,6 @@ def test_the_real_mnist_loads() -> None:
         *(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
     ]
     assert np.bincount(dataset.y_test).sum() == 10_000 and dataset.classes == 10
+    # As in every row of the evidence: the arrays of MNIST, in a file that somebody wrote.
+    assert dataset.fingerprint.startswith("20e3b70094f3")
+    assert dataset.notes == ("data: mnist is read from mnist.npz, which is not the published file",)

@@ -89,6 +89,9 @@ class Heard(Silent):
     def finished(self, rows: object) -> None:
         self.told.append((self.name, rows))
 
+    def note(self, text: str) -> None:
+        self.told.append((self.name, text))
+
     def warn(self, text: str) -> None:
         self.told.append((self.name, text))
 
@@ -103,9 +106,10 @@ def test_several_watchers_are_told_the_same_and_left_in_the_end() -> None:
         all_.begin("seed 0", [arm], [-1])
         all_.answered(arm, 1, 3)
         all_.finished([row])
+        all_.note("by the way")
         all_.warn("careful")
         raise KeyboardInterrupt
-    said = [("seed 0", [arm], [-1]), (arm, 1, 3), [row], "careful"]
+    said = [("seed 0", [arm], [-1]), (arm, 1, 3), [row], "by the way", "careful"]
     assert told == [
         *((name, what) for what in said for name in "ab"),
         *(("b", "left"), ("a", "left")),

@@ -20,7 +20,10 @@ STRATEGIES = tuple(name for name in (*REGISTRY, *VARIANTS, CENTRALISED) if name 
 ADAPTIVE = {"server_rate": 0.5, "beta_1": 0.0, "beta_2": 0.5, "tau": 1e-6}
 
 EVERYTHING = {
-    "data": {"dataset": '/a b/it\'s "x".npz', "data_dir": "/d\\e f", "validation_fraction": 0.25},
+    "data": {
+        **{"dataset": '/a b/it\'s "x".npz', "data_dir": "/d\\e f", "validation_fraction": 0.25},
+        **{"scale": 16.0, "layout": "channels-first"},
+    },
     "partition": {
         **{"kind": "dirichlet", "clients": 31, "min_samples": 3, "max_samples": 9},
         **{"alpha": 0.1, "labels_per_client": 3, "sigma": 1.5},

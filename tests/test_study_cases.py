@@ -64,10 +64,23 @@ def test_a_hash_is_of_what_decides_a_fit_and_of_nothing_else() -> None:
         {"data": {"validation_fraction": 0.1}},
         {"data": {"test_fraction": 0.5}},
         {"data": {"pixels": "raw"}},
+        {"data": {"scale": 16.0}},
+        {"data": {"layout": "channels-last"}},
     ):
         assert not set(keys(SKLEARN, **changed)) & set(first), changed
     study = studies.build(SKLEARN)
     assert parsing.cases(study, "one")[0].key != parsing.cases(study, "other")[0].key
+
+
+def test_settings_that_came_later_leave_the_hashes_of_fits_that_are_there() -> None:
+    """What a study's rows were kept under before there was a scale or a layout."""
+    assert keys(SKLEARN) == ["cf4700af1b4e", "1da332c79ee2", "8f5df2c9ba04", "1b484eea8e12"]
+    assert keys(SKLEARN, data={"scale": "auto", "layout": "auto"}) == keys(SKLEARN)
+
+
+def test_raw_pixels_have_no_scale() -> None:
+    with pytest.raises(InputError, match="data: pixels and scale: .* received 'raw' and 16$"):
+        studies.build(SKLEARN, data={"pixels": "raw", "scale": 16.0})
 
 
 def test_settings_of_both_estimators_reach_what_they_are_for() -> None:

@@ -1,6 +1,7 @@
 """Fits: scored by hand-checked numbers, the same bytes again, and never an end to the study."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import studies
 from sklearn.neural_network import MLPClassifier
 from studies import KERAS, SKLEARN
 
+from fedgen import datasets
 from fedgen.study import keras_fit, sklearn_fit
 from fedgen.study.fits import Fit, Trained, _score, fit, stopped_improving
 from fedgen.study.samples import draw, load
@@ -88,12 +90,12 @@ def test_moments_live_on_from_epoch_to_epoch() -> None:
         KERAS, axes={"hidden_layers": [[8]], "dropout": [0.0]}, fixed={"epochs": 2}
     )
     samples = load(wanted)
-    trained = keras_fit.prepare(case.settings, wanted, samples, 1, 1)()
+    trained = keras_fit.prepare(case.settings, samples, 1, 1)()
     from fedgen import models
     from fedgen.plan import Plan
 
     model = models.build(case.settings.federated(), samples.dataset.shape, 10, 1)
-    engine = keras_fit._engine(case.settings.federated(), "adam", 0.0, wanted, 1)
+    engine = keras_fit._engine(case.settings.federated(), "", "adam", 0.0, samples.dataset, 1)
     order = np.stack([rng(1, "batch-order", e).permutation(samples.train) for e in range(2)])
     whole = engine.train(models.get_weights(model), Plan(0.01, 32, order))
     assert [epoch[0] for epoch in trained.curve] == whole.losses
@@ -128,6 +130,25 @@ def test_a_fit_that_learns_one_class_has_diverged_with_its_scores() -> None:
     assert outcome.fit.status == "diverged"
     assert "for every image" in (outcome.fit.reason or "")
     assert outcome.fit.accuracy is not None and outcome.fit.accuracy < 0.2
+
+
+def test_classes_are_called_by_their_labels(tmp_path: Path) -> None:
+    digits = datasets.load(studies.build(SKLEARN).data)
+    kept = {split: getattr(digits, f"y_{split}") < 2 for split in ("train", "test")}
+    labels = {f"y_{split}": getattr(digits, f"y_{split}")[rows] for split, rows in kept.items()}
+    images = {f"x_{split}": getattr(digits, f"x_{split}")[rows] for split, rows in kept.items()}
+    named = {key: np.array([40, 7])[array] for key, array in labels.items()}
+    np.savez(tmp_path / "own.npz", **images, **named)
+    own = {"dataset": str(tmp_path / "own.npz"), "train_samples": 0}
+    case, wanted = first(SKLEARN, data=own, fixed={"max_iter": 50})
+    outcome = fit(case, 0, wanted)
+    assert outcome.fit.accuracy is not None and outcome.fit.accuracy > 0.9
+    assert [label for label, _ in outcome.first] == named["y_test"][:10].tolist()
+    assert {guess for _, guess in outcome.first} == {7, 40}
+    spoilt = {"solver": "sgd", "learning_rate_init": 1e12}
+    case, wanted = first(SKLEARN, data=own, fixed=spoilt)
+    reason = fit(case, 0, wanted).fit.reason
+    assert reason in [f"predicts class {label} for every image" for label in (7, 40)]
 
 
 def test_a_failing_fit_is_a_row_with_its_reason() -> None:

@@ -71,6 +71,16 @@ def test_a_finished_study_runs_nothing_and_leaves_its_bytes(tmp_path: Path) -> N
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_study_from_before_there_were_scales_and_layouts_goes_on(tmp_path: Path) -> None:
+    study = studies.build(SKLEARN)
+    play(tmp_path, study, stop_after=3)
+    lines = (tmp_path / STUDY).read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(("scale = ", "layout = "))]
+    assert len(kept) == len(lines) - 2
+    (tmp_path / STUDY).write_text("".join(kept))
+    assert len(play(tmp_path, study).ran) == 5
+
+
 def test_rows_say_what_was_fitted_and_how_it_went(tmp_path: Path) -> None:
     study = studies.build(SKLEARN)
     play(tmp_path, study)

@@ -1,5 +1,7 @@
 """Which images train, choose and test: disjoint, or leaking and marked as such."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import studies
@@ -7,6 +9,7 @@ from studies import SKLEARN
 
 from fedgen import datasets
 from fedgen.errors import InputError
+from fedgen.study import samples as samples_module
 from fedgen.study.samples import Samples, draw, load
 
 COUNT, OWN = 1797, 1437
@@ -50,11 +53,39 @@ def test_images_depend_on_the_seed_alone_and_not_on_repeats() -> None:
     sizes = {"test_fraction": 0.3, "train_samples": 50, "validation_fraction": 0.2}
 
     def images(**study: int) -> bytes:
-        load.cache_clear()
+        samples_module._draw.cache_clear()
         samples = drawn(data=sizes, study=study)
         return samples.dataset.x_train.tobytes() + samples.validation.tobytes()
 
     assert images(seeds=1) == images(seeds=7) != images(seed=1)
+
+
+def write_own(path: Path, label: int) -> str:
+    """Digits of two labels, which end at 16 as digits do."""
+    digits = datasets.load(studies.build(SKLEARN).data)
+    arrays = {}
+    for split in ("train", "test"):
+        kept = getattr(digits, f"y_{split}") < 2
+        arrays[f"x_{split}"] = getattr(digits, f"x_{split}")[kept]
+        arrays[f"y_{split}"] = getattr(digits, f"y_{split}")[kept] * label
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def test_a_file_that_is_overwritten_is_drawn_from_anew(tmp_path: Path) -> None:
+    for label in (7, 123):
+        path = write_own(tmp_path / "own.npz", label)
+        samples = drawn(data={"dataset": path, "train_samples": 0})
+        assert samples.dataset.labels == (0, label)
+        assert drawn(data={"dataset": path, "train_samples": 0}) is samples
+
+
+def test_raw_pixels_are_not_said_to_be_scaled(tmp_path: Path) -> None:
+    path = write_own(tmp_path / "own.npz", 1)
+    for pixels, scale, notes in (("unit", 1 / 16, 1), ("raw", 1, 0)):
+        sizes = {"dataset": path, "train_samples": 0, "pixels": pixels}
+        found = drawn(data=sizes).dataset
+        assert found.scale == scale and len(found.notes) == notes
 
 
 def test_fewer_training_images() -> None:

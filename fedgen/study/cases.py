@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from fedgen import config, extensions
 from fedgen.config import Tree
 from fedgen.errors import InputError, unknown
+from fedgen.pixels import AUTO
 from fedgen.sections import Count, Data, Section, as_tuple
 from fedgen.study.estimators import ESTIMATORS, Fraction, Settings
 
@@ -85,6 +86,24 @@ class StudyData(Data):
     """Share of those that trains nobody and chooses the best; 0 where nothing is chosen."""
     pixels: Literal["unit", "raw"] = "unit"
     """Scaled to [0, 1], or as they are stored (0 to 255, or 0 to 16 in digits)."""
+
+    @model_validator(mode="after")
+    def _one_scale(self) -> "StudyData":
+        if self.pixels == "raw" and self.scale != AUTO:
+            raise ValueError(
+                f"pixels and scale: expected 'unit' with a scale, received 'raw' and {self.scale:g}"
+            )
+        return self
+
+    @property
+    def identity(self) -> Tree:
+        """What decides the images of a given data set; settings that came later, if they are set.
+
+        So cases keep the hashes, and studies the directories, that they had before.
+        """
+        kept = self.model_dump(exclude={"dataset", "data_dir", "scale", "layout"})
+        later = {"scale": self.scale, "layout": self.layout}
+        return kept | {name: value for name, value in later.items() if value != AUTO}
 
 
 class Study(Section):
@@ -263,7 +282,7 @@ def cases(study: Study, fingerprint: str, where: str = "study") -> list[Case]:
         "fingerprint": fingerprint,
         "sampling": study.study.sampling,
         "seed": study.study.seed,
-        **study.data.model_dump(exclude={"dataset", "data_dir"}),
+        **study.data.identity,
     }
     grid = itertools.product(*study.axes.values())
     points = [dict(zip(study.axes, values, strict=True)) for values in grid]

@@ -68,11 +68,9 @@ def study(
     given = [studies.parse_setting(text) for text in settings or []]
     tree = merge(tree, [*given, *(flag for flag in flags if flag[2] is not None)])
     checked = studies.build(tree, str(config))
-    from fedgen import datasets
     from fedgen.study import ledger, samples
 
-    images = datasets.load(checked.data)
-    samples.load(samples.draw(checked))
+    images = samples.load(samples.draw(checked)).dataset
     path = out or ledger.default_path(checked, images)
     found = studies.cases(checked, images.fingerprint, str(config))
     _check_own_models(found, images)
@@ -85,11 +83,14 @@ def study(
 def _play(
     path: Path, study: "Study", images: "Dataset", cases: "list[Case]", jobs: int, as_json: bool
 ) -> None:
+    from fedgen import progress
     from fedgen.study import ledger, ranking, report, samples, sweep, terminal
 
     with ledger.opened(path, study, images, cases) as kept:
         if not as_json:
             print(f"study directory: {path}", flush=True)
+            for text in images.notes:
+                progress.note(text)
         if kept.missing(cases):
             _prepare(study, jobs)
         try:

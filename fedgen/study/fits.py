@@ -124,7 +124,7 @@ def fit(case: Case, seed: int, wanted: Draw, slots: int = 1) -> Outcome:
     samples = load(wanted)
     try:
         with threadpool_limits(1), np.errstate(all="ignore"):  # a row tells what overflowed
-            return _fit(case, seed, samples, wanted, slots)
+            return _fit(case, seed, samples, slots)
     except Exception as error:  # whatever it is, the other cases go on
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         # scikit-learn raises where a weight overflows.
@@ -132,7 +132,7 @@ def fit(case: Case, seed: int, wanted: Draw, slots: int = 1) -> Outcome:
         return Outcome(Fit(case.key, seed, status, text))
 
 
-def _fit(case: Case, seed: int, samples: Samples, wanted: Draw, slots: int) -> Outcome:
+def _fit(case: Case, seed: int, samples: Samples, slots: int) -> Outcome:
     settings = case.settings
     # TensorFlow is imported with the one, scikit-learn with the other.
     if isinstance(settings, SklearnMlp):
@@ -142,7 +142,7 @@ def _fit(case: Case, seed: int, samples: Samples, wanted: Draw, slots: int) -> O
     else:
         from fedgen.study import keras_fit
 
-        train = keras_fit.prepare(settings, wanted, samples, seed, slots)
+        train = keras_fit.prepare(settings, samples, seed, slots)
     began = time.perf_counter()
     trained = train()
     train_seconds = time.perf_counter() - began
@@ -187,7 +187,9 @@ def _score(
     scored = replace(
         measured,
         status="diverged" if one else measured.status,
-        reason=f"predicts class {int(predicted[0])} for every image" if one else measured.reason,
+        reason=f"predicts class {data.labels[predicted[0]]} for every image"
+        if one
+        else measured.reason,
         accuracy=float(np.mean(predicted == data.y_test)),
         precision=float(scores[0]),
         recall=float(scores[1]),
@@ -196,8 +198,8 @@ def _score(
         train_accuracy=share(samples.train),
         predict_seconds=predict_seconds,
     )
-    pairs = zip(data.y_test[:FIRST].tolist(), predicted[:FIRST].tolist(), strict=True)
-    return scored, tuple(pairs)
+    pairs = zip(data.y_test[:FIRST], predicted[:FIRST], strict=True)
+    return scored, tuple((data.labels[label], data.labels[guess]) for label, guess in pairs)
 
 
 def stopped_improving(losses: list[float], tol: float, patience: int) -> bool:

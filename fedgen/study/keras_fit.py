@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from fedgen import extensions, models
 from fedgen.architectures import Model
+from fedgen.datasets import Dataset
 from fedgen.loops import EVALUATION_BATCH
 from fedgen.optimizers import Kind, Moments
 from fedgen.plan import Plan
 from fedgen.study.estimators import KerasModel
 from fedgen.study.fits import Trained, stopped_improving
-from fedgen.study.samples import Draw, Samples, load
+from fedgen.study.samples import Samples
 from fedgen.training import Engine, Split
 from strategies.streams import rng
 
@@ -28,21 +29,14 @@ TOLERANCE, PATIENCE = 1e-4, 10
 _tracing = threading.Lock()
 
 
-def prepare(
-    settings: KerasModel, wanted: Draw, samples: Samples, seed: int, slots: int
-) -> Callable[[], Trained]:
+def prepare(settings: KerasModel, samples: Samples, seed: int, slots: int) -> Callable[[], Trained]:
     """Return what trains the model from a seed; everything is built and traced before."""
     data = samples.dataset
     with _tracing:
         model = models.build(settings.federated(), data.shape, data.classes, seed)
         code = extensions.digest(settings.model) if extensions.is_own(settings.model) else ""
         engine = _engine(
-            settings.federated(),
-            (data.fingerprint, code),
-            settings.optimizer,
-            settings.momentum,
-            wanted,
-            slots,
+            *(settings.federated(), code, settings.optimizer, settings.momentum), data, slots
         )
         classify = _classifier(model, data.x_test.dtype, data.scale)
     split: Split = "train" if len(samples.validation) else "test"
@@ -89,15 +83,9 @@ def _plan(
 
 @lru_cache(maxsize=2)
 def _engine(
-    model: Model,
-    content: tuple[str, str],
-    optimizer: Kind,
-    momentum: float,
-    wanted: Draw,
-    slots: int,
+    model: Model, code: str, optimizer: Kind, momentum: float, data: Dataset, slots: int
 ) -> Engine:
     """Build an engine; one of other data, or of other code of the user's, is another one."""
-    data = load(wanted).dataset
     blank = models.build(model, data.shape, data.classes, 0)
     return Engine(blank, data, optimizer=optimizer, momentum=momentum, workers=slots)
 

@@ -19,6 +19,7 @@ from fedgen import disk, locks, records, run
 from fedgen.config import Tree, read_toml, to_toml
 from fedgen.datasets import Dataset
 from fedgen.errors import InputError
+from fedgen.pixels import AUTO
 from fedgen.study.cases import Case, Study, columns
 from fedgen.study.fits import Epoch, Fit, Outcome
 
@@ -27,9 +28,15 @@ PACKAGES = {
     "sklearn-mlp": ("fedgen", "numpy", "scipy", "scikit-learn"),
     "keras": ("fedgen", "numpy", "scikit-learn", "tensorflow", "keras"),
 }
-FREE = {"study.seeds", "study.metrics", "data.data_dir", "data.dataset", "provenance.python"}
+FREE = {
+    *("study.seeds", "study.metrics", "data.data_dir", "data.dataset"),
+    *("provenance.python", "provenance.notes"),
+}
 """What may change while the fits that are there remain of use; a data set is told by its
 fingerprint, and cases by their hashes."""
+
+UNSET = [("data", "scale", AUTO), ("data", "layout", AUTO)]
+"""Settings that came later, as they are in studies that do not have them."""
 
 LEAK = "leaks: test images are among the training images"
 
@@ -227,6 +234,7 @@ def _tree(study: Study, dataset: Dataset) -> Tree:
             "fingerprint": dataset.fingerprint,
             "python": platform.python_version(),
             **{name: version(name) for name in PACKAGES[study.study.estimator]},
+            **run.told(dataset),
         }
     }
 
@@ -237,5 +245,5 @@ def _identity(tree: Mapping[str, Any]) -> dict[str, Any]:
         f"{section}.{key}": value
         for section in ("study", "data", "provenance")
         for key, value in (tree.get(section) or {}).items()
-        if f"{section}.{key}" not in FREE
+        if f"{section}.{key}" not in FREE and (section, key, value) not in UNSET
     }

@@ -46,15 +46,18 @@ def draw(study: Study) -> Draw:
     return Draw(study.data, study.study.sampling, study.study.seed)
 
 
-@lru_cache(maxsize=1)
 def load(wanted: Draw) -> Samples:
     """Load a data set and draw a study's images from it; kept for the next call.
 
     Raises:
         InputError: If there are too few images for what is asked.
     """
+    return _draw(wanted, datasets.load(wanted.data))
+
+
+@lru_cache(maxsize=1)
+def _draw(wanted: Draw, dataset: Dataset) -> Samples:
     data = wanted.data
-    dataset = datasets.load(data)
     own = len(dataset.y_train)
     count = own + len(dataset.y_test)
     train, test = _rows(wanted, own, count)
@@ -98,11 +101,11 @@ def _rows(wanted: Draw, own: int, count: int) -> tuple[Rows, Rows]:
 def _take(dataset: Dataset, train: Rows, test: Rows, *, raw: bool) -> Dataset:
     images = np.concatenate([dataset.x_train, dataset.x_test])
     labels = np.concatenate([dataset.y_train, dataset.y_test])
-    return replace(
+    drawn = replace(
         dataset,
         x_train=images[train],
         y_train=labels[train],
         x_test=images[test],
         y_test=labels[test],
-        scale=1.0 if raw else dataset.scale,
     )
+    return replace(drawn, scale=1.0, scale_note="") if raw else drawn
