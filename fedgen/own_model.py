@@ -18,8 +18,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedgen import extensions
+from fedgen.datasets import Dataset
 from fedgen.errors import InputError
 from strategies.streams import rng
+
+_ARRANGING = (
+    *(keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape, keras.layers.Permute),
+    *(keras.layers.Cropping2D, keras.layers.Identity),
+)
 
 PROBES, SAMPLES = 8, 4
 """How often, and on how many random images, a model is asked whether it computes logits."""
@@ -95,6 +101,38 @@ def check(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ke
             f"({type(error).__name__}: {_text(error)})"
         ) from error
     return model
+
+
+def check_ids(name: str, model: keras.Sequential, dataset: Dataset) -> None:
+    """Check that an embedding that images go into gets the whole numbers that it looks up.
+
+    Raises:
+        InputError: If the data are scaled or not whole numbers, or hold more ids than it has.
+    """
+    layer = _first_with_weights(model)
+    if not isinstance(layer, keras.layers.Embedding):
+        return
+    if not dataset.holds_ids:
+        raise InputError(
+            f"model {name!r}: layer {layer.name!r} looks up whole numbers, the data are scaled by "
+            f"{dataset.scale:g} or hold others: set data.scale = 1 for ids"
+        )
+    largest = max(int(dataset.x_train.max()), int(dataset.x_test.max()))
+    if largest >= layer.input_dim:
+        raise InputError(
+            f"model {name!r}: layer {layer.name!r} has {layer.input_dim} entries, the data ids "
+            f"up to {largest}: expected input_dim of at least {largest + 1}"
+        )
+
+
+def _first_with_weights(model: keras.Model) -> Any:
+    """Return the first layer that does more than to arrange its inputs; ``None`` without one."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Sequential):
+            return _first_with_weights(layer)
+        if not isinstance(layer, _ARRANGING):
+            return layer
+    return None
 
 
 def refusals(model: keras.Sequential) -> Iterator[str]:

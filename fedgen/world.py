@@ -104,6 +104,7 @@ def check_model(config: Config) -> list[str]:
     for key in [key for key in _engines if key[1] == config.model]:
         del _engines[key]
     model = own_model.check(name, dataset.shape, dataset.classes, seed)
+    own_model.check_ids(name, model, dataset)
     added = own_model.terms(model)
     told = (
         f"train_loss is the cross-entropy and the {added} term(s) that the model adds to it; "

@@ -4,12 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from runs import comparable, play, rows
+from runs import comparable, finish, play, rows, start
 
 import fedgen
+from fedgen import datasets
+from fedgen.datasets import NPZ_KEYS
 from fedgen.errors import InputError
 from fedgen.results import Results
+from fedgen.sections import Data
+from strategies.fedavg import FedAvg
 
 WAY = {
     "dataset": "digits",
@@ -98,3 +103,55 @@ def test_importing_and_loading_need_no_tensorflow(run: Results) -> None:
     assert done.stdout == f"{len(run.rounds)} False False\n"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         fedgen.nothing  # noqa: B018
+
+
+def test_arrays_and_functions_are_taken_as_they_are(tmp_path: Path) -> None:
+    from keras import layers
+
+    digits = datasets.load(Data(dataset="digits"))
+    arrays = [digits.x_train, digits.y_train, digits.x_test, digits.y_test]
+
+    def net(shape: tuple[int, int, int], classes: int) -> list[object]:
+        return [layers.Flatten(), layers.Dense(width), layers.Dense(classes)]
+
+    class Own(FedAvg):
+        pass
+
+    found = []
+    for width in (5, 6):  # noqa: B007  the function closes over it
+        given = {"model": net, "dataset": arrays, "strategies": [Own, "fedavg"], "rounds": 1}
+        run = fedgen.compare(**{**WAY, **given}, out=tmp_path / str(width), quiet=True)
+        found.append(run)
+        assert [len(rows) for rows in run.arms["__main__:Own"]] == [2]
+        assert run.summary["parameters"] == 64 * width + width + 10 * width + 10
+    assert fedgen.load_run(tmp_path / "5").rounds == found[0].rounds
+    with np.load(tmp_path / "5" / "data.npz", allow_pickle=False) as written:
+        assert all(np.array_equal(written[k], a) for k, a in zip(NPZ_KEYS, arrays, strict=True))
+    code, _, err = finish(start(["resume", "5", "--rounds=2"], tmp_path))
+    assert code == 2 and "put it in a module" in err
+
+
+def test_a_run_on_arrays_goes_on_from_its_own_copy(tmp_path: Path) -> None:
+    digits = datasets.load(Data(dataset="digits"))
+    arrays = [digits.x_train * 10, digits.y_train, digits.x_test * 10, digits.y_test]
+    given = {**WAY, "dataset": tuple(arrays), "rounds": 1}
+    fedgen.compare(**given, out=tmp_path / "run", quiet=True)
+    code, _, err = finish(start(["resume", "run", "--rounds=2", "--quiet"], tmp_path))
+    assert (code, err) == (0, "")
+    wanted = fedgen.compare(**{**given, "rounds": 2}, out=tmp_path / "whole", quiet=True)
+    assert comparable(tmp_path / "run") == comparable(wanted.path)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "why"),
+    [
+        ([np.zeros((3, 8, 8))], r"expected the arrays \(x_train, y_train, x_test, y_test\)"),
+        ((np.zeros((3, 8)), [0, 1, 0], np.zeros((1, 8)), [0]), "x_train: expected shape"),
+    ],
+)
+def test_arrays_that_are_no_data_set_write_nothing(
+    dataset: object, why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=why):
+        fedgen.compare(dataset=dataset, out=tmp_path / "run")  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()

@@ -357,6 +357,22 @@ def test_a_saved_model_file_is_of_what_was_evaluated(
     assert found.accuracy == pytest.approx(float(np.mean(hits)))
 
 
+def looked_up(size: int) -> Make:
+    hidden = [layers.Flatten(), layers.Embedding(size, 2), layers.Flatten()]
+    return lambda shape, classes: [keras.Sequential(hidden), layers.Dense(classes)]
+
+
+def test_an_embedding_gets_ids_or_is_refused(digits: datasets.Dataset) -> None:
+    ids = datasets.load(Data(dataset="digits", scale=1))
+    model = build(looked_up(17))
+    own_model.check_ids("net", model, ids)
+    own_model.check_ids("net", build(plain), digits)
+    with pytest.raises(InputError, match="looks up whole numbers, .* set data.scale = 1"):
+        own_model.check_ids("net", model, digits)
+    with pytest.raises(InputError, match="has 16 entries, .* ids up to 16: expected input_dim of"):
+        own_model.check_ids("net", build(looked_up(16)), ids)
+
+
 def test_every_attribute_of_keras_is_decided_in_the_docs() -> None:
     text = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
     dense, variable = layers.Dense(1), keras.Variable(1.0)
