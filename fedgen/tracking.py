@@ -198,7 +198,9 @@ def _log_arm(
     for part in _batches(metrics):
         client.log_batch(identifier, metrics=part)
     client.log_artifacts(identifier, folder)
-    finished = rows[-1].round >= run.config.run.rounds
+    settings = run.config.run
+    ended = store.Shard(run.path, arm).stopped(settings.budget) is not None
+    finished = ended or rows[-1].round >= settings.rounds
     client.set_terminated(identifier, "FINISHED" if finished else "KILLED")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from runs import FLAGS, finish, rows, start
-from shards import MADE_WITH, checkpoint, new_shard, round_row, silent
+from shards import MADE_WITH, arm, checkpoint, new_shard, round_row, silent
 from test_bad_input import environment
 from test_bad_input import run as fedgen
 
@@ -22,6 +22,7 @@ from fedgen.config import build, to_toml
 from fedgen.errors import InputError, RunError
 from fedgen.results import load
 from fedgen.run import Run
+from fedgen.store import Shard
 
 URI = "sqlite:///ml.db"
 
@@ -139,6 +140,25 @@ def test_metrics_that_are_not_finite_are_left_out_and_told_in_tags(
     told = {name: text for name, text in run.data.tags.items() if "finite" in name}
     assert told == {
         "not_finite.loss/test": "inf in rounds 1 to 2, 6; nan in rounds 4; -inf in rounds 5"
+    }
+
+
+def test_an_arm_that_its_budget_ended_is_finished(tmp_path: Path, uri: str) -> None:
+    path = half_done(tmp_path)
+    budget = "client-epochs=9"
+    tree = {"run": {"rounds": 9, "strategies": ["fedavg", "fedprox"], "budget": budget}}
+    run = Run(path, build(tree), {"fingerprint": "f5d9"})
+    (path / "config.toml").write_text(to_toml(run.tree()))
+    new_shard(path, 2, arm("fedprox"))
+    shard = Shard(path, arm())
+    with shard.owned():
+        shard.open(silent)
+        shard.stop(budget, 12)
+    tracking.log(load(path), uri)
+    _, found = logged(uri)
+    assert {name: run.info.status for name, run in found.items()} == {
+        "fedavg-seed0": "FINISHED",
+        "fedprox-seed0": "KILLED",
     }
 
 
