@@ -108,20 +108,21 @@ def opened(path: Path, study: Study, dataset: Dataset, cases: Sequence[Case]) ->
         InputError: If it holds another study, or is in use.
         RunError: If it cannot be written.
     """
-    ours = {STUDY, RESULTS, EPOCHS, locks.LOCK}
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: expected a directory, received a file")
-    if (
-        path.exists()
-        and not ours & {entry.name for entry in path.iterdir()}
-        and any(path.iterdir())
-    ):
-        raise InputError(f"{path}: expected a new or empty directory, or that of a study")
+    # What is left of a study that was killed before it wrote anything does not count.
+    there = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    there -= {locks.LOCK, f".{STUDY}.tmp"}
+    if there and not there & {STUDY, RESULTS, EPOCHS}:
+        what = "that of a run" if run.CONFIG in there else "another one"
+        raise InputError(
+            f"{path}: expected a new or empty directory, or that of a study, received {what}"
+        )
     disk.make_folder(path)
     with locks.hold(path):
         tree = _tree(study, dataset)
-        there = (path / STUDY).exists() or (path / RESULTS).exists()
-        ledger = read(path, study, dataset) if there else Ledger(path, study)
+        begun = (path / STUDY).exists() or (path / RESULTS).exists()
+        ledger = read(path, study, dataset) if begun else Ledger(path, study)
         disk.replace(path / STUDY, to_toml(tree).encode())
         # Written anew, as a torn line or epochs without a fit may be at their ends.
         ledger.finish(cases)
