@@ -10,6 +10,7 @@ from pydantic import (
     model_validator,
 )
 
+from fedgen import defaults
 from fedgen.errors import unknown
 from fedgen.extensions import FORM, is_own
 from fedgen.sections import Deviations, Section, Sizes
@@ -84,7 +85,7 @@ def named_layers(name: str) -> Layers | None:
 class Model(Layers):
     """What is trained: a model by its name, or hidden layers given in place."""
 
-    name: str = "cnn"
+    name: str = defaults.MODEL
     """One of the models there are, "layers" for the settings above, a .toml file with both, or
     MODULE:NAME for a function of one's own."""
 

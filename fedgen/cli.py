@@ -12,80 +12,78 @@ from typing import Annotated, Any, NoReturn
 import click
 import typer
 
-from fedgen import runtime
+from fedgen import flags, hints, runtime
 from fedgen.errors import FedgenError, InputError, Interrupted, without_passwords
 from fedgen.study.command import study
 
 app = typer.Typer(
     name="fedgen",
-    help="Federated learning with hyperparameters that evolve, compared at equal cost.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    suggest_commands=False,  # ``hints`` does
 )
 
 INTERRUPTED = Interrupted.exit_code
 
-Rounds = Annotated[int | None, typer.Option(help="Training rounds.")]
-Workers = Annotated[
-    int | None, typer.Option(help="Clients trained at once; 0 for one per core.", metavar="N")
-]
-Jobs = Annotated[
-    int | None, typer.Option(help="Processes to spread the arms over.", metavar="N", min=1)
-]
-Ray = Annotated[
-    str | None,
-    typer.Option("--ray", help="Ray cluster to spread the arms over.", metavar="ADDRESS|auto"),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
-TensorBoard = Annotated[
-    bool, typer.Option("--tensorboard", help="Write event files into RUN/tensorboard.")
-]
-MLflow = Annotated[
-    str | None, typer.Option(help="Log to this MLflow server or database.", metavar="URI")
-]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+VERSIONS = ("flwr", "tensorflow", "keras", "numpy", "scikit-learn")
+"""Packages whose versions decide results."""
+
+
+def _show_versions(asked: bool) -> None:
+    if not asked:
+        return
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from fedgen import __version__
+
+    print(f"fedgen {__version__}\npython {platform.python_version()}")
+    for name in VERSIONS:
+        try:
+            print(name, version(name))
+        except PackageNotFoundError:
+            print(name, "is not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def fedgen(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Show the versions that decide results, and exit.",
+            is_eager=True,
+            callback=_show_versions,
+        ),
+    ] = False,
+) -> None:
+    """Federated learning with hyperparameters that evolve, compared at equal cost."""
 
 
 @app.command()
 def compare(
-    config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG.toml]", help="Settings; flags win.")
-    ] = None,
-    rounds: Rounds = None,
-    strategies: Annotated[
-        str | None,
-        typer.Option(help="What `strategies` lists, or MODULE:CLASS; separated by commas."),
-    ] = None,
-    controls: Annotated[
-        bool, typer.Option("--controls", help="Add all controls of genetic-cfl.")
-    ] = False,
-    dataset: Annotated[
-        str | None, typer.Option(help="What `datasets` lists: a name, or an .npz file.")
-    ] = None,
-    data_dir: Annotated[
-        str | None, typer.Option(help="Where to look for data first.", metavar="DIR")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="What `models` lists, a .toml file, or MODULE:FUNCTION.")
-    ] = None,
-    clients: Annotated[int | None, typer.Option(help="How many clients there are.")] = None,
-    fraction: Annotated[float | None, typer.Option(help="Share of them in a cohort.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The first seed.")] = None,
-    workers: Workers = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run directory.", metavar="DIR")] = None,
-    tensorboard: TensorBoard = False,
-    mlflow: MLflow = None,
-    jobs: Jobs = None,
-    ray: Ray = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    config: flags.Config = None,
+    rounds: flags.Rounds = None,
+    strategies: flags.Strategies = None,
+    controls: flags.Controls = False,
+    dataset: flags.DataSet = None,
+    data_dir: flags.DataDir = None,
+    model: flags.Model = None,
+    clients: flags.Clients = None,
+    fraction: flags.Fraction = None,
+    seeds: flags.Seeds = None,
+    seed: flags.Seed = None,
+    workers: flags.Workers = None,
+    settings: flags.Settings = None,
+    out: flags.Out = None,
+    tensorboard: flags.TensorBoard = False,
+    mlflow: flags.MLflow = None,
+    jobs: flags.Jobs = None,
+    ray: flags.Ray = None,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
 ) -> None:
     """Train all strategies from the same weights on the same clients."""
     runtime.restart_with_huge_pages()
@@ -93,7 +91,7 @@ def compare(
     from fedgen import run as runs
     from fedgen.config import parse_setting
 
-    flags: dict[tuple[str, str], Any] = {
+    named: dict[tuple[str, str], Any] = {
         ("run", "rounds"): rounds,
         ("run", "strategies"): strategies,
         ("run", "seeds"): seeds,
@@ -105,7 +103,7 @@ def compare(
         ("partition", "clients"): clients,
         ("cohort", "fraction"): fraction,
     }
-    given = [(section, key, value) for (section, key), value in flags.items() if value is not None]
+    given = [(section, key, value) for (section, key), value in named.items() if value is not None]
     # A flag wins over --set, which wins over the file.
     laid = [*map(parse_setting, settings or []), *given]
     request = intake.read(config, laid, controls=controls)
@@ -121,15 +119,15 @@ def compare(
 
 @app.command()
 def resume(
-    path: RunPath,
-    rounds: Rounds = None,
-    workers: Workers = None,
-    tensorboard: TensorBoard = False,
-    mlflow: MLflow = None,
-    jobs: Jobs = None,
-    ray: Ray = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    path: flags.RunPath,
+    rounds: flags.MoreRounds = None,
+    workers: flags.OtherWorkers = None,
+    tensorboard: flags.TensorBoard = False,
+    mlflow: flags.MLflow = None,
+    jobs: flags.Jobs = None,
+    ray: flags.Ray = None,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
 ) -> None:
     """Go on with a run that was stopped, or add rounds to one that is finished."""
     runtime.restart_with_huge_pages()
@@ -146,13 +144,7 @@ def resume(
 
 
 @app.command()
-def report(
-    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="The page of several runs; report.html here by default.", metavar="FILE"),
-    ] = None,
-) -> None:
+def report(paths: flags.RunPaths, out: flags.Page = None) -> None:
     """Draw the report of a run again, from its finished rounds, or of several side by side."""
     from fedgen import report as drawing
 
@@ -164,13 +156,10 @@ def report(
 
 @app.command()
 def export(
-    path: RunPath,
-    optuna: Annotated[
-        str | None,
-        typer.Option(help="Write genomes as a study into this database.", metavar="URL"),
-    ] = None,
-    mlflow: MLflow = None,
-    tensorboard: TensorBoard = False,
+    path: flags.RunPath,
+    optuna: flags.Optuna = None,
+    mlflow: flags.MLflow = None,
+    tensorboard: flags.TensorBoard = False,
 ) -> None:
     """Hand a run, finished or half-done, on to Optuna, MLflow or TensorBoard."""
     from fedgen.results import load
@@ -231,6 +220,8 @@ def _list(lines: Mapping[str, str]) -> None:
 
 def _spread(jobs: int | None, address: str | None) -> Any:
     """Return what plays the arms elsewhere, if anything; a cluster is connected to at once."""
+    if jobs is not None and jobs < 1:
+        raise InputError(f"--jobs {jobs}: expected 1 or more")
     if jobs is not None and address is not None:
         raise InputError("--jobs and --ray: expected one of them, received both")
     if address is not None:
@@ -339,6 +330,9 @@ def main() -> None:
             raise KeyboardInterrupt
     except click.exceptions.NoArgsIsHelpError as error:
         _warn(error.format_message())
+        _leave(2)
+    except (click.exceptions.NoSuchOption, click.exceptions.NoSuchCommand) as error:
+        _warn(f"fedgen: {hints.instead(error)}")
         _leave(2)
     except click.ClickException as error:
         _warn(f"fedgen: {error.format_message()}")

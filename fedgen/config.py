@@ -9,7 +9,6 @@ from typing import Any
 
 import tomli_w
 from pydantic import ConfigDict, ValidationError, model_validator
-from pydantic.alias_generators import to_snake
 
 from fedgen import budget
 from fedgen.architectures import Model
@@ -190,6 +189,10 @@ def read_toml(path: Path) -> Tree:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except IsADirectoryError as error:
+        found = [path / name for name in ("config.toml", "study.toml") if (path / name).exists()]
+        hint = f", as {found[0]} is" if found else ""
+        raise InputError(f"config {path}: is a directory, expected a .toml file{hint}") from error
     except OSError as error:
         raise InputError(f"config {path}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # TOML's, Unicode's, or a number of too many digits
@@ -312,11 +315,17 @@ def explain(problem: Any, known: Iterable[str], top: str = "section") -> str:
     return f"{'.'.join(path)}: {message}, received {received!r}"
 
 
+def sections() -> dict[str, list[str]]:
+    """Return the names of all sections, and of the settings in each."""
+    return {
+        field.alias or name: list(field.annotation.model_fields)
+        for name, field in Config.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    }
+
+
 def _keys(path: list[str]) -> list[str]:
-    if not path:
-        return [field.alias or name for name, field in Config.model_fields.items()]
-    annotation = Config.model_fields[to_snake(path[0])].annotation
-    return list(annotation.model_fields) if isinstance(annotation, type) else []
+    return sections().get(path[0], []) if path else list(sections())
 
 
 def dump(config: Config) -> Tree:

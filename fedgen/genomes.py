@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from fedgen.contenders import RandomRates
 from fedgen.errors import InputError, RunError
 from fedgen.records import ClientRow
 from fedgen.results import Results
@@ -44,10 +45,7 @@ def write(results: Results, url: str) -> int:
         ) from error
     found = evolved(results.clients)
     if not found:
-        raise InputError(
-            f"{results.path}: has no evolved genomes to export, expected a strategy that evolves "
-            f"them, as genetic-cfl does; received {', '.join(results.run.config.run.strategies)}"
-        )
+        raise _nothing(results)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name = results.path.absolute().name
     try:
@@ -77,6 +75,27 @@ def write(results: Results, url: str) -> int:
             f"--optuna {url}: the study {name!r} cannot be written ({error}); it was not kept"
         ) from error
     return len(found)
+
+
+def _nothing(results: Results) -> InputError:
+    """Say why a run has no genomes: nobody evolves any, or nobody has got there yet."""
+    config = results.run.config
+    begun = {row.strategy for row in results.clients}
+    waiting = [
+        name
+        for name in config.run.strategies
+        if isinstance(config.section_of(name), RandomRates) and name not in begun
+    ]
+    if waiting:
+        return InputError(
+            f"{results.path}: has no evolved genomes yet, expected a finished round of training "
+            f"of {' or '.join(waiting)}, received none; go on with: "
+            f"python -m fedgen resume {shlex.quote(str(results.path))}"
+        )
+    return InputError(
+        f"{results.path}: has no evolved genomes to export, expected a strategy that evolves "
+        f"them, as genetic-cfl does; received {', '.join(config.run.strategies)}"
+    )
 
 
 def trials(genomes: Sequence[ClientRow]) -> "list[optuna.trial.FrozenTrial]":

@@ -40,6 +40,11 @@ def read(path: Path | None, settings: Iterable[Setting], *, controls: bool = Fal
         InputError: If the file, or a setting, is wrong.
     """
     tree = read_toml(path) if path else {}
+    if "study" in tree:
+        raise InputError(
+            f"config {path}: is a study, expected settings of a comparison; run it with: "
+            f"python -m fedgen study {path}"
+        )
     made_by = tree.pop(runs.PROVENANCE, {})
     build(tree, str(path))
     given = list(settings)

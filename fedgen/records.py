@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -130,17 +131,31 @@ def columns(kind: type[Any]) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-def to_csv(rows: Iterable[Row], kind: type[Row], *, header: bool) -> str:
-    """Write rows as CSV; floats are written so that they read back exactly."""
+def cell(value: object) -> object:
+    """Return a value as it stands in a CSV file; nothing is an empty field.
+
+    What is not finite is spelled so that readers take its column for one of floats: with ``nan``
+    polars makes text of it, with ``inf`` DuckDB makes text or dates. Python reads either spelling.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "1e999" if value > 0 else "-1e999"
+
+
+def write_lines(lines: Iterable[Iterable[object]]) -> str:
+    """Write lines of values as CSV; floats are written so that they read back exactly."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = columns(kind)
-    if header:
-        writer.writerow(names)
-    for row in rows:
-        values = (getattr(row, name) for name in names)
-        writer.writerow(["" if value is None else value for value in values])
+    csv.writer(text, lineterminator="\n").writerows(map(cell, line) for line in lines)
     return text.getvalue()
+
+
+def to_csv(rows: Iterable[Row], kind: type[Row], *, header: bool) -> str:
+    """Write rows as CSV, as ``write_lines`` does."""
+    names = columns(kind)
+    lines = ([getattr(row, name) for name in names] for row in rows)
+    return write_lines([names, *lines] if header else lines)
 
 
 def read_csv(path: Path, kind: type[Row]) -> list[Any]:

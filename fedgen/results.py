@@ -165,7 +165,7 @@ def load(path: Path) -> Results:
     run = open_run(path)
     rows = store.read_rows(path, run.arms)
     if not rows["rounds.csv"]:
-        raise InputError(f"{path}: no round is finished yet, there is nothing to draw")
+        raise InputError(f"{path}: no round is finished yet, there is nothing to show")
     return Results(
         run,
         rows["rounds.csv"],

@@ -22,6 +22,7 @@ from fedgen.records import RoundRow
 from fedgen.summary import summarise
 
 PACKAGES = ("fedgen", "flwr", "tensorflow", "keras", "numpy", "scikit-learn")
+CONFIG = "config.toml"
 PROVENANCE = "provenance"
 FALLBACK = "digits"
 
@@ -190,9 +191,16 @@ def open_run(path: Path) -> Run:
     Raises:
         InputError: If it is no run directory.
     """
-    if not (path / "config.toml").exists():
-        raise InputError(f"{path}: not a run directory, it has no config.toml")
-    tree = read_toml(path / "config.toml")
+    if (path / "study.toml").exists():
+        raise InputError(
+            f"{path}: is the directory of a study, expected that of a run; its page is "
+            f"{path / 'study.html'}, and `python -m fedgen study` goes on with it"
+        )
+    if path.is_file():
+        raise InputError(f"{path}: not a run directory, it is a file")
+    if not (path / CONFIG).exists():
+        raise InputError(f"{path}: not a run directory, it has no {CONFIG}")
+    tree = read_toml(path / CONFIG)
     origin = tree.pop(PROVENANCE, {})
     if not isinstance(origin, dict):
         raise InputError(f"{path / 'config.toml'}: expected a table [{PROVENANCE}]")

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from fedgen import budget
+from fedgen import budget, defaults
 from fedgen.errors import unknown
 from fedgen.extensions import FORM, is_own
 from strategies import REGISTRY, VARIANTS
@@ -67,7 +67,7 @@ class Section(BaseModel):
 class Data(Section):
     """What is learned from."""
 
-    dataset: str = "cifar10"
+    dataset: str = defaults.DATASET
     """cifar10, mnist, digits, or the path of an .npz file."""
     data_dir: str = ""
     """Where to look first for data files; "" for FEDGEN_DATA_DIR or the download cache."""
@@ -94,7 +94,7 @@ class Partition(Section):
     kind: Literal["contiguous", "iid", "dirichlet", "shards", "quantity"] = "contiguous"
     """One random contiguous slice a client, which may overlap; or disjoint parts: equal and random,
     with label shares from a Dirichlet distribution, of so many labels each, or of unequal sizes."""
-    clients: Positive = 100
+    clients: Positive = defaults.CLIENTS
     """How many clients there are."""
     min_samples: Count = 0
     """Shortest slice; 0 for 2 % of the training set (10 % under 10,000 samples)."""
@@ -135,7 +135,7 @@ class Partition(Section):
 class Cohort(Section):
     """Who takes part."""
 
-    fraction: Share = 0.3
+    fraction: Share = defaults.FRACTION
     """Share of the clients in a cohort."""
     resample: bool = False
     """Draw a new cohort each round, instead of one for the whole run."""
@@ -274,16 +274,16 @@ class Faults(Section):
 class Run(Section):
     """How much is run."""
 
-    rounds: Positive = 10
+    rounds: Positive = defaults.ROUNDS
     """Training rounds."""
-    seed: Count = 0
+    seed: Count = defaults.SEED
     """First seed."""
-    seeds: Annotated[int, Field(ge=1, le=100_000)] = 1
+    seeds: Annotated[int, Field(ge=1, le=100_000)] = defaults.SEEDS
     """How many seeds, counted up from the first."""
-    strategies: tuple[str, ...] = ("genetic-cfl", "fedavg")
+    strategies: tuple[str, ...] = defaults.STRATEGIES
     """What is compared, in this order; genetic-cfl+CONTROL is genetic-cfl with that control, and
     MODULE:NAME a class of one's own."""
-    workers: Count = 0
+    workers: Count = defaults.WORKERS
     """Clients trained at once; 0 for one per core. Does not change results."""
     target: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Test accuracy whose cost is stated; 0 for the highest that all arms reach."""

@@ -253,7 +253,8 @@ def claim(path: Path, *, new: bool) -> Iterator[None]:
         except OSError as error:
             raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
     elif not path.is_dir():
-        raise InputError(f"{path}: not a run directory, it does not exist")
+        what = "is a file" if path.exists() else "does not exist"
+        raise InputError(f"{path}: not a run directory, it {what}")
     with locks.hold(path):
         yield
 

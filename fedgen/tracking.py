@@ -1,10 +1,11 @@
 """A run in MLflow: one MLflow run per (strategy, seed), in the experiment ``fedgen``."""
 
 import json
+import math
 import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 EXPERIMENT = "fedgen"
 BATCH = 100
 """Entries that are logged at once: as many parameters as MLflow takes."""
+
+PARAM, TAG = 6000, 8000
+"""Characters of a parameter's and of a tag's value; MLflow cuts off the rest without a word."""
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -176,21 +180,27 @@ def _log_arm(
     # When a round ended is not recorded, but how long each one took is.
     began = time.time() - points[-1]["cost/seconds"]
     identifier = client.create_run(
-        experiment, start_time=_milliseconds(began), tags=_tags(run), run_name=arm.name
+        experiment,
+        start_time=_milliseconds(began),
+        tags=_tags(run) | _not_finite(rows, points),
+        run_name=arm.name,
     ).info.run_id
     made.append(identifier)
-    params = [Param(name, value) for name, value in _params(arm).items()]
+    params = [Param(name, _fitting(value, PARAM)) for name, value in _params(arm).items()]
     metrics = [
         Metric(name, value, _milliseconds(began + point["cost/seconds"]), row.round)
         for row, point in zip(rows, points, strict=True)
         for name, value in point.items()
+        if math.isfinite(value)  # an SQL store makes 1.8e308 of infinity
     ]
     for part in _batches(params):
         client.log_batch(identifier, params=part)
     for part in _batches(metrics):
         client.log_batch(identifier, metrics=part)
     client.log_artifacts(identifier, folder)
-    finished = rows[-1].round >= run.config.run.rounds
+    settings = run.config.run
+    ended = store.Shard(run.path, arm).stopped(settings.budget) is not None
+    finished = ended or rows[-1].round >= settings.rounds
     client.set_terminated(identifier, "FINISHED" if finished else "KILLED")
 
 
@@ -209,6 +219,40 @@ def _params(arm: Arm) -> dict[str, str]:
 def _tags(run: Run) -> dict[str, str]:
     made_with = {f"{PROVENANCE}.{name}": _text(value) for name, value in run.provenance.items()}
     return made_with | {"run_directory": run.path.absolute().name}
+
+
+def _not_finite(rows: Sequence[RoundRow], points: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """Return a tag per metric that is not finite in some rounds: in which ones, and what it is."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for row, point in zip(rows, points, strict=True):
+        for name, value in point.items():
+            if not math.isfinite(value):
+                found.setdefault(name, {}).setdefault(str(value), []).append(row.round)
+    return {
+        f"not_finite.{name}": _fitting(
+            "; ".join(f"{value} in rounds {_spans(rounds)}" for value, rounds in kinds.items()), TAG
+        )
+        for name, kinds in found.items()
+    }
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as people write them: 1 to 3, 7."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][-1] == number - 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return ", ".join(" to ".join(map(str, span)) for span in spans)
+
+
+def _fitting(text: str, most: int) -> str:
+    """Return a value as it is, or its beginning and where the rest of it is."""
+    if len(text) <= most:
+        return text
+    end = f" ... cut, {len(text)} characters; whole in the artifacts"
+    return text[: most - len(end)] + end
 
 
 def _text(value: object) -> str:

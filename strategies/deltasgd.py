@@ -1,6 +1,5 @@
 """Delta-SGD: federated averaging whose clients tune their own step sizes."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,5 +50,5 @@ class DeltaSGD(FedAvg):
         check_applied(self._assigned[client].genome, began)
         check_work(update, self.local_epochs)
         mean = update.applied.learning_rate
-        if not (math.isfinite(mean) and mean > 0):
+        if mean <= 0:
             raise ReplyError(f"mean step size: expected a number over 0, received {mean:g}")

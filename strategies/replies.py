@@ -17,7 +17,10 @@ from strategies.aggregation import Arrays, Statistics
 from strategies.evolution import Genome
 
 MAX = 1e30
-"""Largest finite number that a metric may hold; float32 holds it, too."""
+"""Largest number that a metric may hold that is no loss; float32 holds it, too."""
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest loss that is finite: what trains computes in float32."""
 
 MOST_LETTERS = 200
 """How long the reason may be that a reply was not used."""
@@ -41,7 +44,7 @@ class Update:
         samples: Samples trained for this reply.
         epochs: Local epochs trained for this reply.
         seconds: Time the client took.
-        reported: Metrics that the strategy asks for beside the usual ones. May be non-finite.
+        reported: Metrics that the strategy asks for beside the usual ones.
         returned: Arrays that it asks for beside the weights, each record like the model.
     """
 
@@ -89,8 +92,8 @@ def read_update(
             _integer(metrics, "batch-size", 1, 2**31),
             momentum=_number(metrics, "momentum") if "momentum" in metrics else None,
         ),
-        fitness=_number(metrics, "fitness"),
-        train_loss=_number(metrics, "train-loss"),
+        fitness=_loss(metrics, "fitness"),
+        train_loss=_loss(metrics, "train-loss"),
         num_examples=num_examples,
         samples=_integer(metrics, "samples", 1, epochs * known_examples),
         epochs=epochs,
@@ -260,15 +263,28 @@ def _check_array(key: str, array: Array, wanted: Array) -> NDArray[np.generic]:
     return values
 
 
+def _loss(metrics: Mapping[str, object], key: str) -> float:
+    """Return a loss of any size: weights that are finite are used, however bad they are."""
+    value = metrics.get(key)
+    if not isinstance(value, int | float):
+        raise ReplyError(f"metric {key}: expected a number, received {value!r}")
+    beyond = math.isfinite(value) and abs(value) > LARGEST
+    return math.copysign(math.inf, value) if beyond else float(value)
+
+
 def _number(metrics: Mapping[str, object], key: str) -> float:
     value = metrics.get(key)
-    if not isinstance(value, int | float) or abs(value) > MAX and math.isfinite(value):
+    if not (isinstance(value, int | float) and abs(value) <= MAX):  # nor is NaN
         raise ReplyError(f"metric {key}: expected a number up to {MAX:g}, received {value!r}")
     return float(value)
 
 
 def _integer(metrics: Mapping[str, object], key: str, low: int, high: int) -> int:
-    value = _number(metrics, key)
-    if not (math.isfinite(value) and value == int(value) and low <= value <= high):
-        raise ReplyError(f"metric {key}: expected an integer in [{low}, {high}], received {value}")
+    value = metrics.get(key)
+    if not isinstance(value, int | float):
+        raise ReplyError(f"metric {key}: expected a number, received {value!r}")
+    if not (low <= value <= high and value == int(value)):
+        raise ReplyError(
+            f"metric {key}: expected an integer in [{low}, {high}], received {float(value)}"
+        )
     return int(value)

@@ -392,6 +392,10 @@ def test_broken_toml_is_an_input_error(tmp_path: Path, content: bytes) -> None:
 
 
 def test_missing_toml_is_an_input_error(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.toml", tmp_path):
-        with pytest.raises(InputError, match="cannot be read"):
-            read_toml(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_toml(tmp_path / "none.toml")
+    with pytest.raises(InputError, match=r"is a directory, expected a \.toml file$"):
+        read_toml(tmp_path)
+    (tmp_path / "study.toml").touch()
+    with pytest.raises(InputError, match=r"expected a \.toml file, as .*/study\.toml is$"):
+        read_toml(tmp_path)

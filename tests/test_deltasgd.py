@@ -38,12 +38,17 @@ def not_a_number(answer: quadratic.Content) -> None:
     answer["metrics"]["learning-rate"] = math.nan
 
 
+def no_step(answer: quadratic.Content) -> None:
+    answer["metrics"]["learning-rate"] = 0.0
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
         (no_start, "rejected: metric initial-rate: expected a number"),
         (other_start, "rejected: applied rate 0.1 and batch 32, assigned 0.2 and 32"),
-        (not_a_number, "rejected: mean step size: expected a number over 0, received nan"),
+        (not_a_number, "rejected: metric learning-rate: expected a number up to 1e+30"),
+        (no_step, "rejected: mean step size: expected a number over 0, received 0"),
     ],
 )
 def test_a_client_that_did_something_else_is_rejected(fault: quadratic.Fault, reason: str) -> None:

@@ -17,7 +17,9 @@ from test_bad_input import imported
 from test_bad_input import run as fedgen
 
 from fedgen import genomes
+from fedgen.config import build
 from fedgen.errors import InputError, RunError
+from fedgen.records import ClientRow
 from fedgen.results import Results, load
 
 
@@ -119,10 +121,36 @@ def test_a_bad_url_is_one_line(results: Results, url: str) -> None:
     assert "secret" not in caught.value.line
 
 
-def test_a_run_without_genomes_is_refused(results: Results, tmp_path: Path) -> None:
-    fixed = replace(results, clients=[client_row(1, 0)])
-    with pytest.raises(InputError, match="no evolved genomes.*expected.*received genetic-cfl"):
-        genomes.write(fixed, f"sqlite:///{tmp_path / 'x.db'}")
+def of(results: Results, strategies: list[str], clients: list[ClientRow]) -> Results:
+    """A run of other strategies, with these rows."""
+    config = build({"run": {"strategies": strategies}})
+    return replace(results, run=replace(results.run, config=config), clients=clients)
+
+
+WITHOUT: list[tuple[list[str], list[ClientRow], str]] = [
+    (["fedavg", "fedprox"], [], "expected a strategy that evolves .*; received fedavg, fedprox$"),
+    (["fedavg"], [client_row(1, 0)], "expected a strategy that evolves them, .*; received fedavg$"),
+    (["genetic-cfl"], [], "expected a finished round of training of genetic-cfl, received none"),
+    (
+        ["fedavg", "pbt", "genetic-cfl+one-cluster"],
+        [client_row(1, 0)],
+        "expected a finished round of training of pbt or genetic-cfl.one-cluster, received none; "
+        "go on with: python -m fedgen resume ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("strategies", "clients", "told"), WITHOUT)
+def test_a_run_without_genomes_is_told_why(
+    results: Results,
+    tmp_path: Path,
+    strategies: list[str],
+    clients: list[ClientRow],
+    told: str,
+) -> None:
+    """Nobody evolves any, or who does has finished no round: the line never names what it wants."""
+    with pytest.raises(InputError, match=f"no evolved genomes .*{told}"):
+        genomes.write(of(results, strategies, clients), f"sqlite:///{tmp_path / 'x.db'}")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,10 +76,10 @@ def test_columns_are_literally_those_of_the_issue() -> None:
 
 def test_rows_are_written_as_expected() -> None:
     assert to_csv([ROUND], RoundRow, header=False) == (
-        "fedavg,0,1,0.1,2.5,0.25,inf,,30,1,2,60,12345,1000000000000,7,1.5\n"
+        "fedavg,0,1,0.1,2.5,0.25,1e999,,30,1,2,60,12345,1000000000000,7,1.5\n"
     )
     assert to_csv([CLIENT], ClientRow, header=False) == (
-        "genetic-cfl,3,2,99,-1,1e-07,16,1.0000000116860974e-07,16,inf,,4000,mutant,4,,1.1,"
+        "genetic-cfl,3,2,99,-1,1e-07,16,1.0000000116860974e-07,16,1e999,,4000,mutant,4,,1.1,"
         '"rejected: ""w, h"" is\nnot finite",0.125\n'
     )
 
@@ -133,6 +134,52 @@ def test_a_missing_or_undecodable_file_is_an_input_error(tmp_path: Path) -> None
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
         read_csv(path, RoundRow)
+
+
+@pytest.mark.parametrize(
+    ("value", "spelled", "before"),
+    [(math.nan, "NaN", "nan"), (math.inf, "1e999", "inf"), (-math.inf, "-1e999", "-inf")],
+)
+def test_what_is_not_finite_has_one_spelling_and_the_old_one_is_read(
+    tmp_path: Path, value: float, spelled: str, before: str
+) -> None:
+    row = dataclasses.replace(ROUND, test_loss=value, train_loss=np.float64(value))
+    text = to_csv([row], RoundRow, header=True)
+    assert text.count(f",{spelled},") == 2 and f",{before}," not in text
+    path = tmp_path / "rounds.csv"
+    for content in (text, text.replace(spelled, before)):
+        path.write_text(content)
+        (read,) = read_csv(path, RoundRow)
+        assert bits(read) == bits(dataclasses.replace(row, train_loss=value))
+        assert to_csv([read], RoundRow, header=True) == text
+
+
+NOT_FINITE: dict[str, list[float | None]] = {
+    "alone": [math.nan],
+    "both": [math.nan, math.inf],
+    "first": [-math.inf, 1.5, 2.25],
+    "NaN first": [math.nan, 1.5, 2.25],
+    "last": [1.5, math.inf],
+    "beside empty fields": [None, math.nan, None, 1.5],
+    "after many": [*[1.5] * 150, math.nan, math.inf, -math.inf],
+    "after many empty fields": [*[None] * 150, math.inf, math.nan],
+}
+
+
+@pytest.mark.parametrize("name", NOT_FINITE)
+def test_losses_that_are_not_finite_are_in_a_column_of_floats(tmp_path: Path, name: str) -> None:
+    import pandas
+    import polars
+
+    wanted = NOT_FINITE[name]
+    path = tmp_path / "rounds.csv"
+    written = [dataclasses.replace(ROUND, train_loss=value) for value in wanted]
+    path.write_text(to_csv(written, RoundRow, header=True))
+    slow, fast = pandas.read_csv(path), polars.read_csv(path, infer_schema_length=None)
+    assert (slow["train_loss"].dtype, fast["train_loss"].dtype) == ("float64", polars.Float64)
+    assert repr(fast["train_loss"].to_list()) == repr(wanted)
+    # pandas has one NaN for both: what is missing, and what is none.
+    assert repr(slow["train_loss"].tolist()) == repr([math.nan if x is None else x for x in wanted])
 
 
 def test_csv_files_load_in_pandas_and_polars_as_they_are(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import fedgen  # noqa: F401  settings that must stand before Flower is used
 from fedgen.grid import identify_task
 from strategies.evolution import Genome
 from strategies.replies import (
+    LARGEST,
     ReplyError,
     check_applied,
     check_probe,
@@ -80,6 +81,30 @@ def test_good_reply_is_read() -> None:
 def test_non_finite_losses_are_read(fitness: float) -> None:
     update = read_update(reply(fitness=fitness, train_loss=fitness), record(model()), KNOWN)
     assert not math.isfinite(update.fitness) and not math.isfinite(update.train_loss)
+
+
+@pytest.mark.parametrize("loss", [0.5, -0.5, 1e29, 2.5e37, -2.5e37, LARGEST, -LARGEST])
+def test_losses_of_any_size_are_read(loss: float) -> None:
+    """A client that comes close to overflow is not worse off than one that gets there."""
+    update = read_update(reply(fitness=loss, train_loss=loss), record(model()), KNOWN)
+    assert (update.fitness, update.train_loss) == (loss, loss)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("size", [LARGEST * 1.001, 1e300, 2**62 * 1e21])
+def test_losses_beyond_float32_are_infinite(sign: int, size: float) -> None:
+    update = read_update(reply(fitness=sign * size, train_loss=size), record(model()), KNOWN)
+    assert (update.fitness, update.train_loss) == (sign * math.inf, math.inf)
+
+
+@pytest.mark.parametrize("key", ["seconds", "learning-rate", "momentum", "mean-step"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1.1e30])
+def test_other_numbers_are_finite_and_no_larger_than_they_can_be(key: str, value: float) -> None:
+    message = reply(momentum=0.5, mean_step=0.25)
+    assert read_update(message, record(model()), KNOWN, ["mean-step"]).reported["mean-step"] == 0.25
+    message.content["metrics"][key] = value
+    with pytest.raises(ReplyError, match=rf"metric {key}: expected a number up to 1e\+30"):
+        read_update(message, record(model()), KNOWN, ["mean-step"])
 
 
 @pytest.mark.parametrize("missing", ["arrays", "metrics"])

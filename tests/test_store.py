@@ -1,9 +1,11 @@
+import hashlib
 import os
 import sys
 from pathlib import Path
 
 import pytest
 from shards import (
+    MADE_WITH,
     arm,
     assert_same,
     checkpoint,
@@ -13,9 +15,11 @@ from shards import (
     new_shard,
     reopen,
     round_row,
+    silent,
 )
 
-from fedgen import store
+from fedgen import checkpoints, store
+from fedgen.checkpoints import Extent
 from fedgen.config import Arm
 from fedgen.errors import InputError
 from fedgen.records import ClientRow, RoundRow, read_csv, to_csv
@@ -195,6 +199,36 @@ def test_merge_skips_arms_that_have_not_started_and_can_be_repeated(tmp_path: Pa
     assert files(tmp_path) == before
     assert read_csv(tmp_path / "rounds.csv", RoundRow) == [round_row(0, seed=1)]
     assert os.listdir(shard.folder.parent) == ["fedavg-seed1"]
+
+
+def test_shards_with_the_old_spelling_of_infinity_go_on_and_are_merged_in_the_new_one(
+    tmp_path: Path,
+) -> None:
+    new_shard(tmp_path / "new", 3)
+    old = new_shard(tmp_path / "old", 2)
+    path = old.folder / "rounds.csv"
+    before = path.read_bytes().replace(b"1e999", b"inf")
+    assert before.count(b",inf,") == 2
+    path.write_bytes(before)
+    manifest = checkpoints.read_manifest(old.folder, 1)
+    content = checkpoints.read(old.folder, manifest)
+    sums = {
+        name: Extent(len(found), hashlib.sha256(found).hexdigest())
+        for name in store.ROWS
+        if (found := (old.folder / name).read_bytes())
+    }
+    checkpoints.write(old.folder, content, sums, MADE_WITH)
+    shard = Shard(tmp_path / "old", arm())
+    with shard.owned():
+        shard.open(silent)
+        assert shard.opened_round == 1
+        commit(shard, 2)
+    assert path.read_bytes().startswith(before), "what was committed stays as it was"
+    for name in ("new", "old"):
+        merge(tmp_path / name, [arm()])
+    for name in store.ROWS:
+        assert (tmp_path / "old" / name).read_bytes() == (tmp_path / "new" / name).read_bytes()
+    assert (tmp_path / "old" / "rounds.csv").read_text().count(",1e999,") == 3
 
 
 def test_rows_of_a_run_without_its_shards_are_those_of_its_csv_files(tmp_path: Path) -> None:

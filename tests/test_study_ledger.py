@@ -227,6 +227,23 @@ def test_a_failed_fit_is_a_row_and_is_not_run_again(tmp_path: Path) -> None:
     assert play(tmp_path, study).ran == []
 
 
+def test_losses_that_are_not_finite_are_floats_also_where_older_rows_spelled_them_otherwise(
+    tmp_path: Path,
+) -> None:
+    """A study that diverged, and goes on: the rows of its epochs are written anew."""
+    study = studies.build(KERAS, fixed={"learning_rate": 1e30, "optimizer": "sgd"})
+    play(tmp_path, study)
+    text = (tmp_path / EPOCHS).read_text()
+    assert ",NaN," in text and ",nan," not in text
+    (tmp_path / EPOCHS).write_text(text.replace(",NaN,", ",nan,").replace("1e999", "inf"))
+    assert play(tmp_path, study).ran == []
+    assert (tmp_path / EPOCHS).read_text() == text
+    import polars
+
+    table = polars.read_csv(tmp_path / EPOCHS, infer_schema_length=None)
+    assert table["train_loss"].dtype == table["validation_loss"].dtype == polars.Float64
+
+
 def test_a_leaking_study_says_so_in_every_row(tmp_path: Path) -> None:
     play(tmp_path, studies.build(SKLEARN, study={"sampling": "with-replacement"}), stop_after=1)
     assert "leaks: test images are among the training images" in (tmp_path / RESULTS).read_text()

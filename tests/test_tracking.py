@@ -1,7 +1,10 @@
 """A run in MLflow: checked before training, read back through MLflow after it."""
 
+import dataclasses
 import json
+import math
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +13,7 @@ from typing import Any
 
 import pytest
 from runs import FLAGS, finish, rows, start
-from shards import new_shard
+from shards import MADE_WITH, arm, checkpoint, new_shard, round_row, silent
 from test_bad_input import environment
 from test_bad_input import run as fedgen
 
@@ -19,6 +22,7 @@ from fedgen.config import build, to_toml
 from fedgen.errors import InputError, RunError
 from fedgen.results import load
 from fedgen.run import Run
+from fedgen.store import Shard
 
 URI = "sqlite:///ml.db"
 
@@ -107,11 +111,80 @@ def test_a_half_done_run_is_logged_as_killed_and_whole(
     assert run.info.status == "KILLED"
     history = client.get_metric_history(run.info.run_id, "cost/client-epochs")
     assert [(point.step, point.value) for point in history] == [(0, 4), (1, 8)]
-    assert run.data.metrics["loss/test"] > 1e300  # infinite; a database holds no such number
+    assert "loss/test" not in run.data.metrics  # infinite; a database makes 1.8e308 of it
+    assert run.data.tags["not_finite.loss/test"] == "inf in rounds 0 to 1"
+    assert client.get_metric_history(run.info.run_id, "loss/test") == []
     assert run.data.tags["provenance.fingerprint"] == "f5d9"
-    assert len(run.data.metrics) == 10 and len(run.data.params) > 50
+    assert len(run.data.metrics) == 9 and len(run.data.params) > 50
     folder = Path(client.download_artifacts(run.info.run_id, ""))
     assert len(rows(folder / "rounds.csv")) == 2
+
+
+def test_metrics_that_are_not_finite_are_left_out_and_told_in_tags(
+    tmp_path: Path, uri: str
+) -> None:
+    values = [2.5, math.inf, math.inf, 1.5, math.nan, -math.inf, math.inf]
+    shard = new_shard(half_done(tmp_path).parent / "apart", 0)
+    with shard.owned():
+        shard.open(silent)
+        for number, value in enumerate(values):
+            row = dataclasses.replace(round_row(number), test_loss=value)
+            shard.commit(checkpoint(number), [row], [], MADE_WITH)
+    shutil.rmtree(tmp_path / "run" / "shards")
+    (tmp_path / "apart" / "shards").rename(tmp_path / "run" / "shards")
+    tracking.log(load(tmp_path / "run"), uri)
+    client, found = logged(uri)
+    run = found["fedavg-seed0"]
+    history = client.get_metric_history(run.info.run_id, "loss/test")
+    assert [(point.step, point.value) for point in history] == [(0, 2.5), (3, 1.5)]
+    told = {name: text for name, text in run.data.tags.items() if "finite" in name}
+    assert told == {
+        "not_finite.loss/test": "inf in rounds 1 to 2, 6; nan in rounds 4; -inf in rounds 5"
+    }
+
+
+def test_an_arm_that_its_budget_ended_is_finished(tmp_path: Path, uri: str) -> None:
+    path = half_done(tmp_path)
+    budget = "client-epochs=9"
+    tree = {"run": {"rounds": 9, "strategies": ["fedavg", "fedprox"], "budget": budget}}
+    run = Run(path, build(tree), {"fingerprint": "f5d9"})
+    (path / "config.toml").write_text(to_toml(run.tree()))
+    new_shard(path, 2, arm("fedprox"))
+    shard = Shard(path, arm())
+    with shard.owned():
+        shard.open(silent)
+        shard.stop(budget, 12)
+    tracking.log(load(path), uri)
+    _, found = logged(uri)
+    assert {name: run.info.status for name, run in found.items()} == {
+        "fedavg-seed0": "FINISHED",
+        "fedprox-seed0": "KILLED",
+    }
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_setting_that_is_longer_than_mlflow_keeps_says_that_it_is_cut(
+    tmp_path: Path, uri: str, more: int
+) -> None:
+    path = half_done(tmp_path)
+    long = "d" * (tracking.PARAM + more)
+    tree = {"run": {"rounds": 2, "strategies": ["fedavg"]}, "data": {"data_dir": long}}
+    run = Run(path, build(tree), {"fingerprint": "f5d9"})
+    (path / "config.toml").write_text(to_toml(run.tree()))
+    tracking.log(load(path), uri)
+    client, found = logged(uri)
+    value = found["fedavg-seed0"].data.params["data.data_dir"]
+    assert len(value) == tracking.PARAM
+    assert value.endswith("cut, 6001 characters; whole in the artifacts") == bool(more)
+    folder = Path(client.download_artifacts(found["fedavg-seed0"].info.run_id, ""))
+    assert long in (folder / "config.toml").read_text()
+
+
+def test_the_bounds_are_mlflow_s_own() -> None:
+    from mlflow.utils import validation
+
+    assert tracking.PARAM == validation.MAX_PARAM_VAL_LENGTH
+    assert tracking.TAG == validation.MAX_TAG_VAL_LENGTH
 
 
 UNUSABLE = {

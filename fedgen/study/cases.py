@@ -199,6 +199,13 @@ def read(path: Path) -> Tree:
         InputError: If it cannot be read, or is not a study.
     """
     tree = config.read_toml(path)
+    tree.pop("provenance", None)  # of a study's own study.toml, which goes on with it
+    compared = [name for name in tree if name in config.sections() and name != "data"]
+    if "study" not in tree and compared:
+        raise InputError(
+            f"{path}: expected a table [study], received [{compared[0]}], which is of a "
+            f"comparison; run it with: python -m fedgen compare {path}"
+        )
     build(variant(tree, quick=False), str(path))
     if "quick" in tree:
         build(variant(tree, quick=True), f"{path}: quick")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedgen import extensions, runtime
+from fedgen import extensions, flags, runtime
 from fedgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 def study(
     config: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="What is fitted on what.")],
     dataset: Annotated[
-        str | None, typer.Option(help="cifar10, mnist, digits, or an .npz file.")
+        str | None,
+        typer.Option(help="cifar10, mnist, digits, or an .npz file; the study's by default."),
     ] = None,
-    data_dir: Annotated[
-        str | None, typer.Option(help="Where to look for data first.", metavar="DIR")
-    ] = None,
+    data_dir: flags.DataDir = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as seeds=3; repeatable."),
@@ -30,12 +29,14 @@ def study(
     jobs: Annotated[
         int,
         typer.Option(
-            help="Fits at once, a thread each; 0 for one per core.", metavar="N", show_default=False
+            help="Fits at once, a thread each; 0, the default, for one per core.",
+            metavar="N",
+            show_default=False,
         ),
     ] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="The study's directory; studies/NAME-DATASET.", metavar="DIR"),
+        typer.Option(help="The study's directory; studies/NAME-DATASET by default.", metavar="DIR"),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="The file's small variant, of two minutes at most.")
@@ -64,9 +65,9 @@ def study(
     if export is not None and export.suffix != ".toml":
         raise InputError(f"--export {export}: expected a name that ends in .toml")
     tree = studies.variant(studies.read(config), quick=quick)
-    flags = [("data", "dataset", dataset), ("data", "data_dir", data_dir)]
+    named = [("data", "dataset", dataset), ("data", "data_dir", data_dir)]
     given = [studies.parse_setting(text) for text in settings or []]
-    tree = merge(tree, [*given, *(flag for flag in flags if flag[2] is not None)])
+    tree = merge(tree, [*given, *(flag for flag in named if flag[2] is not None)])
     checked = studies.build(tree, str(config))
     from fedgen.study import ledger, samples
 

@@ -8,7 +8,7 @@ row is there is whole. A torn last line is cut off, and its fit runs again.
 import csv
 import io
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from importlib.metadata import version
@@ -78,8 +78,9 @@ class Ledger:
         fit = outcome.fit
         place = fit.case, fit.seed
         if outcome.epochs:
-            disk.append(self.path / EPOCHS, _csv(map(astuple, outcome.epochs)).encode())
-        line = _csv([_row(self.study, case, fit)])
+            lines = records.write_lines(map(astuple, outcome.epochs))
+            disk.append(self.path / EPOCHS, lines.encode())
+        line = records.write_lines([_row(self.study, case, fit)])
         disk.append(self.path / RESULTS, line.encode())
         self.fits[place], self.lines[place] = fit, line
         self.epochs[place] = list(outcome.epochs)
@@ -94,7 +95,8 @@ class Ledger:
         places = sorted(
             self.fits, key=lambda place: (ranked.get(place[0], len(ranked)), place[0], place[1])
         )
-        results = _csv([_header(self.study)]) + "".join(self.lines[place] for place in places)
+        header = records.write_lines([_header(self.study)])
+        results = header + "".join(self.lines[place] for place in places)
         disk.replace(self.path / RESULTS, results.encode())
         epochs = [epoch for place in places for epoch in self.epochs.get(place, [])]
         _write_epochs(self.path, epochs)
@@ -113,20 +115,21 @@ def opened(path: Path, study: Study, dataset: Dataset, cases: Sequence[Case]) ->
         InputError: If it holds another study, or is in use.
         RunError: If it cannot be written.
     """
-    ours = {STUDY, RESULTS, EPOCHS, locks.LOCK}
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: expected a directory, received a file")
-    if (
-        path.exists()
-        and not ours & {entry.name for entry in path.iterdir()}
-        and any(path.iterdir())
-    ):
-        raise InputError(f"{path}: expected a new or empty directory, or that of a study")
+    # What is left of a study that was killed before it wrote anything does not count.
+    there = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    there -= {locks.LOCK, f".{STUDY}.tmp"}
+    if there and not there & {STUDY, RESULTS, EPOCHS}:
+        what = "that of a run" if run.CONFIG in there else "another one"
+        raise InputError(
+            f"{path}: expected a new or empty directory, or that of a study, received {what}"
+        )
     disk.make_folder(path)
     with locks.hold(path):
         tree = _tree(study, dataset)
-        there = (path / STUDY).exists() or (path / RESULTS).exists()
-        ledger = read(path, study, dataset) if there else Ledger(path, study)
+        begun = (path / STUDY).exists() or (path / RESULTS).exists()
+        ledger = read(path, study, dataset) if begun else Ledger(path, study)
         disk.replace(path / STUDY, to_toml(tree).encode())
         # Written anew, as a torn line or epochs without a fit may be at their ends.
         ledger.finish(cases)
@@ -162,7 +165,7 @@ def read(path: Path, study: Study, dataset: Dataset) -> Ledger:
                 f"{study.study.name!r}, received {len(fields)} of {fields[0]!r}"
             )
         ledger.fits[fit.case, fit.seed] = fit
-        ledger.lines[fit.case, fit.seed] = _csv([fields])
+        ledger.lines[fit.case, fit.seed] = records.write_lines([fields])
     for number, fields in _table(path / EPOCHS, records.columns(Epoch)):
         epoch: Epoch = records.parse(path / EPOCHS, number, fields, Epoch)
         if (epoch.case, epoch.seed) in ledger.fits:
@@ -213,16 +216,8 @@ def _text(value: Any) -> Any:
     return "-".join(f"{part:g}" for part in value) if isinstance(value, tuple) else value
 
 
-def _csv(rows: Iterable[Iterable[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        ["" if value is None else value for value in row] for row in rows
-    )
-    return text.getvalue()
-
-
 def _write_epochs(path: Path, epochs: Sequence[Epoch]) -> None:
-    content = _csv([records.columns(Epoch), *map(astuple, epochs)])
+    content = records.write_lines([records.columns(Epoch), *map(astuple, epochs)])
     disk.replace(path / EPOCHS, content.encode())
 
 
