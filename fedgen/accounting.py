@@ -1,7 +1,8 @@
 """What a private run may claim: epsilon, or why there is none."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import strategies
@@ -14,7 +15,7 @@ from strategies.cohort import cohort_size
 
 @dataclass(frozen=True)
 class Spending:
-    """The privacy that an arm has spent.
+    """The privacy that an arm has spent, or several arms together.
 
     Attributes:
         noise_multiplier: Noise in units of the clip norm.
@@ -30,7 +31,7 @@ class Spending:
 
 
 def spent(config: Config, strategy: str, rows: Sequence[RoundRow]) -> Spending:
-    """Account for one arm of a run whose ``privacy.kind`` is not ``"none"``.
+    """Account for one arm of one seed, alone, of a run whose ``privacy.kind`` is not ``"none"``.
 
     Renyi accounting of the Gaussian mechanism (Mironov, 2017, arXiv 1702.07476) by Flower's
     ``RdpAccountant``, that is by ``dp-accounting``.
@@ -50,6 +51,51 @@ def spent(config: Config, strategy: str, rows: Sequence[RoundRow]) -> Spending:
     why = _obstacle(config, strategy, rows)
     if why is not None:
         return _spending(config, None, why)
+    return _account(config, {1: _trained(rows)}, "")
+
+
+def spent_together(
+    config: Config, arms: Mapping[str, Mapping[int, Sequence[RoundRow]]]
+) -> Spending:
+    """Account for all arms of all seeds, released together: what one client id loses by all.
+
+    Arms of a seed have noise of their own and share their clients: k Gaussian mechanisms on the
+    same cohort are one with the noise multiplier divided by sqrt(k) (their Renyi divergences add
+    up: Mironov, 2017, arXiv 1702.07476, proposition 1 and corollary 3), which also holds where
+    that cohort was sampled once for all. Rounds and seeds draw anew, and compose. Every seed
+    divides the data anew: the bound is for one client of each seed.
+
+    Args:
+        config: The run's settings.
+        arms: The rounds of every arm, by strategy and seed.
+    """
+    played = [(name, rows) for name, by_seed in arms.items() for rows in by_seed.values()]
+    for name, rows in played:
+        why = _obstacle(config, name, rows)
+        if why is not None:
+            return _spending(config, None, f"nothing can be claimed of {name}: {why}")
+    rounds = Counter[tuple[int, int]]()
+    for by_seed in arms.values():
+        for seed, rows in by_seed.items():
+            rounds.update((seed, row.round) for row in rows if row.round > 0)
+    seeds = {seed for seed, _ in rounds}
+    several = f"all {len(played)} arms together ({len(seeds)} seeds, one client of each), "
+    return _account(config, Counter(rounds.values()), several)
+
+
+def _trained(rows: Sequence[RoundRow]) -> int:
+    """Return the number of training rounds."""
+    return sum(row.round > 0 for row in rows)
+
+
+def _account(config: Config, releases: Mapping[int, int], whose: str) -> Spending:
+    """Compose releases by Flower's accountant.
+
+    Args:
+        config: The run's settings.
+        releases: How often so many models of the same clients were released at once.
+        whose: What is released, as the beginning of the note; ``""`` for one arm's models.
+    """
     try:
         import dp_accounting  # noqa: F401
     except ImportError:
@@ -64,24 +110,29 @@ def spent(config: Config, strategy: str, rows: Sequence[RoundRow]) -> Spending:
         SamplingMethod,
     )
 
-    rounds = sum(row.round > 0 for row in rows)
+    rounds = sum(models * times for models, times in releases.items())
     clients = config.partition.clients
     cohort = cohort_size(clients, config.cohort.fraction)
     noise = config.privacy.noise_multiplier
     amplified = config.privacy.kind == "central" and config.cohort.resample
     if config.privacy.kind == "local":
         noise, cohort, clients = noise / 2, 1, 1
-        note = f"of one client towards the server, over {rounds} rounds, any two updates adjacent"
+        note = (
+            f"of {whose}one client towards the server, over {rounds} rounds, any two updates "
+            "adjacent"
+        )
     elif amplified:
         noise /= 2
         note = (
-            f"of {rounds} global models, {cohort} of {clients} clients drawn for each without "
-            "replacement, adjacent by replacing one client"
+            f"of {whose}{rounds} global models, {cohort} of {clients} clients drawn for each "
+            "round without replacement, adjacent by replacing one client"
         )
     else:
         note = (
-            f"of {rounds} global models from one cohort, no amplification by sampling, adjacent "
-            f"by one client's update being zero, the number of clients ({cohort}) being public"
+            f"of {whose}{rounds} global models from one cohort{' a seed' if whose else ''}, no "
+            "amplification by sampling, "
+            f"adjacent by one client's update being zero, the number of clients ({cohort}) being "
+            "public"
         )
     method = SamplingMethod.WITHOUT_REPLACEMENT if amplified else SamplingMethod.NO_AMPLIFICATION
     relation = (
@@ -95,18 +146,21 @@ def spent(config: Config, strategy: str, rows: Sequence[RoundRow]) -> Spending:
             sampling_method=method,
         )
     )
-    event = GaussianPrivacyEvent(
-        noise_multiplier=noise, sample_size=cohort, population_size=clients
-    )
-    accountant.compose(event, rounds)
+    for models, times in releases.items():
+        event = GaussianPrivacyEvent(
+            noise_multiplier=noise / math.sqrt(models), sample_size=cohort, population_size=clients
+        )
+        accountant.compose(event, times)
     epsilon = accountant.get_epsilon(config.privacy.delta)
     if not math.isfinite(epsilon):
         return _spending(config, None, "the noise is too little for any bound")
+    alone = "" if whose else "It is for this arm and one seed alone: what is released adds up. "
     return _spending(
         config,
         epsilon,
-        f"{note}. It does not cover the losses and counts that clients report (clients.csv), and "
-        "noise that is drawn from a known seed hides nothing from whoever knows the seed",
+        f"{note}. {alone}It does not cover the losses and counts that clients report "
+        "(clients.csv), and noise that is drawn from a known seed hides nothing from whoever knows "
+        "the seed",
     )
 
 

@@ -204,6 +204,7 @@ def build_strategy(arm: Arm) -> FedAvg:
         reply_timeout=reply_timeout(config),
         aggregation=config.aggregation.rule(),
         privacy=config.privacy.rule(),
+        arm=arm.strategy,
         statistics=world.statistics(config),
         fingerprint=world.fingerprint(config),
         local_epochs=config.training.local_epochs,

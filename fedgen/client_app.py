@@ -24,7 +24,7 @@ from fedgen.world import World, batch_order
 from strategies.arrays import read_arrays, write_arrays
 from strategies.cyclic import MOMENTS
 from strategies.privacy import privatise
-from strategies.streams import rng
+from strategies.streams import of_arm, rng
 
 
 def refuse(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -150,7 +150,8 @@ class _Client:
         privacy = self.settings.privacy.rule()
         if privacy.kind != "local":
             return weights
-        draw = rng(self.seed, "local-privacy", self.server_round, self.id)
+        purpose = of_arm("local-privacy", cast(str, self.config["noise"]))
+        draw = rng(self.seed, purpose, self.server_round, self.id)
         statistics = self.world.engine.statistics
         return privatise(weights, self.weights, privacy, statistics, draw)
 

@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 
 from fedgen.charts import COLOURS, finish, translucent
 from fedgen.page import Chart, Table
+from fedgen.partition import effective_labels
 from fedgen.records import PartitionRow
 
 MOST_CLIENTS = 200
@@ -153,7 +154,10 @@ def _tell_skew(rows: Sequence[PartitionRow]) -> str:
     return (
         f"Label skew {skew:.3f}: the mean total variation distance of a client's label shares from "
         "all clients' together. 0 is equal shares, 1 no label in common; as many samples drawn at "
-        f"random would come to about {chance:.3f}."
+        f"random would come to about {chance:.3f}. Effective labels per client "
+        f"{effective_labels(counts):.2f}: the mean of exp(entropy of a client's label shares), 1 "
+        "for one label, "
+        f"{classes} for equal shares of all."
     )
 
 

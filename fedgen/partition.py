@@ -4,6 +4,7 @@ Pure NumPy over named streams: a partition is a function of the data set's size
 and the seed, whatever the strategy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,6 +143,20 @@ def partition(
         validation=validation,
         training=np.flatnonzero(~held_out).astype(np.int32),
     )
+
+
+def effective_labels(counts: Sequence[Sequence[int]]) -> float:
+    """Return how many equally frequent labels would be as mixed as a client's: 1 to the classes.
+
+    The mean over clients of exp(H), H being the Shannon entropy of a client's label shares: the
+    diversity of order 1 (Jost, 2006, Entropy and diversity, Oikos 113, 363-375).
+
+    Args:
+        counts: Training samples per class of every client, at least one client with any.
+    """
+    held = [np.array([count for count in row if count], np.float64) for row in counts]
+    shares = [row / row.sum() for row in held if row.size]
+    return float(np.mean([np.exp(-(share * np.log(share)).sum()) for share in shares]))
 
 
 def _nearest(candidates: NDArray[np.int64], middle: float) -> Indices:

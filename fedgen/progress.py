@@ -295,6 +295,8 @@ def results(summary: dict[str, Any]) -> None:
     for name, values in summary["strategies"].items():
         if "privacy" in values:
             Console().print(f"{name}: {claim(values['privacy'])}", highlight=False)
+    if "privacy_together" in summary:
+        Console().print(f"Released together: {claim(summary['privacy_together'])}", highlight=False)
 
 
 def claim(spending: Mapping[str, Any]) -> str:

@@ -292,15 +292,20 @@ def _unused(results: Results) -> str:
 
 def _privacy(results: Results) -> str:
     settings = results.run.config.privacy
+    spendings = {
+        name: values["privacy"]
+        for name, values in results.summary["strategies"].items()
+        if "privacy" in values
+    }
+    if "privacy_together" in results.summary:
+        spendings["all of them, released together"] = results.summary["privacy_together"]
     body = []
-    for name, values in results.summary["strategies"].items():
-        spending = values.get("privacy")
-        if spending:
-            epsilon = spending["epsilon"]
-            claim = "none" if epsilon is None else f"{epsilon:.3g}"
-            noise, delta = f"{spending['noise_multiplier']:g}", f"{spending['delta']:g}"
-            cells = [settings.kind, f"{settings.clip_norm:g}", noise, claim, delta]
-            body.append([name, *cells, spending["note"]])
+    for name, spending in spendings.items():
+        epsilon = spending["epsilon"]
+        claim = "none" if epsilon is None else f"{epsilon:.3g}"
+        noise, delta = f"{spending['noise_multiplier']:g}", f"{spending['delta']:g}"
+        cells = [settings.kind, f"{settings.clip_norm:g}", noise, claim, delta]
+        body.append([name, *cells, spending["note"]])
     head = ["strategy", "kind", "clip norm", "noise multiplier", "epsilon", "delta", "what it says"]
     return Table(head, body, prose=True).html("Privacy")
 

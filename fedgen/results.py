@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedgen import store
 from fedgen.errors import InputError, unknown
+from fedgen.partition import effective_labels
 from fedgen.records import ClientRow, EvaluationRow, PartitionRow, RoundRow
 from fedgen.run import Run, open_run, summarise_run
 from fedgen.summary import fair, sentences
@@ -74,7 +75,15 @@ class Results:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` holds, of the rounds there are."""
-        return summarise_run(self.run, self.rounds, self.parameters)
+        summary = summarise_run(self.run, self.rounds, self.parameters)
+        counts: dict[int, list[Sequence[int]]] = {}
+        for row in self.partition:
+            if any(row.counts):
+                counts.setdefault(row.seed, []).append(row.counts)
+        if counts:
+            values = [effective_labels(mine) for _, mine in sorted(counts.items())]
+            summary["effective_labels"] = {"mean": sum(values) / len(values), "values": values}
+        return summary
 
     @cached_property
     def arms(self) -> dict[str, list[list[RoundRow]]]:

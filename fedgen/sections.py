@@ -91,9 +91,12 @@ class Data(Section):
 class Partition(Section):
     """Who holds what."""
 
-    kind: Literal["contiguous", "iid", "dirichlet", "shards", "quantity"] = "contiguous"
+    kind: Literal["contiguous", "iid", "dirichlet", "dirichlet-labels", "shards", "quantity"] = (
+        "contiguous"
+    )
     """One random contiguous slice a client, which may overlap; or disjoint parts: equal and random,
-    with label shares from a Dirichlet distribution, of so many labels each, or of unequal sizes."""
+    equal with label shares from a Dirichlet distribution, every label dealt out by such a
+    distribution (flwr-datasets' meaning), of so many labels each, or of unequal sizes."""
     clients: Positive = defaults.CLIENTS
     """How many clients there are."""
     min_samples: Count = 0
@@ -101,7 +104,11 @@ class Partition(Section):
     max_samples: Count = 0
     """Slices are shorter than this; 0 for 8 % of the training set (40 % under 10,000)."""
     alpha: Annotated[float, Field(gt=0, le=1e6)] = 1.0
-    """Concentration of "dirichlet": near 0, a client has one label; 10^6, the shares of the set."""
+    """Concentration of "dirichlet" and "dirichlet-labels": near 0, a client has one label; 10^6,
+    the shares of the set. Alpha of "dirichlet-labels" skews labels about as much as alpha times the
+    number of labels of "dirichlet": 0.1 there is 1.0 here with ten labels."""
+    min_partition_size: Positive = 10
+    """Fewest samples of a client of "dirichlet-labels"; draws with fewer are made anew."""
     labels_per_client: Positive = 2
     """Labels that every client has, for "shards"."""
     sigma: Annotated[float, Field(ge=0, le=10)] = 0.5
@@ -124,7 +131,11 @@ class Partition(Section):
             "overlapping, unequal.",
             "iid": "The training set is dealt out at random: IID, disjoint, equal sizes.",
             "dirichlet": "Clients' label shares are drawn from a Dirichlet distribution of "
-            f"concentration {self.alpha:g}: label skew, disjoint, equal sizes.",
+            f"concentration {self.alpha:g} x the labels' frequencies: label skew, disjoint, equal "
+            "sizes.",
+            "dirichlet-labels": "Every label is dealt out over the clients by one draw from a "
+            f"Dirichlet distribution of concentration {self.alpha:g} a client: label skew, "
+            "disjoint, unequal sizes.",
             "shards": f"Every client trains on {self.labels_per_client} labels: label skew, "
             "disjoint, about equal sizes.",
             "quantity": f"Sizes are log-normal with sigma {self.sigma:g}, samples random: IID, "

@@ -18,6 +18,9 @@ from strategies.streams import rng
 Labels = NDArray[np.integer]
 Mask = NDArray[np.bool_]
 
+DRAWS = 1_000
+"""How often shares are drawn until every client has enough samples."""
+
 
 def split(
     labels: Labels, settings: Settings, seed: int, *, validation_fraction: float = 0.1
@@ -50,6 +53,9 @@ def split(
     kinds: dict[str, Callable[[], list[Indices]]] = {
         "iid": lambda: iid(held_out, clients, seed),
         "dirichlet": lambda: dirichlet(labels, clients, seed, settings.alpha),
+        "dirichlet-labels": lambda: dirichlet_labels(
+            labels, held_out, clients, seed, settings.alpha, settings.min_partition_size
+        ),
         "shards": lambda: shards(labels, held_out, clients, seed, settings.labels_per_client),
         "quantity": lambda: quantity(held_out, clients, seed, settings.sigma),
     }
@@ -119,8 +125,8 @@ def dirichlet(labels: Labels, clients: int, seed: int, alpha: float) -> list[Ind
     well, shares of what is left are drawn anew. So every sample is used; clients are served in
     random order.
 
-    Papers that draw every label over the clients, with a parameter a (Yurochkin et al., 2019,
-    arXiv 1905.12022), mean about alpha = a times the number of labels.
+    Who draws every label over the clients, with a parameter a, as ``dirichlet_labels`` and
+    flwr-datasets do, means about alpha = a times the number of labels.
 
     Args:
         labels: Array of shape (samples,).
@@ -150,6 +156,65 @@ def dirichlet(labels: Labels, clients: int, seed: int, alpha: float) -> list[Ind
         )
         used += taken
     return parts
+
+
+def dirichlet_labels(
+    labels: Labels, held_out: Mask, clients: int, seed: int, alpha: float, fewest: int = 10
+) -> list[Indices]:
+    """Deal every label out over the clients by one draw from a Dirichlet distribution.
+
+    After Yurochkin et al., 2019 (arXiv 1905.12022), as the ``DirichletPartitioner`` of
+    flwr-datasets without ``self_balancing``, its default: of each label, clients have shares
+    q ~ Dir(alpha, ..., alpha), cut at the whole sample below. Sizes follow: with C equally
+    frequent labels about as a gamma distribution of shape C alpha. Where a client has too few,
+    all shares are drawn anew. Unlike there, the rows of a label are shuffled first.
+
+    Args:
+        labels: Array of shape (samples,).
+        held_out: Array of shape (samples,), true where a sample trains nobody.
+        clients: Number of clients.
+        seed: Seed of the run.
+        alpha: Concentration, greater than 0.
+        fewest: Samples that every client must have, held-out ones included; one must train.
+
+    Raises:
+        InputError: If there are fewer samples, or none of ``DRAWS`` draws gives everybody enough.
+    """
+    if fewest * clients > len(labels):
+        raise InputError(
+            f"partition.clients x partition.min_partition_size = {clients:,} x {fewest:,}: "
+            f"expected at most {len(labels):,}, the number of samples"
+        )
+    pools = [
+        rng(seed, "partition-dirichlet-labels-pool", 0, place).permutation(
+            np.flatnonzero(labels == label)
+        )
+        for place, label in enumerate(np.unique(labels))
+    ]
+    counts = np.array([len(pool) for pool in pools])
+    trains = [np.concatenate([[0], np.cumsum(~held_out[pool])]) for pool in pools]
+    alphas, most = np.full(clients, alpha), 0
+    for number in range(DRAWS):
+        draw = rng(seed, "partition-dirichlet-labels", number)
+        ends = [
+            (np.cumsum(_shares(alphas, draw))[:-1] * count).astype(np.int64) for count in counts
+        ]
+        cuts = [
+            np.concatenate([[0], np.minimum(end, count), [count]])
+            for end, count in zip(ends, counts, strict=True)
+        ]
+        sizes = np.sum([np.diff(cut) for cut in cuts], axis=0)
+        training = np.sum([np.diff(t[cut]) for t, cut in zip(trains, cuts, strict=True)], axis=0)
+        if sizes.min() >= fewest and training.min() >= 1:
+            dealt = [np.split(pool, cut[1:-1]) for pool, cut in zip(pools, cuts, strict=True)]
+            return [_ascending(np.concatenate(part)) for part in zip(*dealt, strict=True)]
+        most = max(most, int(sizes.min()))
+    raise InputError(
+        f"partition.kind 'dirichlet-labels' with alpha {alpha:g} leaves some of {clients:,} "
+        f"clients with fewer than {fewest:,} samples, or none to train on (seed {seed}, "
+        f"{DRAWS:,} draws, {len(labels):,} samples; the best draw's smallest client has {most:,}): "
+        "raise partition.alpha, or lower partition.clients or partition.min_partition_size"
+    )
 
 
 def shards(

@@ -85,6 +85,8 @@ def summarise(
             if mine:
                 spending = [accounting.spent(config, name, arm) for arm in mine.values()]
                 described[name]["privacy"] = asdict(accounting.worst(spending))
+        if sum(map(len, arms.values())) > 1:
+            told["privacy_together"] = asdict(accounting.spent_together(config, arms))
     return {
         "dataset": dataset,
         "model": config.model.title,

@@ -38,7 +38,7 @@ from strategies.replies import (
     plain,
     read_update,
 )
-from strategies.streams import rng
+from strategies.streams import of_arm, rng
 
 
 class FedAvg(Strategy):
@@ -55,19 +55,16 @@ class FedAvg(Strategy):
         weighting: Average by training samples, uniformly, or by training samples times the
             rank of the fitness (see ``strategies.ranking.rank_weights``).
         fitness: What clients report as fitness.
-        query_timeout: Seconds to wait for nodes to come online and answer, counted
-            anew whenever one did.
+        query_timeout: Seconds to wait for nodes to come online, counted anew whenever one did.
         min_available: Clients of a cohort that must be online, once all of the first
             one were; 0 for half of them.
         fingerprint: Of the data set that every node must have; ``""`` asks for none.
-        examples: Training samples of every client, where the server knows them: a node
-            that claims another number is refused.
-        reply_timeout: Seconds to wait for all replies of a round; ``None`` for as long
-            as it takes.
+        examples: Training samples of every client, where known: who claims another is refused.
+        reply_timeout: Seconds to wait for a round's replies; ``None`` for as long as it takes.
         aggregation: How updates become one model.
         privacy: Differential privacy; weights are then uniform.
-        statistics: Which of the model's arrays, by position, are moving statistics
-            of batch normalisation.
+        arm: Name of the arm, which has privacy noise of its own; ``""`` for the class's name.
+        statistics: Which arrays, by position, are moving statistics of batch normalisation.
 
     Attributes:
         selects_on_losses: Whether hyperparameters depend on what clients report; no
@@ -103,6 +100,7 @@ class FedAvg(Strategy):
         reply_timeout: float | None = None,
         aggregation: Aggregation | None = None,
         privacy: Privacy | None = None,
+        arm: str = "",
         statistics: Statistics | None = None,
     ) -> None:
         if cohort_size(clients, fraction) < 1:
@@ -123,6 +121,7 @@ class FedAvg(Strategy):
         self.peers = Peers(seed, clients, query_timeout, min_available, fingerprint, examples or {})
         self.reply_timeout = reply_timeout
         self.privacy = privacy or Privacy()
+        self.arm = arm or type(self).__name__
         self.statistics = statistics or {}
         self.outcome = RoundOutcome()
         self._initialised = False
@@ -151,6 +150,10 @@ class FedAvg(Strategy):
     def model_for(self, client: int, arrays: ArrayRecord) -> ArrayRecord:
         """Return what a client is to train from, given the global weights."""
         return arrays
+
+    def noise(self) -> str:
+        """Return whose privacy noise the next updates get: no two models of a round share it."""
+        return self.arm
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Take in what became of a round."""
@@ -298,6 +301,8 @@ class FedAvg(Strategy):
             "server-round": server_round,
             "fitness": self.fitness,
         }
+        if self.privacy.kind == "local":
+            common["noise"] = self.noise()
         asked = [(-online[client].num_examples, client) for client in settings if client in online]
         trains = message_type == MessageType.TRAIN
         self._reference = arrays
@@ -354,7 +359,7 @@ class FedAvg(Strategy):
         weights = self.weights(updates)
         arrays = [update.arrays for update in updates]
         if self.privacy.kind == "central":
-            draw = rng(self.seed, "central-privacy", server_round)
+            draw = rng(self.seed, of_arm("central-privacy", self.noise()), server_round)
             combined = noisy_mean(
                 arrays, read_arrays(self._reference), self.privacy, self.statistics, draw
             )

@@ -3,9 +3,10 @@
 The clip and the noise's scale are Flower's (after McMahan et al., 2018, arXiv 1710.06963). Moving
 statistics of batch normalisation are neither clipped nor noised.
 
-The streams are functions of the run's seed, so that a run can be repeated. Whoever
-knows the seed can take the noise off again: this measures what a mechanism costs;
-to protect people, noise must come from the system's entropy.
+The streams are functions of the run's seed, the arm, the round and the client, so that a run can
+be repeated. Whoever knows the seed can take the noise off again: this measures what a mechanism
+costs; to protect people, noise must come from the system's entropy. Two runs of the same arm and
+seed share their noise, whatever else they were told.
 """
 
 from dataclasses import dataclass

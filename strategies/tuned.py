@@ -56,6 +56,7 @@ class FedAvgTuned(FedAvg):
         self.pairs = [Genome(rate, batch) for rate in learning_rates for batch in batch_sizes]
         self.search_rounds = search_rounds
         self.search_epochs = search_epochs
+        self._tried: Genome | None = None
 
     def prepare(self, grid: Grid, arrays: ArrayRecord) -> ArrayRecord:
         """Choose the pair, and return the weights as they are.
@@ -76,9 +77,16 @@ class FedAvgTuned(FedAvg):
         if len(self.pairs) > 1 and not math.isfinite(runs[0].loss):
             why = next((run.reason for run in runs if run.reason), "their losses are not finite")
             raise Unusable(f"none of the {len(self.pairs)} pairs can be trained: {why}")
+        self._tried = None
         self.genome = runs[0].pair
         self.outcome = spent.outcome()
         return arrays
+
+    def noise(self) -> str:
+        """Give every pair of the search noise of its own, and the training after it."""
+        if self._tried is None:
+            return self.arm
+        return f"{self.arm}/{self._tried.learning_rate!r}/{self._tried.batch_size}"
 
     def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
         """Give everybody the chosen pair."""
@@ -98,6 +106,7 @@ class FedAvgTuned(FedAvg):
         """Play one round of a pair, on the batches that round would have for every pair."""
         cohort = self.cohort(1)
         run.rounds += 1
+        self._tried = run.pair
         settings = {
             "learning-rate": run.pair.learning_rate,
             "batch-size": run.pair.batch_size,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from shards import round_row
 
-from fedgen.accounting import Spending, spent, worst
+from fedgen.accounting import Spending, spent, spent_together, worst
 from fedgen.config import Config, build
+from fedgen.records import RoundRow
 
 CLEAN = [round_row(number) for number in range(6)]
 
@@ -112,3 +113,48 @@ def test_the_worst_arm_speaks_for_its_strategy() -> None:
     arms = [Spending(1.0, 1e-5, 2.0, "a"), Spending(1.0, 1e-5, 3.0, "b")]
     assert worst(arms).note == "b"
     assert worst([*arms, Spending(1.0, 1e-5, None, "c")]).note == "c"
+
+
+def together(config: Config, *arms: tuple[str, int, int]) -> Spending:
+    """The joint spending of arms, each a strategy, a seed, and a number of rounds."""
+    played: dict[str, dict[int, list[RoundRow]]] = {}
+    for name, seed, rounds in arms:
+        rows = [round_row(number, strategy=name, seed=seed) for number in range(rounds + 1)]
+        played.setdefault(name, {})[seed] = rows
+    return spent_together(config, played)
+
+
+def test_arms_and_seeds_that_are_released_together_compose() -> None:
+    """Two arms of 5 and 3 rounds and a second seed of 2 are ten Gaussians, not the worst arm's."""
+    found = together(private(), ("fedavg", 0, 5), ("fedprox", 0, 3), ("fedavg", 1, 2))
+    assert found.epsilon == pytest.approx(renyi(2.0, 10, 1e-5), rel=0.01)
+    assert "all 3 arms together (2 seeds, one client of each)" in found.note
+    assert "10 global models" in found.note and "alone" not in found.note
+    assert "this arm and one seed alone" in spent(private(), "fedavg", CLEAN).note
+
+
+def test_arms_that_share_their_cohorts_are_not_amplified_apart() -> None:
+    """A cohort is drawn once for both arms: that costs more than two cohorts drawn apart."""
+    config = private(cohort={"resample": True, "fraction": 0.1})
+    both = together(config, ("fedavg", 0, 20), ("fedprox", 0, 20)).epsilon
+    apart = together(config, ("fedavg", 0, 20), ("fedprox", 1, 20)).epsilon
+    less = build(
+        {
+            "privacy": {"kind": "central", "noise_multiplier": 2.0 / math.sqrt(2)},
+            "cohort": {"resample": True, "fraction": 0.1},
+        }
+    )
+    assert both is not None and apart is not None and both > 1.01 * apart
+    assert both == pytest.approx(together(less, ("fedavg", 0, 20)).epsilon)
+
+
+def test_local_noise_composes_as_well() -> None:
+    config = build({"privacy": {"kind": "local", "noise_multiplier": 2.0}})
+    found = together(config, ("fedavg", 0, 5), ("fedprox", 0, 5))
+    assert found.epsilon == pytest.approx(renyi(1.0, 10, 1e-5), rel=0.01)
+
+
+def test_one_arm_without_a_bound_leaves_none_for_all() -> None:
+    found = together(private(), ("fedavg", 0, 5), ("genetic-cfl", 0, 5))
+    assert found.epsilon is None
+    assert found.note.startswith("nothing can be claimed of genetic-cfl: the strategy selects")

@@ -1,15 +1,21 @@
 """Differential privacy: what is clipped, what is noised, and what may be claimed."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 import toy
-from flwr.app import ArrayRecord
+from flwr.app import ArrayRecord, Message
 
+import strategies
 from strategies.aggregation import Arrays, update_norm
 from strategies.fedavg import FedAvg
 from strategies.genetic import GeneticCFL
+from strategies.outcomes import RoundOutcome
 from strategies.privacy import Privacy, add_noise, privatise
 from strategies.streams import rng
+from strategies.tuned import FedAvgTuned
 
 CLIENTS = 6
 
@@ -54,7 +60,7 @@ def test_central_privacy_is_the_uniform_mean_of_clipped_updates_plus_named_noise
         assert norm > 0.05
         for mean, array, begin in zip(expected, update, start(), strict=True):
             mean += (array.astype(np.float64) - begin) * (0.05 / norm) / CLIENTS
-    draw = rng(3, "central-privacy", 1)
+    draw = rng(3, "central-privacy/FedAvg", 1)
     for mean in expected:
         mean += draw.normal(0.0, 0.8 * 0.05 / CLIENTS, mean.shape)
     for mine, wanted in zip(play(privacy), expected, strict=True):
@@ -107,3 +113,65 @@ def test_noise_comes_after_the_checks() -> None:
 
 def test_selection_on_losses_is_declared() -> None:
     assert GeneticCFL.selects_on_losses and not FedAvg.selects_on_losses
+
+
+class Noted:
+    """Whose noise every message asks for, by client and round; one that was sent twice is kept."""
+
+    def __init__(self, grid: toy.ToyGrid) -> None:
+        self.asked: list[tuple[int, int, str]] = []
+        self._send = grid.send_and_receive
+
+    def __call__(self, messages: Iterable[Message], **settings: Any) -> Iterable[Message]:
+        sent = list(messages)
+        for message in sent:
+            config = message.content["config"]
+            if "noise" in config:
+                where = toy.partition_of(message), config["server-round"], config["noise"]
+                self.asked.append(where)
+        return self._send(sent, **settings)
+
+
+@pytest.mark.parametrize("name", ["fedavg", "fedavg-tuned", "genetic-cfl", "pbt", "fedex"])
+def test_no_client_is_asked_for_the_same_noise_twice(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in a probe or search before round 1, either: it would be gone from the difference."""
+    private = Privacy("local")
+    build = strategies.load(name)
+    strategy = build(seed=3, clients=CLIENTS, fraction=1.0, privacy=private, arm=name)
+    with toy.toy_grid(CLIENTS) as grid:
+        noted = Noted(grid)
+        monkeypatch.setattr(grid, "send_and_receive", noted)
+        arrays = toy.start()
+        for number in (1, 2):
+            arrays, _ = toy.play_round(strategy, grid, number, arrays)
+    assert len(noted.asked) >= 2 * CLIENTS
+    assert len(set(noted.asked)) == len(noted.asked)
+    assert all(noise.startswith(name) for _, _, noise in noted.asked)
+
+
+def test_the_pairs_of_a_central_search_have_noise_of_their_own() -> None:
+    """Two pairs whose clipped updates are all the same end a round apart by noise alone."""
+
+    def stay(weights: toy.Weights, metrics: toy.Metrics) -> None:
+        weights[:] = start()
+
+    found = []
+
+    class Watched(FedAvgTuned):
+        def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
+            found.append(super().average(server_round, outcome))
+            return found[-1]
+
+    strategy = Watched(
+        learning_rates=(1e-3, 1e-4),
+        batch_sizes=(32,),
+        clients=CLIENTS,
+        fraction=1.0,
+        privacy=Privacy("central"),
+        arm="fedavg-tuned",
+    )
+    with toy.toy_grid(CLIENTS, dict.fromkeys(range(CLIENTS), stay)) as grid:
+        toy.play_round(strategy, grid, 1, toy.start())
+    assert len({b"".join(toy.as_bytes(arrays)) for arrays in found}) == len(found) == 3

@@ -26,7 +26,7 @@ EVERYTHING = {
     },
     "partition": {
         **{"kind": "dirichlet", "clients": 31, "min_samples": 3, "max_samples": 9},
-        **{"alpha": 0.1, "labels_per_client": 3, "sigma": 1.5},
+        **{"alpha": 0.1, "labels_per_client": 3, "sigma": 1.5, "min_partition_size": 4},
     },
     "cohort": {"fraction": 0.7, "resample": True, "deadline": 2.5, "min_available": 3},
     "model": {"name": "mlp-324-108-bn-dropout"},
