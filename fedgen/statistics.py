@@ -5,7 +5,7 @@ else under it, so their differences are taken seed by seed.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,23 @@ def interval(values: Sequence[float], bounds: Interval = ANY) -> Interval | None
         return None
     low, high = unskewed(observed)
     return max(float(low), bounds[0]), min(float(high), bounds[1])
+
+
+def told(
+    values: Sequence[float | None], bounds: Interval | None, form: Callable[[float], str]
+) -> str:
+    """Return an interval as text; fewer than ``FEW`` values say more themselves.
+
+    Args:
+        values: What the interval is of the mean of.
+        bounds: The interval, if there is one; without one there is nothing to tell.
+        form: How a number is written.
+    """
+    if bounds is None:
+        return ""
+    if len(values) < FEW:
+        return ", ".join(form(value) for value in values if value is not None)
+    return f"{form(bounds[0])} to {form(bounds[1])}"
 
 
 def unskewed(samples: np.ndarray) -> np.ndarray:
@@ -179,13 +196,15 @@ class Comparison:
 
 
 def compare(
-    values: Sequence[tuple[str, Mapping[int, float]]], bounds: Interval = ANY
+    values: Sequence[tuple[str, Mapping[int, float]]], bounds: Interval = ANY, picked: int = 1
 ) -> list[Comparison]:
     """Compare every strategy to the first one.
 
     Args:
         values: Name and, per seed, value of every strategy, the baseline first.
         bounds: Where differences must lie.
+        picked: Of how many comparisons each is one that was picked for its figures: p is
+            corrected for their number, too (Bonferroni).
 
     Returns:
         One comparison per other strategy, in their order.
@@ -207,7 +226,7 @@ def compare(
             mean=math.fsum(differences) / len(differences) if differences else math.nan,
             interval=interval(differences, bounds),
             counted=counted(differences),
-            p=p if least < 1 - CONFIDENCE else None,
+            p=min(1.0, picked * p) if picked * least < 1 - CONFIDENCE else None,
         )
         for (name, _), differences, p, least in zip(
             others, usable, corrected, best_chance, strict=True
