@@ -66,8 +66,10 @@ def test_differences_are_paired_and_of_the_last_rounds(
     assert designed.mean("test_accuracy") == pytest.approx(25)
     found = tables.differences(rival, designed, "validation_accuracy")
     assert found == pytest.approx([17, 18])  # 74 - 57 and 76 - 58: seed 9 has no pair
-    low, high = statistics.interval(found) or (0, 0)
-    assert tables.signed(found) == f"+17.50 ({low:+.2f} to {high:+.2f})"
+    assert tables.signed(found) == "+17.50 (+17.00, +18.00)", "two say more than an interval"
+    many = [17.0, 18.0, 17.0, 18.0, 19.0]
+    low, high = statistics.interval(many) or (0, 0)
+    assert tables.signed(many) == f"+17.80 ({low:+.2f} to {high:+.2f})"
     assert tables.signed(found[:1]) == "+17.00"
 
 
