@@ -157,8 +157,9 @@ def test_the_page_says_who_is_ahead_with_intervals_and_equal_cost(tmp_path: Path
     done = play(tmp_path / "run", run={"rounds": 1, "seeds": 2})
     page = (done.path / "report.html").read_text()
     assert re.search(
-        r'<p class="lead">(fedavg|genetic-cfl) (is ahead of|and) .*\(-?[0-9.]+, -?[0-9.]+, 2 seeds: too '
-        r"few for a claim of significance\), at a cost of [0-9]+ client-epochs each\.</p>",
+        r'<p class="lead">(fedavg|genetic-cfl) (is ahead of|and) .*'
+        r"\(-?[0-9.]+, -?[0-9.]+, 2 seeds: too few for a claim of significance\), "
+        r"at a cost of [0-9]+ client-epochs each\.</p>",
         page,
     )
     assert len(re.findall(r"<td>[0-9.]+ \[[0-9.]+,\s[0-9.]+\]</td>", page)) >= 6

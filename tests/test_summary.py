@@ -176,9 +176,10 @@ def test_one_seed_is_one_observation() -> None:
 
 
 def test_a_claim_says_how_p_came_about_and_how_many_pairs_differ() -> None:
-    config = replace(CONFIG, run=Run(rounds=1, seeds=8, strategies=("genetic-cfl", "fedavg")))
+    names = ("genetic-cfl", "fedavg")
+    config = Config(run=Run(rounds=1, seeds=8, strategies=names), model=Model(name="mlp"))
     rows = [
-        row(name, seed, number, 0.5, 0.5 + ahead * (seed > 1) * number)
+        row(name, seed, number, 0.5 + ahead * (seed > 1) * number, 0.5)
         for name, ahead in (("genetic-cfl", 0.0), ("fedavg", 0.25))
         for seed in range(8)
         for number in range(2)
