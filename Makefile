@@ -35,6 +35,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.study
+	$(BIN)/python -m benchmarks.coverage
 
 clean:
 	rm -rf $(VENV)

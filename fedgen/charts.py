@@ -108,7 +108,7 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
             if len(seeds) > 1:
                 places = {key: positions(rows, key) for key in offered}
                 _line(figure, rows, field, places, axis, translucent(colour, 0.35), name)
-        if len(seeds) > 1:
+        if len(seeds) >= statistics.FEW:
             _band(figure, common, field, axes, axis, colour, name)
         _mean_line(figure, common, field, what, axes, axis, style, name)
         body += _curve_table(name, seeds, common, field)
@@ -120,12 +120,11 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         low, high = (math.log10(lowest), math.log10(highest)) if loss else (lowest, highest)
         margin = 0.06 * (high - low) or 0.05
         figure.update_yaxes(range=[low - margin, high + margin], type="log" if loss else "linear")
-    several = any(len(seeds) > 1 for seeds in arms.values())
-    bands = (
-        " Thick lines are means over seeds, thin lines the seeds, bands 95 % intervals of the mean."
-        if several
-        else ""
-    )
+    most = max(map(len, arms.values()), default=0)
+    bands = " Thick lines are means over seeds, thin lines the seeds" if most > 1 else ""
+    if most >= statistics.FEW:
+        bands += ", bands 95 % intervals of the mean"
+    bands += "." if bands else ""
     head = ["strategy", "seed", "round", what, "mean", "95 % interval", "client-epochs so far"]
     text = f"{what.capitalize()}. {' '.join(told)}{bands}"
     return Chart(what.capitalize(), figure, text, Table(head, body))
@@ -184,7 +183,10 @@ def _mean(rows: tuple[RoundRow, ...], field: str) -> float | None:
 
 def _bounds(rows: tuple[RoundRow, ...], field: str) -> statistics.Interval | None:
     values = [getattr(row, field) for row in rows]
-    return None if any(value is None for value in values) else statistics.interval(values)
+    if len(values) < statistics.FEW or any(value is None for value in values):
+        return None
+    limits = statistics.AMOUNT if field.endswith("loss") else statistics.SHARE
+    return statistics.interval(values, limits)
 
 
 def _band(
@@ -197,12 +199,11 @@ def _band(
     name: str,
 ) -> None:
     bounds = [_bounds(rows, field) for rows in common]
-    # An accuracy beyond 0 and 1, or a loss of 0 on a logarithmic axis, cannot be drawn.
-    ends = (1e-9, math.inf) if field.endswith("loss") else (0.0, 1.0)
+    least = 1e-9 if field.endswith("loss") else 0.0  # a logarithmic axis has no 0
     for side, fill in ((0, None), (1, "tonexty")):
         figure.add_scatter(
             x=axes[axis],
-            y=[b and min(max(b[side], ends[0]), ends[1]) for b in bounds],
+            y=[b and max(b[side], least) for b in bounds],
             meta={"axes": axes},
             mode="lines",
             line={"width": 0},
@@ -278,6 +279,8 @@ def _tell(name: str, common: Sequence[tuple[RoundRow, ...]], field: str) -> str:
 def differences(comparisons: Sequence[Mapping[str, Any]]) -> Chart:
     """Draw how far every strategy is from the first one: paired means and their 95 % intervals.
 
+    Of fewer than ``statistics.FEW`` seeds the seeds are drawn in place of the interval.
+
     Args:
         comparisons: Those of ``summary.json``, one for every other strategy; means and
             intervals are known.
@@ -285,8 +288,18 @@ def differences(comparisons: Sequence[Mapping[str, Any]]) -> Chart:
     order = sorted(comparisons, key=lambda comparison: comparison["mean"])
     baseline = order[0]["baseline"]
     means = [100 * comparison["mean"] for comparison in order]
-    bounds = [[100 * bound for bound in comparison["interval"]] for comparison in order]
-    apart = [low > 0 or high < 0 for low, high in bounds]
+    few = [len(comparison["values"]) < statistics.FEW for comparison in order]
+    bounds = [
+        [mean, mean] if seeds else [100 * bound for bound in comparison["interval"]]
+        for comparison, mean, seeds in zip(order, means, few, strict=True)
+    ]
+    apart = [
+        not seeds and (low > 0 or high < 0) for (low, high), seeds in zip(bounds, few, strict=True)
+    ]
+    told = [
+        statistics.told(c["values"], c["interval"], lambda value: f"{100 * value:+.2f}")
+        for c in order
+    ]
     figure = go.Figure()
     figure.add_vline(x=0, line={"color": COLOURS[-1], "width": 1})
     figure.add_scatter(
@@ -304,28 +317,52 @@ def differences(comparisons: Sequence[Mapping[str, Any]]) -> Chart:
             "color": COLOURS[0],
             "symbol": ["circle" if far else "circle-open" for far in apart],
         },
-        customdata=[f"{low:+.2f} to {high:+.2f}" for low, high in bounds],
-        hovertemplate="%{y}: %{x:+.2f} points<br>95 % interval %{customdata}<extra></extra>",
+        customdata=[
+            f"{'seeds' if seeds else '95 % interval'} {text}"
+            for seeds, text in zip(few, told, strict=True)
+        ],
+        hovertemplate="%{y}: %{x:+.2f} points<br>%{customdata}<extra></extra>",
     )
+    if any(few):
+        shown = [
+            (plain(comparison["strategy"]), 100 * value)
+            for comparison, seeds in zip(order, few, strict=True)
+            for value in comparison["values"]
+            if seeds
+        ]
+        figure.add_scatter(
+            x=[value for _, value in shown],
+            y=[name for name, _ in shown],
+            mode="markers",
+            marker={"size": 5, "color": translucent(COLOURS[0], 0.4)},
+            hovertemplate="%{y}: %{x:+.2f} points, a seed<extra></extra>",
+        )
+        figure.update_layout(showlegend=False)
     title = f"test accuracy minus that of {plain(baseline)}, points"
     finish(figure, title, "", height=110 + 24 * len(order))
     body = [
         [
-            *(comparison["strategy"], f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"),
+            *(comparison["strategy"], f"{mean:+.2f}", text),
             *(str(len(comparison["values"])), number(comparison["p"])),
         ]
-        for comparison, mean, (low, high) in zip(order, means, bounds, strict=True)
+        for comparison, mean, text in zip(order, means, told, strict=True)
     ][::-1]
     seeds = max(len(comparison["values"]) for comparison in order)
     pairs = zip(order, means, strict=True)
     named = [f"{comparison['strategy']} {mean:+.2f}" for comparison, mean in pairs]
     ends = named[::-1] if len(named) < 5 else [*named[:-3:-1], "...", *named[1::-1]]
-    told = ", ".join(ends)
+    drawn = " and ".join(
+        [
+            *(["95 % intervals, filled where the interval leaves out 0"] if not all(few) else []),
+            *(["the seeds where they are fewer than five"] if any(few) else []),
+        ]
+    )
     text = (
         f"Test accuracy at equal cost minus that of {baseline}, seed by seed ({seeds} seeds): "
-        f"means and 95 % intervals in points, filled where the interval leaves out 0. {told}."
+        f"means in points, with {drawn}. {', '.join(ends)}."
     )
-    head = ["strategy", "points", "95 % interval", "seeds", "p after Holm"]
+    what = "95 % interval" if not any(few) else "every seed" if all(few) else "interval or seeds"
+    head = ["strategy", "points", what, "seeds", "p after Holm"]
     return Chart(f"Differences to {baseline}", figure, text, Table(head, body))
 
 

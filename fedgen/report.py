@@ -184,7 +184,7 @@ def _results(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         for name, summary in summaries.items()
     )
     return tables.results(summaries).html("Results") + (
-        '<p class="note">Means over seeds, with 95 % intervals where there are several. '
+        '<p class="note">Means over seeds, with their values, or 95 % intervals from five on. '
         "Best accuracy is the test accuracy of the round with the best validation accuracy. "
         f"{escape(ends)}.</p>"
     )

@@ -77,7 +77,7 @@ def summarise(
         for name, mine in arms.items():
             values[name][AT_EQUAL_BUDGET] = _at_equal(name, mine, amount, limit.unit)
     described = {
-        name: {key: _over_seeds(list(by_seed.values())) for key, by_seed in measured.items()}
+        name: {key: _over_seeds(key, list(by_seed.values())) for key, by_seed in measured.items()}
         for name, measured in values.items()
     }
     if config.privacy.kind != "none":
@@ -101,7 +101,8 @@ def summarise(
             {"metric": metric, **_plain(comparison)}
             for metric in compared
             for comparison in statistics.compare(
-                [(name, _known(measured[metric])) for name, measured in values.items()]
+                [(name, _known(measured[metric])) for name, measured in values.items()],
+                statistics.SHARES_APART,
             )
         ],
     }
@@ -195,7 +196,15 @@ def _evidence(comparison: Mapping[str, Any]) -> str:
         return "one seed: one observation, no interval"
     sign = 1 if comparison["mean"] >= 0 else -1
     low, high = sorted(100 * sign * bound for bound in comparison["interval"])
-    text = f"95 % interval {low:.2f} to {high:.2f}, {seeds} seeds"
+    values = [100 * sign * value for value in comparison["values"]]
+    told = statistics.told(values, (low, high), lambda value: f"{value:.2f}")
+    text = (
+        f"{told}, {seeds} seeds"
+        if seeds < statistics.FEW
+        else (f"95 % interval {told}, {seeds} seeds")
+    )
+    if comparison["p"] is None and comparison["counted"] < seeds:
+        return f"{text}, {comparison['counted']} of which differ: too few for a claim"
     if comparison["p"] is None:
         return f"{text}: too few for a claim of significance"
     verdict = "significant" if comparison["significant"] else "not significant"
@@ -297,15 +306,18 @@ def _plain(comparison: statistics.Comparison) -> dict[str, Any]:
         "mean": _finite(comparison.mean),
         "values": list(comparison.differences),
         "interval": list(comparison.interval) if comparison.interval else None,
+        "counted": comparison.counted,
         "p": comparison.p,
+        "p_method": None if comparison.p is None else statistics.EXACT,
         "significant": comparison.significant,
     }
 
 
-def _over_seeds(values: Sequence[float | None]) -> dict[str, Any]:
+def _over_seeds(key: str, values: Sequence[float | None]) -> dict[str, Any]:
     known = [value for value in values if value is not None]
     whole = bool(known) and len(known) == len(values)
-    bounds = statistics.interval(known) if whole else None
+    limits = statistics.SHARE if "accuracy" in key else statistics.AMOUNT
+    bounds = statistics.interval(known, limits) if whole else None
     return {
         "mean": _finite(math.fsum(known) / len(known)) if whole else None,
         "values": [None if value is None else _finite(value) for value in values],

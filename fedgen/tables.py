@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fedgen import statistics
 from fedgen.page import Table, number
 from fedgen.records import ClientRow, EvaluationRow, RoundRow
 from fedgen.summary import AT_EQUAL_BUDGET, COMPARED
@@ -22,6 +23,8 @@ FORMS: dict[str, Callable[[float], str]] = {
 }
 """What the table of results shows, where a run has it, and how."""
 
+NARROW = "\N{NO-BREAK SPACE}"
+
 MOST_NAMES = 12
 """Clients or rounds that are named one by one."""
 
@@ -39,10 +42,10 @@ def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
         if value["mean"] is None:
             return "none"
         text = FORMS[key](value["mean"])
-        if value["interval"] is None or key not in INTERVALS:
+        if key not in INTERVALS:
             return text
-        low, high = map(FORMS[key], value["interval"])
-        return f"{text} [{low},\N{NO-BREAK SPACE}{high}]"
+        told = statistics.told(value["values"], value["interval"], FORMS[key])
+        return f"{text} [{told.replace(' ', NARROW)}]" if told else text
 
     measured = {key for s in summaries.values() for v in s["strategies"].values() for key in v}
     shown = [key for key in FORMS if key in measured]

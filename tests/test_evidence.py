@@ -1,6 +1,7 @@
 """The evidence: its configs can be run, and its tables are those of its rows."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,9 @@ from fedgen.records import RoundRow, to_csv
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "experiments" / "evidence"
+
+INTERVAL = re.compile(r"(?:\(|\(95 % interval |19\.4, )([-+]?\d+\.\d+) to ([-+]?\d+\.\d+)[,;)]")
+"""How sentences of the evidence give the interval of a difference."""
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,27 @@ def test_the_tables_in_the_readmes_are_those_of_the_rows(tables: ModuleType) -> 
     assert tables.filled(text) == text
     first = next(iter(tables.TABLES.values()))()
     assert first in text and tables.filled(text.replace(first, "| made up |\n")) == text
+
+
+def test_the_intervals_in_the_sentences_are_those_of_the_rows(tables: ModuleType) -> None:
+    """Those of the answers, of FedAvg at the rate nobody searched for, and of momentum on SGD."""
+    asked = [values for task in tables.TASKS for values, _ in tables.answers(task)]
+    (fixed,) = tables.ends("confirmation-cifar-fixed")
+    asked.append(tables.differences(tables.finalists("cifar")[tables.BEST], fixed, "test_accuracy"))
+    for partition in ("contiguous", "dirichlet"):
+        plain, momentum = tables.ends(f"screening-{partition}-sgd")
+        asked.append(tables.differences(momentum, plain, "validation_accuracy"))
+    known = set()
+    for values in asked:
+        low, high = statistics.interval(values, tables.POINTS_APART) or (0, 0)
+        for bounds in ((low, high), (-high, -low)):
+            known |= {tuple(f"{bound:.{digits}f}" for bound in bounds) for digits in (1, 2)}
+    told = []
+    for readme in tables.READMES:
+        prose = " ".join(tables.MARK.sub("", readme.read_text()).split())
+        told += INTERVAL.findall(prose)
+    assert len(told) >= 20
+    assert [pair for pair in told if tuple(b.lstrip("+") for b in pair) not in known] == []
 
 
 def row(strategy: str, seed: int, number: int, validation: float, test: float) -> RoundRow:
@@ -66,8 +91,10 @@ def test_differences_are_paired_and_of_the_last_rounds(
     assert designed.mean("test_accuracy") == pytest.approx(25)
     found = tables.differences(rival, designed, "validation_accuracy")
     assert found == pytest.approx([17, 18])  # 74 - 57 and 76 - 58: seed 9 has no pair
-    low, high = statistics.interval(found) or (0, 0)
-    assert tables.signed(found) == f"+17.50 ({low:+.2f} to {high:+.2f})"
+    assert tables.signed(found) == "+17.50 (+17.00, +18.00)", "two say more than an interval"
+    many = [17.0, 18.0, 17.0, 18.0, 19.0]
+    low, high = statistics.interval(many) or (0, 0)
+    assert tables.signed(many) == f"+17.80 ({low:+.2f} to {high:+.2f})"
     assert tables.signed(found[:1]) == "+17.00"
 
 

@@ -157,11 +157,12 @@ def test_the_page_says_who_is_ahead_with_intervals_and_equal_cost(tmp_path: Path
     done = play(tmp_path / "run", run={"rounds": 1, "seeds": 2})
     page = (done.path / "report.html").read_text()
     assert re.search(
-        r'<p class="lead">(fedavg|genetic-cfl) (is ahead of|and) .*\(95 % interval .* 2 seeds: too '
-        r"few for a claim of significance\), at a cost of [0-9]+ client-epochs each\.</p>",
+        r'<p class="lead">(fedavg|genetic-cfl) (is ahead of|and) .*'
+        r"\(-?[0-9.]+, -?[0-9.]+, 2 seeds: too few for a claim of significance\), "
+        r"at a cost of [0-9]+ client-epochs each\.</p>",
         page,
     )
-    assert len(re.findall(r"<td>[0-9.]+ \[-?[0-9.]+,\s[0-9.]+\]</td>", page)) >= 6
+    assert len(re.findall(r"<td>[0-9.]+ \[[0-9.]+,\s[0-9.]+\]</td>", page)) >= 6
     assert "accuracy at equal client epochs" in page
 
 
@@ -274,7 +275,7 @@ def test_a_page_of_many_seeds_tells_three_and_says_how_to_see_the_others(run: Ru
 
 def test_differences_are_drawn_by_hand_best_on_top() -> None:
     def comparison(name: str, mean: float, interval: list[float]) -> dict:
-        values = [mean, mean]
+        values = [mean] * 5
         return {
             **{"strategy": name, "baseline": "<b>", "mean": mean, "interval": interval},
             **{"values": values, "p": None},
@@ -293,9 +294,21 @@ def test_differences_are_drawn_by_hand_best_on_top() -> None:
     assert drawn.error_x.array == pytest.approx((1, 2, 4))
     assert drawn.error_x.arrayminus == pytest.approx((1, 2, 4))
     assert drawn.marker.symbol == ("circle", "circle-open", "circle")
-    assert chart.table.body[0] == ["better", "+5.00", "+1.00 to +9.00", "2", "none"]
+    assert chart.table.body[0] == ["better", "+5.00", "+1.00 to +9.00", "5", "none"]
     assert chart.text.endswith("better +5.00, level +1.00, worse -2.00.")
+    assert "95 % intervals, filled where" in chart.text
     assert "&lt;b>" in chart.figure.layout.xaxis.title.text
+
+
+def test_few_seeds_are_drawn_in_place_of_their_interval() -> None:
+    few = {"strategy": "b", "baseline": "a", "mean": 0.02, "values": [0.01, 0.03], "p": None}
+    chart = charts.differences([few | {"interval": [0.015, 0.025]}])
+    mean, seeds = chart.figure.data
+    assert mean.error_x.array == (0.0,) and mean.marker.symbol == ("circle-open",)
+    assert seeds.x == pytest.approx((1, 3)) and seeds.y == ("b", "b")
+    assert chart.table.head == ["strategy", "points", "every seed", "seeds", "p after Holm"]
+    assert chart.table.body == [["b", "+2.00", "+1.00, +3.00", "2", "none"]]
+    assert "95 %" not in chart.text and "with the seeds where they are fewer" in chart.text
 
 
 def test_a_page_of_many_strategies_is_short_where_it_can_be(tmp_path: Path) -> None:

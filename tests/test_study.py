@@ -42,7 +42,7 @@ def test_a_study_shows_progress_a_table_and_where_it_is(played: Path) -> None:
     assert "study directory: studies/small-digits" in out
     assert "8 fits to run, 0 are there" in out
     assert out.count(" left\n") == 8 and "8/8" in out
-    assert "small, best validation accuracy first" in out and "95 % interval" in out
+    assert "small, best validation accuracy first" in out and "every repeat" in out
     assert "4 of 4 cases not converged: Stochastic Optimizer" in out
     with (played / "studies/small-digits/results.csv").open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 8

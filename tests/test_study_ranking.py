@@ -36,15 +36,34 @@ def test_validation_chooses_and_the_test_set_does_not() -> None:
     standings = rank(kept, studies.cases(study))
     assert [s.case.title for s in standings] == ["alpha 2", "alpha 1", "alpha 3"]
     reason = choose(kept, standings).reason
-    assert reason.startswith("highest mean validation accuracy, 0.9000 (0.9000 to 0.9000) over 2")
-    assert "0.0500 ahead of alpha 1" in reason and "may be chance" in reason
+    assert reason.startswith("highest mean validation accuracy, 0.9000 (0.9000, 0.9000) over 2")
+    assert "0.0500 ahead of alpha 1" in reason and "too few repeats" in reason
 
 
-def test_a_clear_winner_is_called_one() -> None:
-    study = studies.build(ALPHAS)
-    kept = filled(study, ([0.9, 0.92], 0.5), ([0.5, 0.52], 0.5))
+def test_few_repeats_allow_no_claim_however_clear() -> None:
+    """Two repeats that differ by one image of 126 were "more than chance" before."""
+    study = studies.build(ALPHAS, study={"seeds": 8})
+    kept = filled(study, ([0.90, 0.91], 0.5), ([0.90 - 1 / 126, 0.91 - 1 / 126], 0.5))
     reason = choose(kept, rank(kept, studies.cases(study))).reason
-    assert "0.4000 ahead of alpha 2" in reason and "more than chance" in reason
+    assert "0.0079 ahead of alpha 2 (0.0079, 0.0079): too few repeats to tell" in reason
+    kept = filled(study, ([0.9 + i / 100 for i in range(5)], 0.5), ([0.1] * 5, 0.5))
+    assert "95 % interval" in (reason := choose(kept, rank(kept, studies.cases(study))).reason)
+    assert reason.endswith("too few repeats to tell whether that is chance")
+
+
+def test_a_clear_winner_is_called_one_and_said_to_be_picked() -> None:
+    study = studies.build(ALPHAS, study={"seeds": 8})
+    clear = [0.9 + i / 100 for i in range(8)]
+    kept = filled(study, (clear, 0.5), ([0.5] * 8, 0.5), ([0.4] * 8, 0.5))
+    reason = choose(kept, rank(kept, studies.cases(study))).reason
+    assert "the best of 3 by this very figure, which flatters it" in reason
+    assert "0.4350 ahead of alpha 2 (95 % interval" in reason
+    assert reason.endswith("Wilcoxon p = 0.0234, corrected for 3 pairs): more than chance")
+    six = filled(study, (clear[:6], 0.5), ([0.5] * 6, 0.5))
+    reason = choose(six, rank(six, studies.cases(study))).reason
+    assert "best of 2" in reason and reason.endswith("p = 0.0312): more than chance")
+    mixed = filled(study, ([0.9, 0.4] * 4, 0.5), ([0.5, 0.7] * 4, 0.5))
+    assert choose(mixed, rank(mixed, studies.cases(study))).reason.endswith("): may be chance")
 
 
 def test_one_repeat_cannot_tell() -> None:

@@ -50,22 +50,22 @@ CONFIG = Config(
 T = 12.706204736432095  # Student's t of one degree of freedom, 97.5 %
 
 
-def two(first: float, second: float) -> dict:
-    """Mean, values and interval of two values: mean +- t |difference| / 2."""
+def two(first: float, second: float, most: float = math.inf) -> dict:
+    """Mean, values and interval of two values: mean +- t |difference| / 2, in 0 to the most."""
     mean, half = (first + second) / 2, T * abs(first - second) / 2
     return {
         "mean": mean,
         "values": [first, second],
-        "interval": pytest.approx([mean - half, mean + half]),
+        "interval": pytest.approx([max(mean - half, 0), min(mean + half, most)]),
     }
 
 
 GENETIC = {
-    "final_accuracy": two(0.75, 0.375),
-    "best_accuracy": two(0.5, 0.375),
+    "final_accuracy": two(0.75, 0.375, 1),
+    "best_accuracy": two(0.5, 0.375, 1),
     "final_loss": two(1.25, 1.625),
     # fedavg's arm of seed 5 has spent nothing, so rounds 0 are compared.
-    "accuracy_at_equal_client_epochs": two(0.125, 0.0),
+    "accuracy_at_equal_client_epochs": two(0.125, 0.0, 1),
     # The highest accuracy that all arms reach is 0.25, of fedavg's arm of seed 4.
     "rounds_to_target": two(1, 1),
     "client_epochs_to_target": two(10, 10),
@@ -96,8 +96,10 @@ def test_summary_by_hand() -> None:
         "baseline": "genetic-cfl",
         "mean": -0.1875,
         "values": [-0.5, 0.125],
-        "interval": pytest.approx([-0.1875 - T * 0.3125, -0.1875 + T * 0.3125]),
+        "interval": [-1.0, 1.0],  # -0.1875 +- T * 0.3125, cut to what is possible
+        "counted": 2,
         "p": None,
+        "p_method": None,
         "significant": None,
     }
     assert [c["metric"] for c in comparisons] == [
@@ -173,10 +175,28 @@ def test_one_seed_is_one_observation() -> None:
     )
 
 
+def test_a_claim_says_how_p_came_about_and_how_many_pairs_differ() -> None:
+    names = ("genetic-cfl", "fedavg")
+    config = Config(run=Run(rounds=1, seeds=8, strategies=names), model=Model(name="mlp"))
+    rows = [
+        row(name, seed, number, 0.5 + ahead * (seed > 1) * number, 0.5)
+        for name, ahead in (("genetic-cfl", 0.0), ("fedavg", 0.25))
+        for seed in range(8)
+        for number in range(2)
+    ]
+    summary = summarise(config, "digits", 1, rows)
+    final = summary["comparisons"][0]
+    assert (final["counted"], final["p"], final["p_method"]) == (6, 2 / 2**6, "exact")
+    same = [replace(r, test_accuracy=0.5) if r.seed < 5 else r for r in rows]
+    summary = summarise(config, "digits", 1, same)
+    assert summary["comparisons"][0]["p"] is None
+    assert "8 seeds, 3 of which differ: too few for a claim)" in sentences(summary)[0]
+
+
 def test_few_seeds_have_an_interval_and_no_claim() -> None:
     sentence = told((0.5, 0.25), (0.5, 0.125), (0.5, 0.25))
     assert sentence.startswith("genetic-cfl is ahead of fedavg by 29.17 points")
-    assert "95 % interval 11.24 to 47.09, 3 seeds: too few for a claim of significance" in sentence
+    assert "(25.00, 37.50, 25.00, 3 seeds: too few for a claim of significance)" in sentence
 
 
 def test_six_seeds_may_be_significant_or_not() -> None:

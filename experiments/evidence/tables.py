@@ -55,6 +55,9 @@ TASKS = {
 
 METRICS = ("validation_accuracy", "test_accuracy")
 
+PERCENT, POINTS_APART = (0.0, 100.0), (-100.0, 100.0)
+"""Where accuracies and their differences lie."""
+
 PUBLISHED = {
     "genetic": (65.91, 75.16, 76.35, 76.79, 76.63, 76.84, 77.03, 76.48, 76.35, 76.42),
     "FedAvg": (62.63, 74.17, 75.61, 76.09, 76.08, 76.23, 75.96, 76.22, 76.16, 75.67),
@@ -107,11 +110,13 @@ def differences(one: Ends, other: Ends, metric: str) -> list[float]:
 
 
 def signed(values: Sequence[float]) -> str:
-    """Write a mean difference and its 95 % interval."""
+    """Write a mean difference and its 95 % interval, or what few seeds gave."""
     mean = fmean(values)
-    bounds = statistics.interval(values)
+    bounds = statistics.interval(values, POINTS_APART)
     if bounds is None:
         return f"{mean:+.2f}"
+    if len(values) < statistics.FEW:
+        return f"{mean:+.2f} ({', '.join(f'{value:+.2f}' for value in values)})"
     return f"{mean:+.2f} ({bounds[0]:+.2f} to {bounds[1]:+.2f})"
 
 
@@ -160,7 +165,7 @@ def confirmation(task: str) -> str:
     rows = []
     for arm in sorted(arms, key=lambda arm: -arm.mean(METRICS[1])):
         values = list(arm.values(METRICS[1]).values())
-        low, high = statistics.interval(values) or (math.nan, math.nan)
+        low, high = statistics.interval(values, PERCENT) or (math.nan, math.nan)
         validation = f"{arm.mean(METRICS[0]):.2f}"
         test = f"{arm.mean(METRICS[1]):.2f} ({low:.2f} to {high:.2f})"
         rows.append([f"`{arm.name}`", test, validation, f"{arm.rounds:.1f}", str(len(values))])

@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 
 from fedgen.charts import COLOURS, DASHES, finish, finite, plain, translucent
 from fedgen.page import Chart, Table, number
+from fedgen.statistics import FEW, Interval
 from fedgen.study.cases import METRICS, Case, Study, describe
 from fedgen.study.fits import Epoch
-from fedgen.study.ranking import Standing
+from fedgen.study.ranking import Standing, spread
 
 TIMES = ("train_seconds", "predict_seconds")
 
@@ -97,10 +98,10 @@ def panel(metric: str, where: Layout, standings: Sequence[Standing]) -> Chart:
         figure.update_xaxes(type="log", tickvals=where.positions, ticktext=ticks)
     _fit(figure, metric, [value for s in shown for value in s.values(metric)])
     body = [
-        [s.case.title, str(len(s.values(metric))), number(s.mean(metric)), _bounds(s, metric)]
+        [s.case.title, str(len(s.values(metric))), number(s.mean(metric)), spread(s, metric)]
         for s in standings
     ]
-    table = Table(["case", "repeats", f"mean {name}", "95 % interval"], body)
+    table = Table(["case", "repeats", f"mean {name}", "every one, or 95 % interval"], body)
     return Chart(name.capitalize(), figure, _told(metric, shown), table)
 
 
@@ -114,7 +115,7 @@ def _series(
 ) -> None:
     colour = COLOURS[place % len(COLOURS)]
     means = [s.mean(metric) or 0.0 for s in standings]
-    bounds = [s.interval(metric) for s in standings]
+    bounds = [_bar(s, metric) for s in standings]
     figure.add_scatter(
         x=[where.position(s.case) for s in standings],
         y=means,
@@ -174,7 +175,9 @@ def _told(metric: str, standings: Sequence[Standing]) -> str:
         f"Highest: {high.case.title}, {number(high.mean(metric))}."
     )
     if any(s.interval(metric) for s in standings):
-        text += " Bars are 95 % intervals of the mean over repeats, small points the repeats."
+        text += " Small points are the repeats."
+    if any(_bar(s, metric) for s in standings):
+        text += " Bars are 95 % intervals of the mean over repeats."
     if not all(s.sound for s in standings):
         text += " A cross is a case with a diverged or failed fit."
     return text
@@ -185,9 +188,9 @@ def _spread(values: Sequence[float]) -> bool:
     return bool(values) and min(values) > 0 and max(values) / min(values) >= WIDE
 
 
-def _bounds(standing: Standing, metric: str) -> str:
-    bounds = standing.interval(metric)
-    return f"{bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else ""
+def _bar(standing: Standing, metric: str) -> Interval | None:
+    """Return the interval to draw; few repeats say more themselves."""
+    return standing.interval(metric) if len(standing.values(metric)) >= FEW else None
 
 
 def curves(what: str, where: Layout, fits: Sequence[tuple[Case, Sequence[Epoch]]]) -> Chart:

@@ -39,7 +39,9 @@ class Standing:
 
     def interval(self, metric: str) -> Interval | None:
         """Return the 95 % interval of that mean."""
-        return statistics.interval(self.values(metric))
+        shares = "accuracy" in metric or metric in ("precision", "recall", "zero_one_loss")
+        limits = statistics.SHARE if shares else statistics.AMOUNT
+        return statistics.interval(self.values(metric), limits)
 
     @property
     def sound(self) -> bool:
@@ -107,37 +109,45 @@ def choose(ledger: Ledger, standings: Sequence[Standing]) -> Choice:
 
 def _reason(standings: Sequence[Standing]) -> str:
     metric, best = "validation_accuracy", standings[0]
-    repeats = len(best.fits)
+    repeats, each = len(best.fits), spread(best, metric)
     text = (
-        f"highest mean validation accuracy, {best.mean(metric):.4f}{spread(best, metric)} "
+        f"highest mean validation accuracy, {best.mean(metric):.4f}{f' ({each})' if each else ''} "
         f"over {repeats} {'repeat' if repeats == 1 else 'repeats'}"
     )
-    others = [standing for standing in standings[1:] if standing.sound]
-    if not others:
+    sound = [standing for standing in standings if standing.sound]
+    if len(sound) == 1:
         return f"{text}; there is no other sound case"
-    theirs = {fit.seed: fit.validation_accuracy or 0.0 for fit in others[0].fits}
-    ahead = [
-        (fit.validation_accuracy or 0.0) - theirs[fit.seed]
-        for fit in best.fits
-        if fit.seed in theirs
-    ]
-    if not ahead:
-        return f"{text}; {others[0].case.title} has no repeat in common with it"
-    text += f", {math.fsum(ahead) / len(ahead):.4f} ahead of {others[0].case.title}"
-    bounds = statistics.interval(ahead)
-    if bounds is None:
-        return f"{text}; one repeat cannot tell whether that is chance"
-    return f"{text} (95 % interval {bounds[0]:.4f} to {bounds[1]:.4f}" + (
-        "), which is more than chance between these two"
-        if bounds[0] > 0
-        else "), which may be chance"
+    text += f", the best of {len(sound)} by this very figure, which flatters it"
+    # The pair was picked among all pairs by what it scored, so its p counts as one of so many.
+    picked = math.comb(len(sound), 2)
+    (ahead,) = statistics.compare(
+        [(standing.case.title, _by_seed(standing)) for standing in (sound[1], best)],
+        statistics.SHARES_APART,
+        picked,
     )
+    if not ahead.differences:
+        return f"{text}; {ahead.baseline} has no repeat in common with it"
+    text += f"; {ahead.mean:.4f} ahead of {ahead.baseline}"
+    told = statistics.told(ahead.differences, ahead.interval, lambda value: f"{value:.4f}")
+    if not told:
+        return f"{text}; one repeat cannot tell whether that is chance"
+    text += f" ({told if len(ahead.differences) < statistics.FEW else f'95 % interval {told}'}"
+    if ahead.p is None:
+        return f"{text}): too few repeats to tell whether that is chance"
+    pairs = f", corrected for {picked} pairs" if picked > 1 else ""
+    verdict = "more than chance" if ahead.significant and ahead.mean > 0 else "may be chance"
+    return f"{text}, Wilcoxon p = {ahead.p:.3g}{pairs}): {verdict}"
+
+
+def _by_seed(standing: Standing) -> dict[int, float]:
+    return {fit.seed: fit.validation_accuracy or 0.0 for fit in standing.fits}
 
 
 def spread(standing: Standing, metric: str, digits: int = 4) -> str:
-    """Return a mean's interval as text, or nothing."""
-    bounds = standing.interval(metric)
-    return f" ({bounds[0]:.{digits}f} to {bounds[1]:.{digits}f})" if bounds else ""
+    """Return a mean's interval as text, the values where they are few, or nothing."""
+    return statistics.told(
+        standing.values(metric), standing.interval(metric), lambda value: f"{value:.{digits}f}"
+    )
 
 
 def summarise(ledger: Ledger, cases: Sequence[Case], leaked: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fedgen.study import panels
 from fedgen.study.cases import Case
 from fedgen.study.fits import Epoch
 from fedgen.study.ledger import LEAK, STUDY, Ledger
-from fedgen.study.ranking import Standing, choose, rank, ranked_by
+from fedgen.study.ranking import Standing, choose, rank, ranked_by, spread
 
 NAME = "study.html"
 
@@ -113,14 +113,13 @@ def _results(ledger: Ledger, standings: Sequence[Standing]) -> str:
     head = ["case", *(name.replace("_", " ") for name in (*metrics, *others)), "fits ok"]
     return Table(head, body).html("Results") + (
         f'<p class="note">Best {ranked_by(ledger).replace("_", " ")} first; cases with a diverged '
-        "or failed fit last. Means over repeats, with 95 % intervals where there are several.</p>"
+        "or failed fit last. Means over repeats, with each, or 95 % intervals from five on.</p>"
     )
 
 
 def _cell(standing: Standing, name: str) -> str:
-    bounds = standing.interval(name)
-    text = number(standing.mean(name))
-    return f"{text} [{bounds[0]:.4f},\N{NO-BREAK SPACE}{bounds[1]:.4f}]" if bounds else text
+    text, told = number(standing.mean(name)), spread(standing, name)
+    return f"{text} [{told}]".replace(" ", "\N{NO-BREAK SPACE}") if told else text
 
 
 def _curves(where: panels.Layout, fits: Sequence[tuple[Case, Sequence[Epoch]]]) -> str:

@@ -19,10 +19,11 @@ from rich.progress import (
 from rich.table import Table
 
 from fedgen.progress import duration
+from fedgen.statistics import FEW
 from fedgen.study.cases import Case
 from fedgen.study.fits import Fit, Outcome
 from fedgen.study.ledger import LEAK, RESULTS, Ledger
-from fedgen.study.ranking import Choice, Standing, ranked_by
+from fedgen.study.ranking import Choice, Standing, ranked_by, spread
 
 SHOWN, REASONS = 40, 5
 """Rows of the table, and reasons under it; results.csv and study.html have all."""
@@ -126,22 +127,22 @@ def line(case: Case, fit: Fit) -> str:
 
 
 def table(ledger: Ledger, standings: Sequence[Standing]) -> Table:
-    """Return the table of a study, best case first: means, and 95 % intervals over repeats."""
+    """Return the table of a study, best case first: means, and 95 % intervals, or few repeats."""
     shown = Table(
         title=f"{ledger.study.study.name}, best {ranked_by(ledger).replace('_', ' ')} first",
         caption=f"!!! {LEAK}" if ledger.study.leaks else None,
         box=SIMPLE_HEAD,
     )
     shown.add_column("case")
-    for heading in ("accuracy", "95 % interval", "validation", "train s", "parameters", "ok"):
+    several = "95 % interval" if ledger.study.study.seeds >= FEW else "every repeat"
+    for heading in ("accuracy", several, "validation", "train s", "parameters", "ok"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for standing in standings[:SHOWN]:
-        bounds = standing.interval("accuracy")
         good = sum(fit.status == "ok" for fit in standing.fits)
         shown.add_row(
             escape(standing.case.title),
             _cell(standing.mean("accuracy"), 4),
-            f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else "",
+            spread(standing, "accuracy", 3),
             _cell(standing.mean("validation_accuracy"), 4),
             _cell(standing.mean("train_seconds"), 1),
             _cell(standing.mean("parameters"), 0),
