@@ -15,7 +15,7 @@ from rich.table import Table
 from fedgen import budget
 from fedgen.config import Arm
 from fedgen.records import RoundRow
-from fedgen.summary import sentences
+from fedgen.sentences import sentences
 
 CELL = 22
 

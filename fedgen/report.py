@@ -10,7 +10,8 @@ from fedgen import charts, disk, page, tables
 from fedgen.config import dump, to_toml
 from fedgen.page import Table
 from fedgen.results import Results, load
-from fedgen.summary import final, sentences
+from fedgen.sentences import sentences
+from fedgen.summary import final
 
 Sections = list[tuple[str, str, str]]
 """Id, heading and HTML of the parts of a page."""

@@ -12,7 +12,7 @@ from fedgen import store
 from fedgen.errors import InputError, unknown
 from fedgen.records import ClientRow, EvaluationRow, PartitionRow, RoundRow
 from fedgen.run import Run, open_run, summarise_run
-from fedgen.summary import fair, sentences
+from fedgen.sentences import fair, sentences
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -8,7 +8,8 @@ from fedgen.architectures import Model
 from fedgen.config import Config
 from fedgen.records import RoundRow
 from fedgen.sections import Run
-from fedgen.summary import METRICS, best, final, reach, sentences, spent, summarise, within
+from fedgen.sentences import sentences
+from fedgen.summary import METRICS, best, final, reach, spent, summarise, within
 
 
 def row(strategy: str, seed: int, number: int, test: float, validation: float) -> RoundRow:
