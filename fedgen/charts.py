@@ -272,15 +272,18 @@ def _tell(name: str, common: Sequence[tuple[RoundRow, ...]], field: str) -> str:
     if not known:
         return f"{name} has no finite value."
     (first, begin), (last, end) = known[0], known[-1]
+    if first == last:
+        return f"{name}: {begin:.4f} in round {first}, the only one of all its seeds."
     return f"{name}: {begin:.4f} in round {first}, {end:.4f} in round {last}."
 
 
-def differences(comparisons: Sequence[Mapping[str, Any]]) -> Chart:
+def differences(comparisons: Sequence[Mapping[str, Any]], cost: str) -> Chart:
     """Draw how far every strategy is from the first one: paired means and their 95 % intervals.
 
     Args:
         comparisons: Those of ``summary.json``, one for every other strategy; means and
             intervals are known.
+        cost: At what cost they are compared, as in "at equal cost".
     """
     order = sorted(comparisons, key=lambda comparison: comparison["mean"])
     baseline = order[0]["baseline"]
@@ -316,13 +319,14 @@ def differences(comparisons: Sequence[Mapping[str, Any]]) -> Chart:
         ]
         for comparison, mean, (low, high) in zip(order, means, bounds, strict=True)
     ][::-1]
-    seeds = max(len(comparison["values"]) for comparison in order)
+    counts = sorted({len(comparison["values"]) for comparison in order})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     pairs = zip(order, means, strict=True)
     named = [f"{comparison['strategy']} {mean:+.2f}" for comparison, mean in pairs]
     ends = named[::-1] if len(named) < 5 else [*named[:-3:-1], "...", *named[1::-1]]
     told = ", ".join(ends)
     text = (
-        f"Test accuracy at equal cost minus that of {baseline}, seed by seed ({seeds} seeds): "
+        f"Test accuracy {cost}, minus that of {baseline}, seed by seed ({seeds} seeds): "
         f"means and 95 % intervals in points, filled where the interval leaves out 0. {told}."
     )
     head = ["strategy", "points", "95 % interval", "seeds", "p after Holm"]

@@ -255,6 +255,7 @@ def _play(
 ) -> None:
     runtime.import_tensorflow()  # quietly, before the comparison does
     from fedgen import comparison
+    from fedgen.errors import ArmError
     from fedgen.progress import Several, Silent, results, watcher
     from fedgen.tensorboard import EventFiles
 
@@ -262,6 +263,7 @@ def _play(
     silent = as_json or quiet
     if not silent:
         print(f"run directory: {run.path}", flush=True)
+    failure: ArmError | None = None
     try:
         watching = [Silent() if silent else watcher(run.config.run.strategies)]
         with Several([*watching, *([EventFiles(run.path)] if tensorboard else [])]) as told:
@@ -269,6 +271,9 @@ def _play(
     except KeyboardInterrupt:
         _warn(f"interrupted; every finished round is kept. Go on with: {command}")
         _leave(INTERRUPTED)
+    except ArmError as error:  # the other arms have all their files
+        failure, summary = error, error.summary
+        _warn(f"not every arm could go on; what failed is tried again by: {command}")
     except Exception:
         _warn(f"stopped; every finished round is kept. Go on with: {command}")
         raise
@@ -283,6 +288,8 @@ def _play(
         from fedgen.results import load
 
         _log(load(run.path), mlflow, silent)
+    if failure is not None:
+        raise failure
 
 
 def _log(results: Any, uri: str, silent: bool = False) -> None:

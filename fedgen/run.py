@@ -15,7 +15,7 @@ from fedgen.checkpoints import latest_manifest
 from fedgen.config import Arm, Config, Tree, build, dump, merge, read_toml, to_toml
 from fedgen.datasets import Dataset
 from fedgen.errors import InputError, Unavailable
-from fedgen.records import RoundRow
+from fedgen.records import EndedRow, RoundRow
 from fedgen.summary import summarise
 
 PACKAGES = ("fedgen", "flwr", "tensorflow", "keras", "numpy", "scikit-learn")
@@ -231,10 +231,16 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def summarise_run(run: Run, rounds: Sequence[RoundRow], parameters: int | None) -> dict[str, Any]:
+def summarise_run(
+    run: Run,
+    rounds: Sequence[RoundRow],
+    parameters: int | None,
+    ended: Sequence[EndedRow] = (),
+    classes: int = 0,
+) -> dict[str, Any]:
     """Summarise a run's rounds."""
     dataset = str(run.provenance.get("dataset", run.config.data.dataset))
-    return summarise(run.config, dataset, parameters, rounds)
+    return summarise(run.config, dataset, parameters, rounds, ended, classes)
 
 
 def absolute_data(config: Config) -> Config:

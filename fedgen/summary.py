@@ -8,7 +8,7 @@ from typing import Any
 from fedgen import accounting, budget, statistics
 from fedgen.budget import CLIENT_EPOCHS, Budget, spent
 from fedgen.config import Config
-from fedgen.records import RoundRow
+from fedgen.records import EndedRow, RoundRow
 from fedgen.sections import CENTRALISED
 
 COMPARED = ("final_accuracy", "best_accuracy", "accuracy_at_equal_client_epochs")
@@ -49,11 +49,27 @@ def reach(rows: Rounds, target: float) -> tuple[int, float] | None:
 
 
 def summarise(
-    config: Config, dataset: str, parameters: int | None, rows: Sequence[RoundRow]
+    config: Config,
+    dataset: str,
+    parameters: int | None,
+    rows: Sequence[RoundRow],
+    ended: Sequence[EndedRow] = (),
+    classes: int = 0,
 ) -> dict[str, Any]:
     """Summarise the rows of a run; values are listed in the order of the seeds.
 
-    A value that is not finite, or that there is none of, is ``null``.
+    A value that is not finite, or that there is none of, is ``null``, so every list of values is
+    as long as that of the seeds. Means are over the seeds that there is a value of. An arm that
+    has diverged, or whose budget buys no round, has no accuracy or loss that is its result: it
+    limits neither the equal budget nor the common target.
+
+    Args:
+        config: The run's settings.
+        dataset: What it was played on.
+        parameters: How many weights the model has, where that is known.
+        rows: The committed rounds.
+        ended: Which arms ended before the last round.
+        classes: How many classes there are, 0 if unknown: a common target is above chance.
     """
     seeds = [config.run.seed + offset for offset in range(config.run.seeds)]
     arms: dict[str, dict[int, list[RoundRow]]] = {name: {} for name in config.run.strategies}
@@ -61,8 +77,13 @@ def summarise(
         if row.strategy in arms:
             arms[row.strategy].setdefault(row.seed, []).append(row)
     limit = budget.parse(config.run.budget)
-    equal = _equal_budget(arms, CLIENT_EPOCHS, limit)
-    target = config.run.target or _common_target(arms)
+    out = {(row.strategy, row.seed) for row in ended if not row.compared}
+    whole = {
+        name: {seed: mine for seed, mine in by_seed.items() if (name, seed) not in out}
+        for name, by_seed in arms.items()
+    }
+    equal = _equal_budget(whole, CLIENT_EPOCHS, limit)
+    target = config.run.target or _common_target(whole, classes)
     values = {name: _values(name, mine, equal, target) for name, mine in arms.items()}
     compared: tuple[str, ...] = COMPARED
     told: dict[str, Any] = {}
@@ -73,11 +94,18 @@ def summarise(
         told["budget"] = config.run.budget
     if limit and limit.unit != CLIENT_EPOCHS:
         compared = (*COMPARED, AT_EQUAL_BUDGET)
-        told["equal_budget"] = amount = _equal_budget(arms, limit.unit, limit)
+        told["equal_budget"] = amount = _equal_budget(whole, limit.unit, limit)
         for name, mine in arms.items():
             values[name][AT_EQUAL_BUDGET] = _at_equal(name, mine, amount, limit.unit)
+    for name, seed in sorted(out):
+        for key in (*compared, "final_loss"):
+            if seed in arms.get(name, {}):
+                values[name][key][seed] = None
     described = {
-        name: {key: _over_seeds(list(by_seed.values())) for key, by_seed in measured.items()}
+        name: {
+            key: _over_seeds([by_seed.get(seed) for seed in seeds], whole=key in TO_TARGET)
+            for key, by_seed in measured.items()
+        }
         for name, measured in values.items()
     }
     if config.privacy.kind != "none":
@@ -94,6 +122,7 @@ def summarise(
         "equal_client_epochs": equal,
         **told,
         "target_accuracy": target,
+        "ended": [asdict(row) for row in ended],
         "strategies": described,
         "comparisons": [
             {"metric": metric, **_plain(comparison)}
@@ -120,6 +149,7 @@ def _values(
             "accuracy_at_equal_client_epochs": at_equal[seed],
             "rounds_to_target": reached[0] if reached else None,
             "client_epochs_to_target": reached[1] if reached else None,
+            "rounds": final(rows).round,
             "client_epochs": spent(rows)[-1],
             "samples": sum(row.samples for row in rows),
             "bytes": sum(row.bytes_down + row.bytes_up for row in rows),
@@ -132,10 +162,13 @@ def _values(
 
 METRICS = (
     *("final_accuracy", "best_accuracy", "final_loss", "accuracy_at_equal_client_epochs"),
-    *("rounds_to_target", "client_epochs_to_target", "client_epochs", "samples", "bytes"),
-    "seconds",
+    *("rounds_to_target", "client_epochs_to_target", "rounds", "client_epochs", "samples"),
+    *("bytes", "seconds"),
 )
 """What is measured of every arm."""
+
+TO_TARGET = ("rounds_to_target", "client_epochs_to_target")
+"""What has no mean where an arm does not get there: that of those which do would flatter."""
 
 
 def _at_equal(
@@ -181,12 +214,15 @@ def _used(rows: Rounds, unit: str, limit: Budget | None) -> float:
     return spent(rows, unit)[-1]
 
 
-def _common_target(arms: Mapping[str, Mapping[int, Rounds]]) -> float | None:
-    """Return the highest test accuracy that every arm reaches."""
-    tops = [
-        max(row.test_accuracy for row in rows) for mine in arms.values() for rows in mine.values()
-    ]
-    return min(tops, default=None)
+def _common_target(arms: Mapping[str, Mapping[int, Rounds]], classes: int) -> float | None:
+    """Return the highest test accuracy that every arm reaches.
+
+    None, where it is no more than chance, or than a model that is not trained has.
+    """
+    every = [rows for mine in arms.values() for rows in mine.values()]
+    top = min((max(row.test_accuracy for row in rows) for rows in every), default=0.0)
+    free = [row.test_accuracy for rows in every for row in rows if not row.client_epochs]
+    return top if top > max([1 / classes if classes else 0.0, *free]) else None
 
 
 def _known(by_seed: Mapping[int, float | None]) -> dict[int, float]:
@@ -205,12 +241,12 @@ def _plain(comparison: statistics.Comparison) -> dict[str, Any]:
     }
 
 
-def _over_seeds(values: Sequence[float | None]) -> dict[str, Any]:
+def _over_seeds(values: Sequence[float | None], *, whole: bool) -> dict[str, Any]:
     known = [value for value in values if value is not None]
-    whole = bool(known) and len(known) == len(values)
-    bounds = statistics.interval(known) if whole else None
+    told = bool(known) and (len(known) == len(values) or not whole)
+    bounds = statistics.interval(known) if told else None
     return {
-        "mean": _finite(math.fsum(known) / len(known)) if whole else None,
+        "mean": _finite(math.fsum(known) / len(known)) if told else None,
         "values": [None if value is None else _finite(value) for value in values],
         "interval": list(bounds) if bounds else None,
     }
