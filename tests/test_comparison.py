@@ -310,7 +310,7 @@ def test_an_arm_that_diverges_ends_alone(tmp_path: Path) -> None:
     assert json.loads((out / "summary.json").read_text()) == error.value.summary
     page = (out / "report.html").read_text()
     assert "scaffold ended in round 1 on seeds 0, 1, and is not compared there" in page
-    assert "level" not in page and "every reply passed" not in page
+    assert "are level" not in page and "every reply passed" not in page
     with pytest.raises(ArmError), runs.resumed(out) as again:
         comparison.play(again, Silent())  # the round is tried again, to the same end
     assert comparable(out) == mine
