@@ -273,10 +273,12 @@ def _tell(name: str, common: Sequence[tuple[RoundRow, ...]], field: str) -> str:
     if not known:
         return f"{name} has no finite value."
     (first, begin), (last, end) = known[0], known[-1]
+    if first == last:
+        return f"{name}: {begin:.4f} in round {first}, the only one of all its seeds."
     return f"{name}: {begin:.4f} in round {first}, {end:.4f} in round {last}."
 
 
-def differences(comparisons: Sequence[Mapping[str, Any]]) -> Chart:
+def differences(comparisons: Sequence[Mapping[str, Any]], cost: str) -> Chart:
     """Draw how far every strategy is from the first one: paired means and their 95 % intervals.
 
     Of fewer than ``statistics.FEW`` seeds the seeds are drawn in place of the interval.
@@ -284,6 +286,7 @@ def differences(comparisons: Sequence[Mapping[str, Any]]) -> Chart:
     Args:
         comparisons: Those of ``summary.json``, one for every other strategy; means and
             intervals are known.
+        cost: At what cost they are compared, as in "at equal cost".
     """
     order = sorted(comparisons, key=lambda comparison: comparison["mean"])
     baseline = order[0]["baseline"]
@@ -347,7 +350,8 @@ def differences(comparisons: Sequence[Mapping[str, Any]]) -> Chart:
         ]
         for comparison, mean, text in zip(order, means, told, strict=True)
     ][::-1]
-    seeds = max(len(comparison["values"]) for comparison in order)
+    counts = sorted({len(comparison["values"]) for comparison in order})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     pairs = zip(order, means, strict=True)
     named = [f"{comparison['strategy']} {mean:+.2f}" for comparison, mean in pairs]
     ends = named[::-1] if len(named) < 5 else [*named[:-3:-1], "...", *named[1::-1]]
@@ -358,7 +362,7 @@ def differences(comparisons: Sequence[Mapping[str, Any]]) -> Chart:
         ]
     )
     text = (
-        f"Test accuracy at equal cost minus that of {baseline}, seed by seed ({seeds} seeds): "
+        f"Test accuracy {cost}, minus that of {baseline}, seed by seed ({seeds} seeds): "
         f"means in points, with {drawn}. {', '.join(ends)}."
     )
     what = "95 % interval" if not any(few) else "every seed" if all(few) else "interval or seeds"

@@ -246,18 +246,23 @@ def _play(
 ) -> None:
     runtime.import_tensorflow()  # quietly, before the comparison does
     from fedgen import comparison
+    from fedgen.errors import ArmError
     from fedgen.progress import Several, Silent, results, watcher
     from fedgen.tensorboard import EventFiles
 
     silent = as_json or quiet
     if not silent:
         print(f"run directory: {run.path}", flush=True)
+    failure: ArmError | None = None
     try:
         watching = [Silent() if silent else watcher(run.config.run.strategies)]
         with Several([*watching, *([EventFiles(run.path)] if tensorboard else [])]) as told:
             summary = comparison.play(run, told, spread=spread)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {_kept(run)}") from None
+    except ArmError as error:  # the other arms have all their files
+        failure, summary = error, error.summary
+        _warn(f"not every arm could go on: {_kept(run)}")
     except Exception:
         _warn(f"stopped; {_kept(run)}")
         raise
@@ -272,6 +277,8 @@ def _play(
         from fedgen.results import load
 
         _log(load(run.path), mlflow, silent)
+    if failure is not None:
+        raise failure
 
 
 def _kept(run: Any) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from fedgen import disk, runtime
-from fedgen.errors import ArmError, InputError, RunError
-from fedgen.jobs import LOOK_SECONDS, Following, answer, rows_of
+from fedgen.errors import InputError, RunError
+from fedgen.jobs import LOOK_SECONDS, Following, answer, rows_of, tell_end
 from fedgen.progress import Watcher
 from fedgen.records import EvaluationRow
 from fedgen.run import Run
@@ -72,8 +72,7 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
 
     Raises:
         InputError: If a shard is damaged, or another process works on it.
-        ArmError: If replies of an arm cannot be used; the others are played to their ends.
-        RunError: If a round fails otherwise, or a task does so for good.
+        RunError: If a round fails, or a task does so for good.
     """
     following = Following(run, progress)
     following.begin(f"{len(run.arms)} arms on Ray")
@@ -85,7 +84,6 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
         for arm in run.arms
     }
     found: list[EvaluationRow] = []
-    reasons: dict[str, str] = {}
     try:
         while pending:
             ready, _ = ray.wait(list(pending), timeout=LOOK_SECONDS)
@@ -98,17 +96,12 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
                         f"{arm.name}: its task failed on Ray ({type(error).__name__})"
                     ) from error
                 _keep(run.path, files)
-                try:
-                    found += rows_of(arm, kind, text)
-                except ArmError as error:
-                    reasons |= error.reasons
-                    progress.warn(f"{arm.name} ends here: {error.reasons[arm.name]}")
+                found += rows_of(arm, kind, text)
+                tell_end(run.path, arm, progress)
             following.look()
     finally:
         for reference in pending:
             ray.cancel(reference, force=True)
-    if reasons:
-        raise ArmError(reasons)
     return found
 
 

@@ -14,7 +14,7 @@ from fedgen.config import Arm
 from fedgen.errors import ArmError, FedgenError, InputError, RunError
 from fedgen.extensions import is_own
 from fedgen.progress import Watcher
-from fedgen.records import EvaluationRow, PartitionRow, RoundRow, Row, to_csv
+from fedgen.records import DIVERGED, EvaluationRow, PartitionRow, RoundRow, Row, to_csv
 from fedgen.results import Results
 from fedgen.run import Run, made_with
 from fedgen.runconfig import to_run_config
@@ -38,7 +38,7 @@ def play(
 
     Seed by seed, the arms take turns round by round. Whatever ends this early
     leaves every finished round on disk. Where an arm cannot go on, as when it diverges, the others
-    are played to their ends before that is told.
+    are played to their ends, and all files are written, before that is told.
 
     Args:
         run: What to play, and where it goes.
@@ -64,15 +64,10 @@ def play(
         if spread is not None:
             evaluations += spread(run, progress)
         else:
-            reasons: dict[str, str] = {}
             for seed in seeds:
                 seeded = [arm for arm in run.arms if arm.seed == seed]
-                try:
-                    evaluations += play_arms(run, seeded, progress, grid)
-                except ArmError as error:
-                    reasons |= error.reasons
-            if reasons:
-                raise ArmError(reasons)
+                evaluations += play_arms(run, seeded, progress, grid)
+        _check_budget(run, progress)
     except BaseException:
         with suppress(FedgenError):  # the first error is the one to tell; the shards have the rows
             store.merge(run.path, run.arms)
@@ -81,10 +76,18 @@ def play(
     order = {(arm.strategy, arm.seed): place for place, arm in enumerate(run.arms)}
     evaluations.sort(key=lambda row: (order[row.strategy, row.seed], row.client))
     _write(run, store.EVALUATION, evaluations)
-    done = Results(run, rows["rounds.csv"], rows["clients.csv"], evaluations, partition, parameters)
+    ended = store.read_ended(run.path, run.arms)
+    done = Results(
+        *(run, rows["rounds.csv"], rows["clients.csv"], evaluations, partition, ended),
+        parameters=parameters,
+    )
     text = f"{json.dumps(done.summary, indent=2)}\n"
     disk.replace(run.path / "summary.json", text.encode())
-    report.draw(done)
+    if done.rounds:
+        report.draw(done)
+    failed = {f"{row.strategy}-seed{row.seed}": row.why for row in ended if row.how == DIVERGED}
+    if failed:
+        raise ArmError(failed, done.summary)
     return done.summary
 
 
@@ -115,8 +118,7 @@ def play_arms(
 
     Raises:
         InputError: If a shard is damaged, or another process works on it.
-        ArmError: If replies of an arm cannot be used; the others are played to their ends.
-        RunError: If a round fails otherwise.
+        RunError: If a round fails. Of an arm that cannot go on its shard says so.
     """
     from fedgen import arms, client_app, models, rounds, world
     from fedgen.faults import FaultyGrid
@@ -170,7 +172,6 @@ def play_arms(
         stack.enter_context(here.engine.interruptible())
         # A killed run may have left one arm a round ahead of another.
         behind = [config.run.rounds - shard.opened_round for shard in shards]
-        reasons: dict[str, str] = {}
         for left in range(max(behind), 0, -1):
             rows = []
             for arm, iterator, mine in zip(seeded, iterators, behind, strict=True):
@@ -180,39 +181,39 @@ def play_arms(
                     if row := next(iterator, None):  # nothing of an arm that has ended
                         rows.append(row)
                 except Unusable as error:
-                    reasons[arm.name] = str(error)
                     progress.warn(f"{arm.name} ends here: {error}")
             if rows:
                 progress.finished(rows)
-        if reasons:
-            raise ArmError(reasons)
-        _check_budget(seeded, shards, progress)
         evaluations = []
         for arm, shard in zip(seeded, shards, strict=True):
-            if shard.latest is not None:
+            path = run.path / "models" / f"{arm.name}.keras"
+            if shard.failed():
+                disk.remove(path)  # of rounds before, where more were added
+            elif shard.latest is not None:
                 evaluations += _evaluate(here, arm, shard.latest.round, shard.latest.weights)
                 model.set_weights(shard.latest.weights)
                 _save_model(run.path / "models", arm.name, model, is_own(config.model.name))
         return evaluations
 
 
-def _check_budget(arms: Sequence[Arm], shards: Sequence[store.Shard], progress: Watcher) -> None:
+def _check_budget(run: Run, progress: Watcher) -> None:
     """Say which arms could not play round 1 within the budget.
 
     Raises:
         InputError: If none could.
     """
-    setting = arms[0].config.run.budget
+    setting = run.config.run.budget
     limit = budget.parse(setting)
+    shards = [store.Shard(run.path, arm) for arm in run.arms]
     beyond = {
-        arm.strategy: spent
-        for arm, shard in zip(arms, shards, strict=True)
-        if shard.opened_round < 1 and (spent := shard.stopped(setting)) is not None
+        shard.arm.name: spent
+        for shard in shards
+        if shard.finished_round < 1 and (spent := shard.stopped(setting)) is not None
     }
     if limit is None or not beyond:
         return
-    cheapest = min(beyond, key=lambda name: beyond[name])
-    if len(beyond) == len(arms):
+    if len(beyond) == len(shards):
+        cheapest = min(beyond, key=lambda name: beyond[name])
         raise InputError(
             f"run.budget = {setting!r}: round 1 fits for no strategy; {cheapest}, the cheapest, "
             f"has spent at least {beyond[cheapest]:,.10g} {limit.unit} by then"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 
 class FedgenError(Exception):
@@ -43,10 +44,11 @@ class ArmError(RunError):
 
     Args:
         reasons: Why not, by the arm's name; at least one.
+        summary: What the run has come to all the same.
     """
 
-    def __init__(self, reasons: Mapping[str, str]) -> None:
-        self.reasons = dict(reasons)
+    def __init__(self, reasons: Mapping[str, str], summary: Mapping[str, Any]) -> None:
+        self.reasons, self.summary = dict(reasons), dict(summary)
         (first, why), *more = self.reasons.items()
         others = ", ".join(name for name, _ in more)
         super().__init__(f"{first}: {why}" + (f"; nor could go on: {others}" if more else ""))

@@ -19,7 +19,7 @@ from typing import Any
 
 from fedgen import runtime, store
 from fedgen.config import Arm
-from fedgen.errors import ArmError, FedgenError, InputError, RunError
+from fedgen.errors import FedgenError, InputError, RunError
 from fedgen.progress import Silent, Watcher
 from fedgen.records import EvaluationRow, parse_csv, to_csv
 from fedgen.run import Run, open_run
@@ -38,8 +38,7 @@ def play(run: Run, jobs: int, progress: Watcher) -> list[EvaluationRow]:
 
     Raises:
         InputError: If a shard is damaged, or another process works on it.
-        ArmError: If replies of an arm cannot be used; the others are played to their ends.
-        RunError: If a round fails otherwise, or a process dies.
+        RunError: If a round fails, or a process dies.
     """
     waiting = deque(run.arms)
     count = min(jobs, len(waiting))
@@ -47,7 +46,6 @@ def play(run: Run, jobs: int, progress: Watcher) -> list[EvaluationRow]:
     following = Following(run, progress)
     following.begin(f"{len(waiting)} arms, {count} at once")
     found: list[EvaluationRow] = []
-    reasons: dict[str, str] = {}
     with _processes(run.path, workers, count) as free:
         busy: dict[Connection, Arm] = {}
         owners = dict(free)
@@ -60,16 +58,17 @@ def play(run: Run, jobs: int, progress: Watcher) -> list[EvaluationRow]:
             ready = connection.wait(list(busy), LOOK_SECONDS)
             for line in [line for line in busy if line in ready]:
                 arm = busy.pop(line)
-                try:
-                    found += _take(line, arm, owners[line])
-                except ArmError as error:
-                    reasons |= error.reasons
-                    progress.warn(f"{arm.name} ends here: {error.reasons[arm.name]}")
+                found += _take(line, arm, owners[line])
+                tell_end(run.path, arm, progress)
                 idle.append(line)
             following.look()
-    if reasons:
-        raise ArmError(reasons)
     return found
+
+
+def tell_end(path: Path, arm: Arm, progress: Watcher) -> None:
+    """Tell of an arm that was played elsewhere whether it could not go on."""
+    if failed := store.Shard(path, arm).failed():
+        progress.warn(f"{arm.name} ends here: {failed[0].why}")
 
 
 class Following:
@@ -133,13 +132,10 @@ def rows_of(arm: Arm, kind: str, text: str) -> list[EvaluationRow]:
 
     Raises:
         InputError: As it was raised where the arm was played.
-        ArmError: Likewise.
         RunError: Likewise.
     """
     if kind == "input":
         raise InputError(text)
-    if kind == "arm":
-        raise ArmError({arm.name: text})
     if kind == "run":
         raise RunError(text)
     return parse_csv(text.encode(), Path(arm.name), EvaluationRow)
@@ -163,7 +159,7 @@ def answer(path: str, strategy: str, seed: int, workers: int) -> tuple[str, str]
     """Play one arm of a run directory.
 
     Returns:
-        ``"done"`` and the evaluation rows as CSV; or ``"input"``, ``"arm"`` or ``"run"`` and the
+        ``"done"`` and the evaluation rows as CSV; or ``"input"`` or ``"run"`` and the
         error's line.
     """
     runtime.import_tensorflow()
@@ -175,9 +171,6 @@ def answer(path: str, strategy: str, seed: int, workers: int) -> tuple[str, str]
         rows = comparison.play_arms(run, [arm], Silent())
     except InputError as error:
         return "input", error.line
-    except ArmError as error:
-        (reason,) = error.reasons.values()
-        return "arm", reason
     except FedgenError as error:
         return "run", error.line
     except Exception as error:

@@ -15,7 +15,7 @@ from rich.table import Table
 from fedgen import budget
 from fedgen.config import Arm
 from fedgen.records import RoundRow
-from fedgen.summary import sentences
+from fedgen.sentences import endings, rounds_played, seeds_known, sentences, standing
 
 CELL = 22
 
@@ -280,17 +280,25 @@ def warn(text: str) -> None:
 
 def results(summary: dict[str, Any]) -> None:
     """Print the table of results: means over seeds, cost beside accuracy."""
-    table = Table(title=f"{summary['dataset']}, {summary['model']}, {summary['rounds']} rounds")
+    played = rounds_played(summary, summary["strategies"])
+    unit = "round" if played == "1" else "rounds"
+    table = Table(title=f"{summary['dataset']}, {summary['model']}, {played} {unit}")
     table.add_column("strategy", overflow="fold")  # a long name must not hide figures
+    table.add_column("rounds", overflow="fold")
     for heading in ("final accuracy", "best accuracy", "final loss", "client-epochs", "seconds"):
         table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for name, values in summary["strategies"].items():
-        means = {key: value["mean"] for key, value in values.items() if "mean" in value}
-        cells = [_cell(means[key], 4) for key in ("final_accuracy", "best_accuracy", "final_loss")]
-        costs = [_cell(means["client_epochs"], 0), _cell(means["seconds"], 0)]
-        table.add_row(name, *cells, *costs)
+        digits = {"final_accuracy": 4, "best_accuracy": 4, "final_loss": 4, "client_epochs": 0}
+        cells = [
+            f"{_cell(values[key]['mean'], places)}{seeds_known(summary, values[key]['values'])}"
+            for key, places in (digits | {"seconds": 0}).items()
+        ]
+        diverged = values["final_accuracy"]["mean"] is not None and values["final_loss"]
+        if diverged and diverged["mean"] is None:
+            cells[2] = "not finite"
+        table.add_row(name, standing(summary, name), *cells)
     Console().print(table)
-    for sentence in sentences(summary):
+    for sentence in [*sentences(summary), *endings(summary)]:
         Console().print(sentence, highlight=False)
     for name, values in summary["strategies"].items():
         if "privacy" in values:
@@ -307,4 +315,4 @@ def claim(spending: Mapping[str, Any]) -> str:
 
 
 def _cell(value: float | None, digits: int) -> str:
-    return "not finite" if value is None else f"{value:,.{digits}f}"
+    return "none" if value is None else f"{value:,.{digits}f}"

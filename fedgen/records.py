@@ -116,7 +116,34 @@ class EvaluationRow:
     loss: float
 
 
-Row = RoundRow | ClientRow | PartitionRow | EvaluationRow
+@dataclass(frozen=True)
+class EndedRow:
+    """An arm that ended before the last round that was asked for.
+
+    Attributes:
+        strategy: Whose arm.
+        seed: Of which seed.
+        round: The round that is not counted.
+        how: ``DIVERGED`` or ``BUDGET``.
+        why: The reason, for people.
+    """
+
+    strategy: str
+    seed: int
+    round: int
+    how: str
+    why: str
+
+    @property
+    def compared(self) -> bool:
+        """Whether what it has come to can be held against others: its budget bought a round."""
+        return self.how == BUDGET and self.round > 1
+
+
+DIVERGED, BUDGET = "diverged", "budget"
+"""How an arm ends early: too few of its replies can be used, or the next round costs too much."""
+
+Row = RoundRow | ClientRow | PartitionRow | EvaluationRow | EndedRow
 
 _CONVERT: dict[str, Callable[[str], Any]] = {
     "bool": {"True": True, "False": False}.__getitem__,

@@ -10,7 +10,7 @@ from fedgen import charts, disk, page, tables
 from fedgen.config import dump, to_toml
 from fedgen.page import Table
 from fedgen.results import Results, load
-from fedgen.summary import final, sentences
+from fedgen.sentences import endings, rounds_played, seeds_known, sentences
 
 Sections = list[tuple[str, str, str]]
 """Id, heading and HTML of the parts of a page."""
@@ -108,7 +108,7 @@ def several(runs: Sequence[Results]) -> str:
     told = "".join(
         f'<p class="lead">{escape(name)}: {escape(text)}</p>'
         for name, run in named.items()
-        for text in sentences(run.summary)
+        for text in [*sentences(run.summary), *endings(run.summary)]
     )
     summaries = {name: run.summary for name, run in named.items()}
     sections: Sections = [
@@ -140,15 +140,27 @@ def _headline(results: Results) -> str:
     told = sentences(results.summary)
     if not told:
         told = [
-            f"{name}: a test accuracy of {accuracy:.4f} after round {final(seeds[0]).round}."
-            for name, seeds in results.arms.items()
+            f"{name}: a test accuracy of {accuracy:.4f}"
+            f"{_of_seeds(results.summary, name)}, rounds played: "
+            f"{rounds_played(results.summary, [name])}."
+            for name in results.arms
             if (accuracy := _accuracy(results, name)) is not None
         ]
+    ended = "".join(f'<p class="warning">{escape(text)}</p>' for text in endings(results.summary))
     if len(told) < FEW:
-        return "".join(f'<p class="lead">{escape(text)}</p>' for text in told)
+        return "".join(f'<p class="lead">{escape(text)}</p>' for text in told) + ended
     body = "".join(f"<p>{escape(text)}</p>" for text in told)
     first = next(iter(results.arms))
-    return page.folded(f"{len(told)} strategies against {first}, in words", body, opened=False)
+    return (
+        page.folded(f"{len(told)} strategies against {first}, in words", body, opened=False) + ended
+    )
+
+
+def _of_seeds(summary: Mapping[str, Any], strategy: str) -> str:
+    values = summary["strategies"][strategy]["final_accuracy"]["values"]
+    if len(values) == 1:
+        return ""
+    return seeds_known(summary, values) or f", mean of {len(values)} seeds"
 
 
 def _apart(results: Results) -> str:
@@ -180,14 +192,22 @@ def _leak(results: Results) -> str:
 def _results(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     ends = "; ".join(
         f"{f'{name}: ' if name else ''}{_plain(summary['equal_client_epochs'])} equal "
-        f"client-epochs, target accuracy {_plain(summary['target_accuracy'])}{_budget(summary)}"
+        f"client-epochs, {_target(summary)}{_budget(summary)}"
         for name, summary in summaries.items()
     )
     return tables.results(summaries).html("Results") + (
-        '<p class="note">Means over seeds, with their values, or 95 % intervals from five on. '
+        '<p class="note">Means over seeds, with their values, or 95 % intervals from five on; what '
+        "it took to the target seed by seed, of many seeds the median and the range. "
         "Best accuracy is the test accuracy of the round with the best validation accuracy. "
         f"{escape(ends)}.</p>"
     )
+
+
+def _target(summary: Mapping[str, Any]) -> str:
+    target = summary["target_accuracy"]
+    if target is None:
+        return "no target accuracy, as not every arm gets above chance and its start"
+    return f"target accuracy {_plain(target)}"
 
 
 def _budget(summary: Mapping[str, Any]) -> str:
@@ -195,7 +215,7 @@ def _budget(summary: Mapping[str, Any]) -> str:
     if "budget" not in summary:
         return ""
     equal = "" if "equal_budget" not in summary else f", {_plain(summary['equal_budget'])} equal"
-    return f", budget {summary['budget']}{equal}: every strategy ends at its last whole round in it"
+    return f", budget {summary['budget']}{equal}: no strategy plays a round beyond it"
 
 
 def _plain(number: float | None) -> str:
@@ -209,10 +229,11 @@ def _curves(drawn: Mapping[str, page.Chart], arms: charts.Arms) -> str:
 
 
 def _cost(arms: charts.Arms) -> str:
+    # The rows of a round that ended an arm are among the clients' only.
     return tables.costs(arms).html("Costs") + (
         '<p class="note">Totals of a run, means over seeds. What a strategy spends before round 1, '
         "as on a probe, is in all totals and in the curves. Clients whose reply was not used count "
-        "in the bytes sent to them only.</p>"
+        "in the bytes sent to them only. A round that ended an arm is not counted.</p>"
     )
 
 
@@ -285,8 +306,10 @@ def _partition(results: Results) -> str:
 
 def _unused(results: Results) -> str:
     table = tables.unused(results.clients)
+    if not results.clients:
+        return "<p>None: no client was asked.</p>"
     if not table.body:
-        return "<p>None: every reply passed every check.</p>"
+        return "<p>None: of every client that was asked a reply was used.</p>"
     return table.html("Replies that were not used")
 
 
@@ -327,7 +350,10 @@ def _runs(named: Mapping[str, Results]) -> str:
     body = [
         [
             *(name, _dataset(run), run.run.config.model.title, ", ".join(run.arms)),
-            *(str(len({row.seed for row in run.rounds})), str(final(run.rounds).round)),
+            *(
+                str(len({row.seed for row in run.rounds})),
+                rounds_played(run.summary, run.summary["strategies"]),
+            ),
         ]
         for name, run in named.items()
     ]

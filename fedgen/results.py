@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from fedgen import store
 from fedgen.errors import InputError, unknown
 from fedgen.partition import effective_labels
-from fedgen.records import ClientRow, EvaluationRow, PartitionRow, RoundRow
+from fedgen.records import ClientRow, EndedRow, EvaluationRow, PartitionRow, RoundRow
 from fedgen.run import Run, open_run, summarise_run
-from fedgen.summary import fair, sentences
+from fedgen.sentences import cost, endings, fair, sentences
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -57,6 +57,7 @@ class Results:
         clients: A row per cohort client and round.
         evaluations: A row per strategy, seed and client: the final model on its validation samples.
         partition: A row per seed and client: what it holds.
+        ended: A row per arm that ended before the last round that was asked for.
         parameters: How many weights the model has, where that is known.
     """
 
@@ -65,6 +66,7 @@ class Results:
     clients: Sequence[ClientRow]
     evaluations: Sequence[EvaluationRow] = ()
     partition: Sequence[PartitionRow] = ()
+    ended: Sequence[EndedRow] = ()
     parameters: int | None = None
 
     @property
@@ -75,7 +77,8 @@ class Results:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` holds, of the rounds there are."""
-        summary = summarise_run(self.run, self.rounds, self.parameters)
+        classes = max((len(row.counts) for row in self.partition), default=0)
+        summary = summarise_run(self.run, self.rounds, self.parameters, self.ended, classes)
         counts: dict[int, list[Sequence[int]]] = {}
         for row in self.partition:
             if any(row.counts):
@@ -106,7 +109,7 @@ class Results:
         }
         compared = [c for c in fair(self.summary) if c["interval"]]
         if compared:
-            drawn["differences"] = partial(charts.differences, compared)
+            drawn["differences"] = partial(charts.differences, compared, cost(self.summary))
         for (strategy, seed), rows in self.evolved.items():
             for name, chart in story.charts(rows).items():
                 drawn[f"{name}-{strategy}-seed{seed}"] = chart
@@ -157,7 +160,8 @@ class Results:
     def _repr_html_(self) -> str:
         from fedgen import tables
 
-        told = "".join(f"<p>{escape(text)}</p>" for text in sentences(self.summary))
+        said = [*sentences(self.summary), *endings(self.summary)]
+        told = "".join(f"<p>{escape(text)}</p>" for text in said)
         names = ", ".join(f"<code>{escape(name)}</code>" for name in self.charts)
         return (
             f"<p><strong>{escape(str(self.path))}</strong></p>{told}"
@@ -181,6 +185,7 @@ def load(path: Path) -> Results:
         rows["clients.csv"],
         store.read_extra(path, store.EVALUATION),
         store.read_extra(path, store.PARTITION),
+        store.read_ended(path, run.arms),
         _parameters(path),
     )
 

@@ -15,7 +15,7 @@ from fedgen.records import ClientRow, GeneRow, RoundRow, TimedRow
 from fedgen.sections import CENTRALISED
 from fedgen.store import Shard
 from fedgen.world import World
-from strategies.outcomes import POOLED, RoundOutcome
+from strategies.outcomes import POOLED, RoundOutcome, Unusable
 
 
 def play(
@@ -50,7 +50,7 @@ def play(
 
     Raises:
         InputError: If the checkpoint is one of another model.
-        Unusable: If too few replies of a round can be used.
+        Unusable: If too few replies of a round can be used; the shard notes it.
         RunError: If a round fails otherwise, or cannot be written.
     """
     checkpoint = shard.latest
@@ -77,10 +77,14 @@ def play(
                 shard.stop(setting, limit.spent(rows)[-1])
                 return
         started = time.perf_counter()
-        if number == 0:
-            weights, outcome = player.start(weights)
-        else:
-            weights, outcome = player.step(number, weights)
+        try:
+            if number == 0:
+                weights, outcome = player.start(weights)
+            else:
+                weights, outcome = player.step(number, weights)
+        except Unusable as error:
+            shard.fail(str(error), client_rows(arm, number, error.outcome))
+            raise
         validation, test = world.evaluate(weights)
         seconds = time.perf_counter() - started
         row = round_row(arm, number, outcome, validation, test, seconds)

@@ -18,7 +18,7 @@ from fedgen.datasets import Dataset
 from fedgen.errors import InputError, Unavailable
 from fedgen.extensions import digest, is_own
 from fedgen.labels import are_classes
-from fedgen.records import RoundRow
+from fedgen.records import EndedRow, RoundRow
 from fedgen.summary import summarise
 
 PACKAGES = ("fedgen", "flwr", "tensorflow", "keras", "numpy", "scikit-learn")
@@ -287,11 +287,17 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def summarise_run(run: Run, rounds: Sequence[RoundRow], parameters: int | None) -> dict[str, Any]:
+def summarise_run(
+    run: Run,
+    rounds: Sequence[RoundRow],
+    parameters: int | None,
+    ended: Sequence[EndedRow] = (),
+    classes: int = 0,
+) -> dict[str, Any]:
     """Summarise a run's rounds."""
     dataset = str(run.provenance.get("dataset", run.config.data.dataset))
     named = {"labels": run.class_names, "notes": run.notes}
-    summary = summarise(run.config, dataset, parameters, rounds)
+    summary = summarise(run.config, dataset, parameters, rounds, ended, classes)
     return summary | {name: values for name, values in named.items() if values}
 
 

@@ -8,7 +8,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedgen import comparison, intake, runtime, store
 from fedgen import run as runs
-from fedgen.errors import FedgenError, InputError
+from fedgen.errors import ArmError, FedgenError, InputError
 from fedgen.progress import results, watcher
 from fedgen.runconfig import OUT, from_run_config
 
@@ -41,10 +41,16 @@ def main(grid: Grid, context: Context) -> None:
     intake.check(config, _warn)
     with runs.created(config, Path(out).absolute() if out else None) as run:
         print(f"run directory: {run.path.absolute()}", flush=True)
-        with watcher(config.run.strategies) as watching:
-            summary = comparison.play(run, watching, grid)
+        failure = None
+        try:
+            with watcher(config.run.strategies) as watching:
+                summary = comparison.play(run, watching, grid)
+        except ArmError as error:  # the other arms have all their files
+            failure, summary = error, error.summary
     results(summary)
     print(f"report: {run.path.absolute() / 'report.html'}", flush=True)
+    if failure is not None:
+        raise failure
 
 
 def _warn(text: str) -> None:

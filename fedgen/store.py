@@ -20,7 +20,10 @@ from fedgen.checkpoints import Checkpoint, Damaged, Extent
 from fedgen.config import Arm
 from fedgen.errors import InputError
 from fedgen.records import (
+    BUDGET,
+    DIVERGED,
     ClientRow,
+    EndedRow,
     EvaluationRow,
     GeneRow,
     PartitionRow,
@@ -45,12 +48,20 @@ def kinds(arm: Arm) -> dict[str, type[Row]]:
     return ROWS | timed | genes
 
 
-PARTITION, EVALUATION = "partition.csv", "evaluation.csv"
-EXTRAS: dict[str, type[Row]] = {PARTITION: PartitionRow, EVALUATION: EvaluationRow}
+PARTITION, EVALUATION, ENDED = "partition.csv", "evaluation.csv", "ended.csv"
+EXTRAS: dict[str, type[Row]] = {
+    PARTITION: PartitionRow,
+    EVALUATION: EvaluationRow,
+    ENDED: EndedRow,
+}
 """Files that the parent makes from the config and the final models; older runs lack them."""
 
 STOPPED = "stopped.json"
 """Says of an arm that its next round is beyond the budget; without it that round is tried again."""
+
+FAILED = "failed.json"
+"""Says of an arm why its next round cannot be used, with that round's client rows. It counts as
+long as no round is committed after it; ``resume`` tries the round again."""
 
 
 class Shard:
@@ -184,6 +195,51 @@ class Shard:
         extents = {name: Extent(self._sizes[name], self._sums[name].hexdigest()) for name in ROWS}
         checkpoints.write(self.folder, checkpoint, extents, made_with)
         self.latest = checkpoint
+        disk.remove(self.folder / FAILED)
+
+    def fail(self, reason: str, clients: Sequence[ClientRow]) -> None:
+        """Note that the round after ``latest`` cannot be used, in one file: all of it or nothing.
+
+        Args:
+            reason: Why not.
+            clients: The rows of the clients that were asked in that round.
+
+        Raises:
+            RunError: If the disk does not take it.
+        """
+        text = to_csv(clients, self.kinds["clients.csv"], header=True)
+        note = {"round": self.opened_round + 1, "reason": reason, "clients": text}
+        disk.replace(self.folder / FAILED, f"{json.dumps(note)}\n".encode())
+
+    def failed(self) -> tuple[EndedRow, list[Any]] | None:
+        """Return what ``fail`` noted, if no round was committed since.
+
+        Raises:
+            InputError: If the note is damaged.
+        """
+        path = self.folder / FAILED
+        if not path.exists():
+            return None
+        try:
+            note = json.loads(path.read_bytes())
+            number, reason, text = int(note["round"]), str(note["reason"]), str(note["clients"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"{path}: does not read; `fedgen resume` writes it again") from error
+        if number != self.finished_round + 1:
+            return None
+        ended = EndedRow(self.arm.strategy, self.arm.seed, number, DIVERGED, reason)
+        return ended, parse_csv(text.encode(), path, self.kinds["clients.csv"])
+
+    def ended(self) -> EndedRow | None:
+        """Return how the arm ended before the last round that was asked for, if it did."""
+        if failed := self.failed():
+            return failed[0]
+        settings = self.arm.config.run
+        spent, number = self.stopped(settings.budget), self.finished_round + 1
+        if spent is None or number > settings.rounds:
+            return None
+        why = f"{settings.budget} is less than the {spent:,.10g} of all rounds up to this one"
+        return EndedRow(self.arm.strategy, self.arm.seed, number, BUDGET, why)
 
     def stop(self, budget: str, spent: float) -> None:
         """Note that the round after ``latest`` is beyond a budget.
@@ -316,7 +372,24 @@ def read_rows(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
     committed = any(shard.finished_round >= 0 for shard in shards)
     if not committed and (run / "rounds.csv").exists():
         return {name: read_csv(run / name, kind) for name, kind in kinds(arms[0]).items()}
-    return {name: [row for shard in shards for row in shard.rows(name)] for name in ROWS}
+    rows: dict[str, list[Any]] = {name: [] for name in ROWS}
+    for shard in shards:
+        for name in ROWS:
+            rows[name] += shard.rows(name)
+        if failed := shard.failed():
+            rows["clients.csv"] += failed[1]
+    return rows
+
+
+def read_ended(run: Path, arms: Sequence[Arm]) -> list[EndedRow]:
+    """Return which arms ended early: as their shards say, or without shards as ``ENDED`` does.
+
+    Raises:
+        InputError: If that does not read.
+    """
+    if not (run / SHARDS).exists():
+        return read_extra(run, ENDED)
+    return [ended for arm in arms if (ended := Shard(run, arm).ended())]
 
 
 def read_extra(run: Path, name: str) -> list[Any]:
@@ -338,4 +411,8 @@ def merge(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
     rows = read_rows(run, arms)
     for name, kind in kinds(arms[0]).items():
         disk.replace(run / name, to_csv(rows[name], kind, header=True).encode())
+    if ended := read_ended(run, arms):
+        disk.replace(run / ENDED, to_csv(ended, EndedRow, header=True).encode())
+    else:
+        disk.remove(run / ENDED)
     return rows

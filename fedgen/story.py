@@ -76,12 +76,15 @@ def clusters(rows: Rows) -> Chart:
     figure.update_xaxes(_log_axis(2, [row.batch_size or 1 for row in rows]))
     figure.update_yaxes(_log_axis(10, [row.learning_rate or 1 for row in rows]))
     last = [row for row in rows if row.round == rounds[-1]]
-    parts = [f"{_name(label)} {_count(last, label)}" for label in _labels(last)]
+    clustered = labels != [None]
+    parts = [f"{_count(last, label)} in {_name(label)}" for label in _labels(last)]
     text = (
-        "Every client of the cohort by its batch size and learning rate, coloured by cluster. "
-        f"In round {rounds[-1]}: {', '.join(parts)}."
+        "Every client of the cohort by its batch size and learning rate"
+        f"{', coloured by cluster' if clustered else ''}. In round {rounds[-1]}: "
+        f"{', '.join(parts) if clustered else f'{len(last)} clients'}."
     )
-    return Chart("Clusters, round by round", figure, text, _table(rows))
+    title = "Clusters" if clustered else "Genes"
+    return Chart(f"{title}, round by round", figure, text, _table(rows))
 
 
 def _dots(rows: Rows, at: int, label: int | None) -> go.Scatter:
@@ -160,8 +163,9 @@ def sizes(rows: Rows) -> Chart:
     finish(figure, "round", "clients", height=300)
     figure.update_layout(barmode="stack", bargap=0.25)
     _whole_rounds(figure, rounds)
-    noise = ", the noise among them" if NOISE in _labels(rows) else ""
-    text = f"Clients per cluster; {len(_labels(rows))} clusters{noise}."
+    found = sum(label is not None and label >= 0 for label in _labels(rows))
+    noise = ", and noise" if NOISE in _labels(rows) else ""
+    text = f"Clients per cluster; {found} {'cluster' if found == 1 else 'clusters'}{noise}."
     return Chart("Cluster sizes", figure, text, Table(["cluster", "round", "clients"], body))
 
 
@@ -198,7 +202,7 @@ def genes(
     finish(figure, "round", what)
     if base is not None:
         figure.update_yaxes(_log_axis(base, [value for row in rows if (value := gene(row))]))
-    rounds = sorted({row.round for row in rows})
+    rounds = sorted({row.round for row in rows if gene(row) is not None})
     _whole_rounds(figure, rounds)
     ends = [
         [value for row in rows if row.round == at and (value := gene(row)) is not None]

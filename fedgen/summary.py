@@ -8,7 +8,7 @@ from typing import Any
 from fedgen import accounting, budget, statistics
 from fedgen.budget import CLIENT_EPOCHS, Budget, spent
 from fedgen.config import Config
-from fedgen.records import RoundRow
+from fedgen.records import EndedRow, RoundRow
 from fedgen.sections import CENTRALISED
 
 COMPARED = ("final_accuracy", "best_accuracy", "accuracy_at_equal_client_epochs")
@@ -49,11 +49,27 @@ def reach(rows: Rounds, target: float) -> tuple[int, float] | None:
 
 
 def summarise(
-    config: Config, dataset: str, parameters: int | None, rows: Sequence[RoundRow]
+    config: Config,
+    dataset: str,
+    parameters: int | None,
+    rows: Sequence[RoundRow],
+    ended: Sequence[EndedRow] = (),
+    classes: int = 0,
 ) -> dict[str, Any]:
     """Summarise the rows of a run; values are listed in the order of the seeds.
 
-    A value that is not finite, or that there is none of, is ``null``.
+    A value that is not finite, or that there is none of, is ``null``, so every list of values is
+    as long as that of the seeds. Means are over the seeds that there is a value of. An arm that
+    has diverged, or whose budget buys no round, has no accuracy or loss that is its result: it
+    limits neither the equal budget nor the common target.
+
+    Args:
+        config: The run's settings.
+        dataset: What it was played on.
+        parameters: How many weights the model has, where that is known.
+        rows: The committed rounds.
+        ended: Which arms ended before the last round.
+        classes: How many classes there are, 0 if unknown: a common target is above chance.
     """
     seeds = [config.run.seed + offset for offset in range(config.run.seeds)]
     arms: dict[str, dict[int, list[RoundRow]]] = {name: {} for name in config.run.strategies}
@@ -61,8 +77,13 @@ def summarise(
         if row.strategy in arms:
             arms[row.strategy].setdefault(row.seed, []).append(row)
     limit = budget.parse(config.run.budget)
-    equal = _equal_budget(arms, CLIENT_EPOCHS, limit)
-    target = config.run.target or _common_target(arms)
+    out = {(row.strategy, row.seed) for row in ended if not row.compared}
+    whole = {
+        name: {seed: mine for seed, mine in by_seed.items() if (name, seed) not in out}
+        for name, by_seed in arms.items()
+    }
+    equal = _equal_budget(whole, CLIENT_EPOCHS, limit)
+    target = config.run.target or _common_target(whole, classes)
     values = {name: _values(name, mine, equal, target) for name, mine in arms.items()}
     compared: tuple[str, ...] = COMPARED
     told: dict[str, Any] = {}
@@ -73,11 +94,18 @@ def summarise(
         told["budget"] = config.run.budget
     if limit and limit.unit != CLIENT_EPOCHS:
         compared = (*COMPARED, AT_EQUAL_BUDGET)
-        told["equal_budget"] = amount = _equal_budget(arms, limit.unit, limit)
+        told["equal_budget"] = amount = _equal_budget(whole, limit.unit, limit)
         for name, mine in arms.items():
             values[name][AT_EQUAL_BUDGET] = _at_equal(name, mine, amount, limit.unit)
+    for name, seed in sorted(out):
+        for key in (*compared, "final_loss"):
+            if seed in arms.get(name, {}):
+                values[name][key][seed] = None
     described = {
-        name: {key: _over_seeds(key, list(by_seed.values())) for key, by_seed in measured.items()}
+        name: {
+            key: _over_seeds(key, [by_seed.get(seed) for seed in seeds])
+            for key, by_seed in measured.items()
+        }
         for name, measured in values.items()
     }
     if config.privacy.kind != "none":
@@ -96,6 +124,7 @@ def summarise(
         "equal_client_epochs": equal,
         **told,
         "target_accuracy": target,
+        "ended": [asdict(row) for row in ended],
         "strategies": described,
         "comparisons": [
             {"metric": metric, **_plain(comparison)}
@@ -106,109 +135,6 @@ def summarise(
             )
         ],
     }
-
-
-def fair(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return one comparison of every strategy with the first one, at equal cost where there is one.
-
-    By final accuracy where both have cost the same, else within equal budgets.
-    """
-    by_metric: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for comparison in summary["comparisons"]:
-        if comparison["mean"] is not None:
-            by_metric.setdefault(comparison["metric"], {})[comparison["strategy"]] = comparison
-    unit = _unit(summary)
-    at_equal = AT_EQUAL_COST if unit == CLIENT_EPOCHS else AT_EQUAL_BUDGET
-    chosen = []
-    for strategy, comparison in by_metric.get(COMPARED[0], {}).items():
-        costs = [
-            summary["strategies"][name][unit.replace("-", "_")]
-            for name in (strategy, comparison["baseline"])
-        ]
-        equal = by_metric.get(at_equal, {}).get(strategy)
-        if equal is None or costs[0]["values"] == costs[1]["values"]:
-            chosen.append(comparison)
-        else:
-            chosen.append(equal)
-    return chosen
-
-
-def sentences(summary: Mapping[str, Any]) -> list[str]:
-    """Say of every strategy how it stands against the first one, in a sentence."""
-    unit = _unit(summary)
-    return [
-        _at_the_end(comparison, summary, unit)
-        if comparison["metric"] == COMPARED[0]
-        else _within_equal_cost(comparison, summary, unit)
-        for comparison in fair(summary)
-    ]
-
-
-def _unit(summary: Mapping[str, Any]) -> str:
-    """Return the unit in which costs are equal."""
-    unit: str = summary.get("budget", CLIENT_EPOCHS).partition("=")[0].strip()
-    return unit
-
-
-def _at_the_end(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> str:
-    head = _head(comparison, "final test accuracy")
-    costs = _costs(comparison, summary, unit)
-    cost = (
-        f"{costs[0]} {unit} each"
-        if costs[0] == costs[1]
-        else (f"{costs[0]} against {costs[1]} {unit}")
-    )
-    return f"{head} ({_evidence(comparison)}), at a cost of {cost}."
-
-
-def _within_equal_cost(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> str:
-    equal = summary["equal_client_epochs" if unit == CLIENT_EPOCHS else "equal_budget"]
-    head = _head(comparison, "test accuracy at equal cost")
-    costs = _costs(comparison, summary, unit)
-    return (
-        f"{head} ({_evidence(comparison)}): each after its last round within {equal:,.10g} {unit}, "
-        f"as whole runs cost {costs[0]} against {costs[1]}."
-    )
-
-
-def _head(comparison: Mapping[str, Any], what: str) -> str:
-    leader, other = _standing(comparison)
-    mean = comparison["mean"]
-    if not mean:
-        return f"{leader} and {other} are level"
-    return f"{leader} is ahead of {other} by {100 * abs(mean):.2f} points of {what}"
-
-
-def _costs(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> list[str]:
-    key = unit.replace("-", "_")
-    means = [summary["strategies"][name][key]["mean"] for name in _standing(comparison)]
-    return ["none" if mean is None else f"{mean:,.0f}" for mean in means]
-
-
-def _standing(comparison: Mapping[str, Any]) -> tuple[str, str]:
-    strategy, baseline = comparison["strategy"], comparison["baseline"]
-    return (strategy, baseline) if comparison["mean"] > 0 else (baseline, strategy)
-
-
-def _evidence(comparison: Mapping[str, Any]) -> str:
-    seeds = len(comparison["values"])
-    if comparison["interval"] is None:
-        return "one seed: one observation, no interval"
-    sign = 1 if comparison["mean"] >= 0 else -1
-    low, high = sorted(100 * sign * bound for bound in comparison["interval"])
-    values = [100 * sign * value for value in comparison["values"]]
-    told = statistics.told(values, (low, high), lambda value: f"{value:.2f}")
-    text = (
-        f"{told}, {seeds} seeds"
-        if seeds < statistics.FEW
-        else (f"95 % interval {told}, {seeds} seeds")
-    )
-    if comparison["p"] is None and comparison["counted"] < seeds:
-        return f"{text}, {comparison['counted']} of which differ: too few for a claim"
-    if comparison["p"] is None:
-        return f"{text}: too few for a claim of significance"
-    verdict = "significant" if comparison["significant"] else "not significant"
-    return f"{text}, Wilcoxon p = {comparison['p']:.3g} after Holm: {verdict}"
 
 
 def _values(
@@ -226,6 +152,7 @@ def _values(
             "accuracy_at_equal_client_epochs": at_equal[seed],
             "rounds_to_target": reached[0] if reached else None,
             "client_epochs_to_target": reached[1] if reached else None,
+            "rounds": final(rows).round,
             "client_epochs": spent(rows)[-1],
             "samples": sum(row.samples for row in rows),
             "bytes": sum(row.bytes_down + row.bytes_up for row in rows),
@@ -238,10 +165,13 @@ def _values(
 
 METRICS = (
     *("final_accuracy", "best_accuracy", "final_loss", "accuracy_at_equal_client_epochs"),
-    *("rounds_to_target", "client_epochs_to_target", "client_epochs", "samples", "bytes"),
-    "seconds",
+    *("rounds_to_target", "client_epochs_to_target", "rounds", "client_epochs", "samples"),
+    *("bytes", "seconds"),
 )
 """What is measured of every arm."""
+
+TO_TARGET = ("rounds_to_target", "client_epochs_to_target")
+"""What has no mean where an arm does not get there: that of those which do would flatter."""
 
 
 def _at_equal(
@@ -287,12 +217,15 @@ def _used(rows: Rounds, unit: str, limit: Budget | None) -> float:
     return spent(rows, unit)[-1]
 
 
-def _common_target(arms: Mapping[str, Mapping[int, Rounds]]) -> float | None:
-    """Return the highest test accuracy that every arm reaches."""
-    tops = [
-        max(row.test_accuracy for row in rows) for mine in arms.values() for rows in mine.values()
-    ]
-    return min(tops, default=None)
+def _common_target(arms: Mapping[str, Mapping[int, Rounds]], classes: int) -> float | None:
+    """Return the highest test accuracy that every arm reaches.
+
+    None, where it is no more than chance, or than a model that is not trained has.
+    """
+    every = [rows for mine in arms.values() for rows in mine.values()]
+    top = min((max(row.test_accuracy for row in rows) for rows in every), default=0.0)
+    free = [row.test_accuracy for rows in every for row in rows if not row.client_epochs]
+    return top if top > max([1 / classes if classes else 0.0, *free]) else None
 
 
 def _known(by_seed: Mapping[int, float | None]) -> dict[int, float]:
@@ -315,11 +248,12 @@ def _plain(comparison: statistics.Comparison) -> dict[str, Any]:
 
 def _over_seeds(key: str, values: Sequence[float | None]) -> dict[str, Any]:
     known = [value for value in values if value is not None]
-    whole = bool(known) and len(known) == len(values)
+    # What it took to the target has no mean where a seed has not reached it.
+    told = bool(known) and (len(known) == len(values) or key not in TO_TARGET)
     limits = statistics.SHARE if "accuracy" in key else statistics.AMOUNT
-    bounds = statistics.interval(known, limits) if whole else None
+    bounds = statistics.interval(known, limits) if told else None
     return {
-        "mean": _finite(math.fsum(known) / len(known)) if whole else None,
+        "mean": _finite(math.fsum(known) / len(known)) if told else None,
         "values": [None if value is None else _finite(value) for value in values],
         "interval": list(bounds) if bounds else None,
     }

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from fedgen import statistics
 from fedgen.page import Table, number
 from fedgen.records import ClientRow, EvaluationRow, RoundRow
-from fedgen.summary import AT_EQUAL_BUDGET, COMPARED
+from fedgen.sentences import seeds_known, standing
+from fedgen.summary import AT_EQUAL_BUDGET, COMPARED, TO_TARGET
 
 INTERVALS = (*COMPARED, AT_EQUAL_BUDGET, "final_loss")
 """What is shown with its interval; the others are costs."""
@@ -18,8 +20,8 @@ FORMS: dict[str, Callable[[float], str]] = {
     "final_loss": lambda value: f"{value:.4f}",
     "accuracy_at_equal_client_epochs": lambda value: f"{value:.4f}",
     AT_EQUAL_BUDGET: lambda value: f"{value:.4f}",
-    "rounds_to_target": lambda value: f"{value:,.1f}",
-    "client_epochs_to_target": lambda value: f"{value:,.0f}",
+    "rounds_to_target": lambda value: f"{value:,g}",
+    "client_epochs_to_target": lambda value: f"{value:,g}",
 }
 """What the table of results shows, where a run has it, and how."""
 
@@ -36,25 +38,41 @@ def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
         summaries: The summary of every run by its name; a single run needs no name.
     """
 
-    def cell(key: str, value: Mapping[str, Any] | None) -> str:
+    def cell(key: str, value: Mapping[str, Any] | None, summary: Mapping[str, Any]) -> str:
         if value is None:
             return ""
+        if key in TO_TARGET:
+            return "" if summary["target_accuracy"] is None else _by_seed(value["values"])
         if value["mean"] is None:
             return "none"
         text = FORMS[key](value["mean"])
-        if key not in INTERVALS:
-            return text
         told = statistics.told(value["values"], value["interval"], FORMS[key])
-        return f"{text} [{told.replace(' ', NARROW)}]" if told else text
+        if told and key in INTERVALS:
+            text = f"{text} [{told.replace(' ', NARROW)}]"
+        return f"{text}{seeds_known(summary, value['values'])}"
 
     measured = {key for s in summaries.values() for v in s["strategies"].values() for key in v}
     shown = [key for key in FORMS if key in measured]
     body = [
-        [label(run, name), *(cell(key, values.get(key)) for key in shown)]
+        [
+            *(label(run, name), standing(summary, name)),
+            *(cell(key, values.get(key), summary) for key in shown),
+        ]
         for run, summary in summaries.items()
         for name, values in summary["strategies"].items()
     ]
-    return Table(["strategy", *(key.replace("_", " ") for key in shown)], body)
+    return Table(["strategy", "rounds", *(key.replace("_", " ") for key in shown)], body)
+
+
+def _by_seed(values: Sequence[float | None]) -> str:
+    """Return whole numbers of seeds one by one, of many their median and range."""
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return "not reached"
+    if len(values) <= statistics.FEW:
+        return ", ".join("not reached" if value is None else f"{value:,g}" for value in values)
+    text = f"{median(known):,g} ({known[0]:,g} to {known[-1]:,g})"
+    return text if len(known) == len(values) else f"{text}, {len(known)} of {len(values)} seeds"
 
 
 def label(run: str, strategy: str) -> str:
@@ -80,7 +98,7 @@ def costs(arms: Mapping[str, Sequence[Sequence[RoundRow]]]) -> Table:
         body.append(
             [
                 name,
-                f"{mean(lambda row: row.round > 0):,.0f}",
+                _range([max(row.round for row in rows) for rows in seeds]),
                 f"{client_epochs:,.0f}",
                 f"{mean(lambda row: 0 if row.round else row.client_epochs):,.0f}",
                 f"{mean(lambda row: row.samples):,.0f}",
@@ -97,6 +115,11 @@ def costs(arms: Mapping[str, Sequence[Sequence[RoundRow]]]) -> Table:
         *(["simulated seconds"] if simulated else []),
     )
     return Table(head, body)
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _simulated(seeds: Sequence[Sequence[RoundRow]]) -> str:

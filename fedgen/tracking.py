@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fedgen import report, store
 from fedgen.config import Arm, dump, to_toml
 from fedgen.errors import InputError, RunError
-from fedgen.records import RoundRow, to_csv
+from fedgen.records import BUDGET, RoundRow, to_csv
 from fedgen.results import Results
 from fedgen.run import PROVENANCE, Run
 from fedgen.scalars import curve, rows_of
@@ -198,10 +198,12 @@ def _log_arm(
     for part in _batches(metrics):
         client.log_batch(identifier, metrics=part)
     client.log_artifacts(identifier, folder)
-    settings = run.config.run
-    ended = store.Shard(run.path, arm).stopped(settings.budget) is not None
-    finished = ended or rows[-1].round >= settings.rounds
-    client.set_terminated(identifier, "FINISHED" if finished else "KILLED")
+    ended = store.Shard(run.path, arm).ended()
+    finished = rows[-1].round >= run.config.run.rounds or (ended and ended.how == BUDGET)
+    status = "FINISHED" if finished else "FAILED" if ended else "KILLED"
+    if ended:
+        client.set_tag(identifier, "ended", f"round {ended.round}, {ended.how}: {ended.why}")
+    client.set_terminated(identifier, status)
 
 
 def _params(arm: Arm) -> dict[str, str]:

@@ -19,10 +19,6 @@ class StrategyError(RuntimeError):
     """A round that cannot go on; the text says what was needed and received."""
 
 
-class Unusable(StrategyError):
-    """Too few replies can be used, as when training diverges; other strategies may go on."""
-
-
 @dataclass(frozen=True)
 class ClientOutcome:
     """One cohort client in one round: a row of ``clients.csv``.
@@ -84,7 +80,7 @@ class RoundOutcome:
             Unusable: If fewer than half of the cohort sent a usable reply.
         """
         if self.shortage:
-            raise Unusable(f"round {server_round}: {self.shortage}")
+            raise Unusable(f"round {server_round}: {self.shortage}", self)
 
     @property
     def rejected(self) -> int:
@@ -113,6 +109,19 @@ class RoundOutcome:
         weights = np.array([update.num_examples for update in updates], np.float64)
         losses = np.array([update.train_loss for update in updates], np.float64)
         return float(weights @ losses / weights.sum()) if updates else float("nan")
+
+
+class Unusable(StrategyError):
+    """Too few replies can be used, as when training diverges; other strategies may go on.
+
+    Args:
+        text: What was needed and received.
+        outcome: What became of every client.
+    """
+
+    def __init__(self, text: str, outcome: RoundOutcome) -> None:
+        self.outcome = outcome
+        super().__init__(text)
 
 
 def record_bytes(messages: Iterable[Message]) -> int:

@@ -76,7 +76,8 @@ class FedAvgTuned(FedAvg):
             runs = runs[: math.ceil(len(runs) / 2)]
         if len(self.pairs) > 1 and not math.isfinite(runs[0].loss):
             why = next((run.reason for run in runs if run.reason), "their losses are not finite")
-            raise Unusable(f"none of the {len(self.pairs)} pairs can be trained: {why}")
+            text = f"none of the {len(self.pairs)} pairs can be trained: {why}"
+            raise Unusable(text, spent.outcome())
         self._tried = None
         self.genome = runs[0].pair
         self.outcome = spent.outcome()

@@ -19,7 +19,8 @@ from fedgen.errors import InputError
 from fedgen.progress import LiveTable, Silent
 from fedgen.records import RoundRow, TimedRow
 from fedgen.run import Run
-from fedgen.summary import sentences, summarise
+from fedgen.sentences import sentences
+from fedgen.summary import summarise
 
 PROBED = {"genetic-cfl": {"init": "probe"}}
 STRATEGIES = ["genetic-cfl", "fedavg"]

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from runs import SMALL, comparable, finish, play, rows, start
 
-from fedgen import arms, datasets, world
+from fedgen import arms, comparison, datasets, world
+from fedgen import run as runs
 from fedgen.config import Arm, build
 from fedgen.errors import ArmError, RunError
+from fedgen.progress import Silent
 from fedgen.run import Run
 from fedgen.sections import Data
 from strategies import REGISTRY
@@ -299,3 +301,16 @@ def test_an_arm_that_diverges_ends_alone(tmp_path: Path) -> None:
         assert [row for row in mine[name] if row["strategy"] == "fedavg"] == wanted[name]
     played = [row["round"] for row in mine["rounds.csv"] if row["strategy"] == "scaffold"]
     assert played == ["0", "0"]  # the rounds before it diverged are kept
+    lost = [row for row in rows(out / "clients.csv") if row["strategy"] == "scaffold"]
+    assert [(row["seed"], row["round"]) for row in lost] == [("0", "1")] * 6 + [("1", "1")] * 6
+    assert all("weights are not finite" in row["status"] for row in lost)
+    assert {row["strategy"] for row in rows(out / "evaluation.csv")} == {"fedavg"}
+    models = {path.name for path in (out / "models").iterdir()}
+    assert models == {"fedavg-seed0.keras", "fedavg-seed1.keras"}
+    assert json.loads((out / "summary.json").read_text()) == error.value.summary
+    page = (out / "report.html").read_text()
+    assert "scaffold ended in round 1 on seeds 0, 1, and is not compared there" in page
+    assert "are level" not in page and "every reply passed" not in page
+    with pytest.raises(ArmError), runs.resumed(out) as again:
+        comparison.play(again, Silent())  # the round is tried again, to the same end
+    assert comparable(out) == mine

@@ -1,6 +1,7 @@
 """The command ``fedgen study``; what is heavy is imported when it runs."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from fedgen.errors import InputError
 
 if TYPE_CHECKING:
     from fedgen.datasets import Dataset
+    from fedgen.sections import Data
     from fedgen.study.cases import Case, Study
 
 
@@ -138,7 +140,15 @@ def _show_best(
         return
     terminal.print_best(choice, outcome, study.leaks)
     if export is not None:
-        print(f"federate it: python -m fedgen compare --model {export}")
+        print(f"federate it: {compare_command(export, study.data)}")
+
+
+def compare_command(export: Path, data: "Data") -> str:
+    """Return what federates an exported model, on the data that it was chosen on."""
+    words = ["--model", str(export), "--dataset", data.dataset]
+    if data.data_dir:
+        words += ["--data-dir", data.data_dir]
+    return f"python -m fedgen compare {shlex.join(words)}"
 
 
 def _described(choice: Any, outcome: Any, export: Path | None) -> dict[str, Any]:
