@@ -238,6 +238,25 @@ def cyclic_replay() -> str:
     return table(["round", "`cyclic`, test, %", *(f"published, {c}" for c in PUBLISHED)], rows)
 
 
+def lossy_replay() -> str:
+    """Hold the replay on images that were compressed once more against that on the copy."""
+    rows: dict[int, list[list[float]]] = {}
+    for place, run in enumerate(("replay-cyclic-small", "replay-cyclic-small-recompressed")):
+        for row in read_csv(RESULTS / run / "rounds.csv", RoundRow):
+            if row.round:
+                rows.setdefault(row.round, [[], []])[place].append(100 * row.test_accuracy)
+    cells = [
+        [
+            str(number),
+            *(", ".join(f"{value:.2f}" for value in values) for values in (once, twice)),
+            ", ".join(f"{b - a:+.2f}" for a, b in zip(once, twice, strict=True)),
+        ]
+        for number, (once, twice) in sorted(rows.items())
+    ]
+    head = ["round", "the copy, test, %", "compressed once more", "difference, points"]
+    return table(head, cells)
+
+
 def mnist_replay() -> str:
     """Hold the setting of the published MNIST code against its figures."""
     rows = []
@@ -272,6 +291,7 @@ questions: it was added when they had been answered."""
 
 TABLES: dict[str, Callable[[], str]] = {
     "replay-cyclic": cyclic_replay,
+    "replay-lossy": lossy_replay,
     "replay-mnist": mnist_replay,
     "pilot-contiguous": partial(pilot, "contiguous"),
     "pilot-dirichlet": partial(pilot, "dirichlet"),
