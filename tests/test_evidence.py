@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from fedgen import statistics
 from fedgen.config import build, read_toml
+from fedgen.partition import partition
 from fedgen.records import RoundRow, to_csv
+from strategies.cohort import draw_cohort
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "experiments" / "evidence"
@@ -48,8 +51,8 @@ def test_the_intervals_in_the_sentences_are_those_of_the_rows(tables: ModuleType
     asked = [values for task in tables.TASKS for values, _ in tables.answers(task)]
     (fixed,) = tables.ends("confirmation-cifar-fixed")
     asked.append(tables.differences(tables.finalists("cifar")[tables.BEST], fixed, "test_accuracy"))
-    for partition in ("contiguous", "dirichlet"):
-        plain, momentum = tables.ends(f"screening-{partition}-sgd")
+    for name in ("contiguous", "dirichlet"):
+        plain, momentum = tables.ends(f"screening-{name}-sgd")
         asked.append(tables.differences(momentum, plain, "validation_accuracy"))
     known = set()
     for values in asked:
@@ -62,6 +65,27 @@ def test_the_intervals_in_the_sentences_are_those_of_the_rows(tables: ModuleType
         told += INTERVAL.findall(prose)
     assert len(told) >= 20
     assert [pair for pair in told if tuple(b.lstrip("+") for b in pair) not in known] == []
+
+
+def test_the_page_counts_the_images_of_the_cyclic_replay() -> None:
+    """Of its cohort, and of the published recipe: 30 slices of 1,000 to 3,999 images."""
+    text = (EVIDENCE.parent / "README.md").read_text()
+    cohort = draw_cohort(0, 100, 30, 0)
+    for fraction in (0.1, 0.01):
+        shards = partition(50_000, 100, 0, validation_fraction=fraction).shards
+        held = np.unique(np.concatenate([shards[client].train for client in cohort]))
+        assert f"{len(held):,} different images" in text
+    draw = np.random.default_rng(0)
+    starts = draw.integers(0, 45_000, (2_000, 30))
+    stops = starts + draw.integers(1_000, 4_000, (2_000, 30))
+    counts = []
+    for begin, end in zip(starts, stops, strict=True):
+        seen = np.zeros(50_000, bool)
+        for start, stop in zip(begin, end, strict=True):
+            seen[start:stop] = True
+        counts.append(int(seen.sum()))
+    mean, deviation = round(float(np.mean(counts)), -2), round(float(np.std(counts)), -2)
+    assert f"{mean:,.0f} different images on average (standard deviation {deviation:,.0f}" in text
 
 
 def row(strategy: str, seed: int, number: int, validation: float, test: float) -> RoundRow:

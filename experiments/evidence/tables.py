@@ -243,6 +243,29 @@ def cyclic_replay() -> str:
     return table(["round", "`cyclic`, test, %", *(f"published, {c}" for c in PUBLISHED)], rows)
 
 
+def lossy_replay() -> str:
+    """Hold the replay with a small CNN on the copy against that on images compressed once more."""
+    once, twice = (
+        {
+            (row.seed, row.round): 100 * row.test_accuracy
+            for row in read_csv(RESULTS / f"replay-cyclic-small{name}" / "rounds.csv", RoundRow)
+        }
+        for name in ("", "-recompressed")
+    )
+    rows = [
+        [
+            str(number),
+            f"{once[0, number]:.2f}",
+            f"{once[1, number]:.2f}",
+            f"{twice[0, number]:.2f} ({twice[0, number] - once[0, number]:+.2f})",
+        ]
+        for seed, number in sorted(twice)
+        if seed == 0 and number
+    ]
+    head = ["round", "the copy, seed 0, test, %", "seed 1", "compressed once more, seed 0"]
+    return table(head, rows)
+
+
 def mnist_replay() -> str:
     """Hold the setting of the published MNIST code against its figures."""
     rows = []
@@ -277,6 +300,7 @@ questions: it was added when they had been answered."""
 
 TABLES: dict[str, Callable[[], str]] = {
     "replay-cyclic": cyclic_replay,
+    "replay-lossy": lossy_replay,
     "replay-mnist": mnist_replay,
     "pilot-contiguous": partial(pilot, "contiguous"),
     "pilot-dirichlet": partial(pilot, "dirichlet"),
