@@ -87,7 +87,7 @@ def compare(
 ) -> None:
     """Train all strategies from the same weights on the same clients."""
     runtime.restart_with_huge_pages()
-    from fedgen import intake, store
+    from fedgen import directory, intake
     from fedgen import run as runs
     from fedgen.config import parse_setting
 
@@ -108,7 +108,7 @@ def compare(
     laid = [*map(parse_setting, settings or []), *given]
     request = intake.read(config, laid, controls=controls)
     if out is not None:
-        store.check_free(out)
+        directory.check_free(out)
     _require_gpu(quiet)
     spread = _spread(jobs, ray)
     _require_mlflow(mlflow)

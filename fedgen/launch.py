@@ -29,7 +29,7 @@ import click
 import psutil
 import tomli_w
 
-from fedgen import datasets, runtime, store
+from fedgen import datasets, directory, runtime
 from fedgen.config import Config, read_toml
 from fedgen.credentials import write_certificates, write_node_key
 from fedgen.errors import FedgenError, InputError, RunError
@@ -270,7 +270,7 @@ def read_run_config(text: str) -> dict[str, Any]:
     if not isinstance(given.get(OUT, ""), str):
         raise InputError(f"run config: out={given[OUT]!r}: expected a path in quotes")
     out = Path(given.get(OUT) or default_path(dataset.name)).absolute()
-    store.check_free(out)
+    directory.check_free(out)
     return {**to_run_config(config), OUT: str(out)}
 
 

@@ -101,7 +101,7 @@ class Results:
     @cached_property
     def charts(self) -> Mapping[str, "Chart"]:
         """The charts by name, each with its text and its data as a table; drawn when asked for."""
-        from fedgen import charts, holdings, story
+        from fedgen import charts, contrasts, holdings, story
 
         drawn: dict[str, Callable[[], Chart]] = {
             "accuracy": partial(charts.curves, self.arms, "test_accuracy", "test accuracy"),
@@ -109,7 +109,7 @@ class Results:
         }
         compared = [c for c in fair(self.summary) if c["interval"]]
         if compared:
-            drawn["differences"] = partial(charts.differences, compared, cost(self.summary))
+            drawn["differences"] = partial(contrasts.differences, compared, cost(self.summary))
         for (strategy, seed), rows in self.evolved.items():
             for name, chart in story.charts(rows).items():
                 drawn[f"{name}-{strategy}-seed{seed}"] = chart

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fedgen import datasets, disk, runtime, store
+from fedgen import datasets, directory, disk, runtime, store
 from fedgen.checkpoints import latest_manifest
 from fedgen.config import Arm, Config, Tree, build, dump, merge, read_toml, to_toml
 from fedgen.datasets import Dataset
@@ -110,8 +110,11 @@ def created(config: Config, out: Path | None) -> Iterator[Run]:
     """
     dataset = datasets.load(config.data)
     run = Run(out or default_path(dataset.name), config, provenance(dataset, config))
-    with store.discarded_unless(run.path, partial(has_begun, run)), store.claim(run.path, new=True):
-        store.create(run.path, to_toml(run.tree()))
+    with (
+        directory.discarded_unless(run.path, partial(has_begun, run)),
+        directory.claim(run.path, new=True),
+    ):
+        directory.create(run.path, to_toml(run.tree()))
         yield run
 
 
@@ -130,7 +133,7 @@ def resumed(path: Path, rounds: int | None = None, workers: int | None = None) -
             the list of differences.
         RunError: If the config cannot be written.
     """
-    with store.claim(path, new=False):
+    with directory.claim(path, new=False):
         run = open_run(path)
         settings = (("run", "rounds", rounds), ("run", "workers", workers))
         given = [setting for setting in settings if setting[2] is not None]

@@ -6,7 +6,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedgen import comparison, intake, runtime, store
+from fedgen import comparison, directory, intake, runtime
 from fedgen import run as runs
 from fedgen.errors import ArmError, FedgenError, InputError
 from fedgen.progress import results, watcher
@@ -36,7 +36,7 @@ def main(grid: Grid, context: Context) -> None:
                 "in directories of their own"
             )
     if out:
-        store.check_free(Path(out))
+        directory.check_free(Path(out))
     config, _ = runs.choose_dataset(config, named=True)
     intake.check(config, _warn)
     with runs.created(config, Path(out).absolute() if out else None) as run:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fedgen import disk, store
+from fedgen import directory, disk, store
 from fedgen.config import Arm
 from fedgen.errors import RunError
 from fedgen.progress import Silent
@@ -134,7 +134,7 @@ def write(results: Results) -> Path:
         InputError: If another process is playing the run.
         RunError: If they cannot be written.
     """
-    with store.claim(results.path, new=False):
+    with directory.claim(results.path, new=False):
         for arm in results.run.arms:
             EventFile(results.path, arm, rows_of(arm, results.rounds)).close()
     return results.path / FOLDER

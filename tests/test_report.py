@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from runs import FLAGS, finish, play, start
 
-from fedgen import charts, report
+from fedgen import contrasts, report
 from fedgen.records import ClientRow, RoundRow, to_csv
 from fedgen.results import Results, load
 from fedgen.run import Run
@@ -281,12 +281,13 @@ def test_differences_are_drawn_by_hand_best_on_top() -> None:
             **{"values": values, "p": None},
         }
 
-    chart = charts.differences(
+    chart = contrasts.differences(
         [
             comparison("worse", -0.02, [-0.03, -0.01]),
             comparison("better", 0.05, [0.01, 0.09]),
             comparison("level", 0.01, [-0.01, 0.03]),
-        ]
+        ],
+        "at equal cost",
     )
     (drawn,) = chart.figure.data
     assert drawn.y == ("worse", "level", "better")
@@ -302,7 +303,7 @@ def test_differences_are_drawn_by_hand_best_on_top() -> None:
 
 def test_few_seeds_are_drawn_in_place_of_their_interval() -> None:
     few = {"strategy": "b", "baseline": "a", "mean": 0.02, "values": [0.01, 0.03], "p": None}
-    chart = charts.differences([few | {"interval": [0.015, 0.025]}])
+    chart = contrasts.differences([few | {"interval": [0.015, 0.025]}], "at equal cost")
     mean, seeds = chart.figure.data
     assert mean.error_x.array == (0.0,) and mean.marker.symbol == ("circle-open",)
     assert seeds.x == pytest.approx((1, 3)) and seeds.y == ("b", "b")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from test_summary import CONFIG, row
 
-from fedgen import charts, tables
+from fedgen import contrasts, tables
 from fedgen.records import BUDGET, DIVERGED, EndedRow, RoundRow
 from fedgen.sentences import cost, endings, fair, rounds_played, sentences, standing
 from fedgen.summary import summarise
@@ -113,7 +113,7 @@ def test_the_chart_of_differences_says_equal_cost_only_where_it_is() -> None:
     assert cost(found).startswith("after the last round, at another cost")
     assert (
         "at equal cost"
-        not in charts.differences(
+        not in contrasts.differences(
             [{**c, "interval": [-0.1, 0.3]} for c in fair(found)], cost(found)
         ).text
     )

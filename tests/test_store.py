@@ -21,9 +21,10 @@ from shards import (
 from fedgen import checkpoints, store
 from fedgen.checkpoints import Extent
 from fedgen.config import Arm
+from fedgen.directory import check_free, claim, create
 from fedgen.errors import InputError
 from fedgen.records import ClientRow, RoundRow, read_csv, to_csv
-from fedgen.store import Shard, check_free, claim, create, merge, read_rows
+from fedgen.store import Shard, merge, read_rows
 
 
 def make(path: Path) -> None:

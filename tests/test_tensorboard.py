@@ -11,7 +11,7 @@ import pytest
 from runs import FLAGS, finish, rows, start
 from shards import MADE_WITH, arm, checkpoint, client_row, new_shard, round_row
 
-from fedgen import runtime, store
+from fedgen import directory, runtime
 from fedgen.errors import InputError, RunError
 from fedgen.results import Results
 from fedgen.run import Run
@@ -95,7 +95,7 @@ def test_nothing_is_written_through_a_link(files: EventFiles, tmp_path: Path) ->
 
 def test_a_run_that_is_played_is_not_exported(tmp_path: Path) -> None:
     run = Run(tmp_path, ARM.config, {})
-    with store.claim(tmp_path, new=False), pytest.raises(InputError, match=str(os.getpid())):
+    with directory.claim(tmp_path, new=False), pytest.raises(InputError, match=str(os.getpid())):
         write(Results(run, [round_row(0)], []))
 
 
