@@ -46,9 +46,11 @@ def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
         if value["mean"] is None:
             return "none"
         text = FORMS[key](value["mean"])
-        told = statistics.told(value["values"], value["interval"], FORMS[key])
+        known = [seed for seed in value["values"] if seed is not None]
+        told = statistics.told(known, value["interval"], FORMS[key])
         if told and key in INTERVALS:
-            text = f"{text} [{told.replace(' ', NARROW)}]"
+            few = len(known) < statistics.FEW  # values must not look like an interval
+            text += f" ({told})" if few else f" [{told.replace(' ', NARROW)}]"
         return f"{text}{seeds_known(summary, value['values'])}"
 
     measured = {key for s in summaries.values() for v in s["strategies"].values() for key in v}

@@ -162,7 +162,7 @@ def test_the_page_says_who_is_ahead_with_intervals_and_equal_cost(tmp_path: Path
         r"at a cost of [0-9]+ client-epochs each\.</p>",
         page,
     )
-    assert len(re.findall(r"<td>[0-9.]+ \[[0-9.]+,\s[0-9.]+\]</td>", page)) >= 6
+    assert len(re.findall(r"<td>[0-9.]+ \([0-9.]+, [0-9.]+\)</td>", page)) >= 6
     assert "accuracy at equal client epochs" in page
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from fedgen import disk, page
+from fedgen import disk, page, statistics
 from fedgen.errors import InputError
 from fedgen.page import Table, number
 from fedgen.study import panels
@@ -119,7 +119,9 @@ def _results(ledger: Ledger, standings: Sequence[Standing]) -> str:
 
 def _cell(standing: Standing, name: str) -> str:
     text, told = number(standing.mean(name)), spread(standing, name)
-    return f"{text} [{told}]".replace(" ", "\N{NO-BREAK SPACE}") if told else text
+    if not told or len(standing.values(name)) < statistics.FEW:  # no brackets as of an interval
+        return f"{text} ({told})" if told else text
+    return f"{text} [{told}]".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _curves(where: panels.Layout, fits: Sequence[tuple[Case, Sequence[Epoch]]]) -> str:
