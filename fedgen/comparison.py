@@ -77,15 +77,16 @@ def play(
     evaluations.sort(key=lambda row: (order[row.strategy, row.seed], row.client))
     _write(run, store.EVALUATION, evaluations)
     ended = store.read_ended(run.path, run.arms)
+    failed = {f"{row.strategy}-seed{row.seed}": row.why for row in ended if row.how == DIVERGED}
+    if failed and not rows["rounds.csv"]:  # not even a round 0: there is nothing to show
+        raise RunError(str(ArmError(failed, {})))
     done = Results(
         *(run, rows["rounds.csv"], rows["clients.csv"], evaluations, partition, ended),
         parameters=parameters,
     )
     text = f"{json.dumps(done.summary, indent=2)}\n"
     disk.replace(run.path / "summary.json", text.encode())
-    if done.rounds:
-        report.draw(done)
-    failed = {f"{row.strategy}-seed{row.seed}": row.why for row in ended if row.how == DIVERGED}
+    report.draw(done)
     if failed:
         raise ArmError(failed, done.summary)
     return done.summary
@@ -181,7 +182,7 @@ def play_arms(
                     if row := next(iterator, None):  # nothing of an arm that has ended
                         rows.append(row)
                 except Unusable as error:
-                    progress.warn(f"{arm.name} ends here: {error}")
+                    progress.ended(arm, str(error))
             if rows:
                 progress.finished(rows)
         evaluations = []

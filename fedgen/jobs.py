@@ -68,7 +68,14 @@ def play(run: Run, jobs: int, progress: Watcher) -> list[EvaluationRow]:
 def tell_end(path: Path, arm: Arm, progress: Watcher) -> None:
     """Tell of an arm that was played elsewhere whether it could not go on."""
     if failed := store.Shard(path, arm).failed():
-        progress.warn(f"{arm.name} ends here: {failed[0].why}")
+        progress.ended(arm, failed[0].why)
+
+
+class Elsewhere(Silent):
+    """Leaves it to the parent, which looks at the shard, to tell how an arm ended."""
+
+    def ended(self, arm: Arm, why: str) -> None:
+        """Say nothing."""
 
 
 class Following:
@@ -168,7 +175,7 @@ def answer(path: str, strategy: str, seed: int, workers: int) -> tuple[str, str]
     try:
         run = with_workers(open_run(Path(path)), workers)
         (arm,) = (arm for arm in run.arms if (arm.strategy, arm.seed) == (strategy, seed))
-        rows = comparison.play_arms(run, [arm], Silent())
+        rows = comparison.play_arms(run, [arm], Elsewhere())
     except InputError as error:
         return "input", error.line
     except FedgenError as error:

@@ -35,6 +35,9 @@ class Watcher(Protocol):
     def note(self, text: str) -> None:
         """Something was done that the user may not expect."""
 
+    def ended(self, arm: Arm, why: str) -> None:
+        """An arm cannot go on; the others do."""
+
     def warn(self, text: str) -> None:
         """Something is wrong that does not end the comparison."""
 
@@ -53,6 +56,10 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Ignore it: the summary has it."""
+
+    def ended(self, arm: Arm, why: str) -> None:
+        """Say it all the same."""
+        self.warn(f"{arm.name} ends here: {why}")
 
     def warn(self, text: str) -> None:
         """Say it all the same: what was damaged must be seen."""
@@ -91,6 +98,11 @@ class Several:
         """Tell all of what may not be expected."""
         for watcher in self._watchers:
             watcher.note(text)
+
+    def ended(self, arm: Arm, why: str) -> None:
+        """Tell all of an arm's end."""
+        for watcher in self._watchers:
+            watcher.ended(arm, why)
 
     def warn(self, text: str) -> None:
         """Tell all of what is wrong."""
@@ -151,6 +163,7 @@ class _Standing:
     accuracy: float | None = None
     best: float | None = None
     unused: int = 0
+    ended: bool = False
     seconds: list[float] = field(default_factory=list)
 
     def take(self, row: RoundRow) -> None:
@@ -177,6 +190,13 @@ class _Standing:
             unspent = self.limit.amount - self.spent - self.price * self.earlier
             rounds = min(rounds, max(0, math.floor(unspent / self.price)))
         return None if self.pace is None else self.pace * rounds
+
+    @property
+    def to_go(self) -> str:
+        """The time left, or that the arm has ended early, in words."""
+        if self.ended:
+            return f"ended in round {self.round + 1}"
+        return "" if self.left is None else duration(self.left)
 
 
 class LiveTable(Silent):
@@ -232,6 +252,11 @@ class LiveTable(Silent):
         """Print a line above the table."""
         self._console.print(f"note: {text}", markup=False, highlight=False)
 
+    def ended(self, arm: Arm, why: str) -> None:
+        """Say it, and in the arm's line that nothing is left of it."""
+        super().ended(arm, why)
+        self._standings[arm.strategy, arm.seed].ended = True
+
     def warn(self, text: str) -> None:
         """Print a loud line above the table."""
         self._console.print(f"!!! {text}", style="bold red", markup=False)
@@ -251,7 +276,7 @@ class LiveTable(Silent):
                 "" if mine.best is None else f"{mine.best:.4f}",
                 str(mine.unused),
                 "" if mine.pace is None else f"{mine.pace:.1f}",
-                "" if mine.left is None else duration(mine.left),
+                mine.to_go,
             )
         return Group(table, self._clients)
 

@@ -69,11 +69,11 @@ def one(results: Results) -> str:
     sections: Sections = [
         ("results", "Results", _apart(results) + _results({"": results.summary})),
         ("curves", "Accuracy and loss", _curves(results.charts, results.arms)),
-        ("cost", "What it cost", _cost(results.arms)),
+        ("cost", "What it cost", _cost(results.placed)),
         *_stories(results),
     ]
     if results.evaluations:
-        evenness = tables.worst_tenth(results.evaluations).html("Accuracy over clients")
+        evenness = tables.worst_tenth(results.evaluations_placed).html("Accuracy over clients")
         body = evenness + _mean_note(seeds) + results.charts["clients"].html("clients")
         sections.append(("clients", "Client by client", body))
     if results.partition:
@@ -95,7 +95,7 @@ def several(runs: Sequence[Results]) -> str:
     arms = {
         tables.label(name, strategy): seeds
         for name, run in named.items()
-        for strategy, seeds in run.arms.items()
+        for strategy, seeds in run.placed.items()
     }
     lead = (
         '<p class="note">Runs are drawn together, but only strategies of one run share clients, '

@@ -1,8 +1,9 @@
 """A run as it can be looked at: its rows, its summary, and its charts by name."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from html import escape
 from pathlib import Path
@@ -13,7 +14,7 @@ from fedgen.errors import InputError, unknown
 from fedgen.partition import effective_labels
 from fedgen.records import ClientRow, EndedRow, EvaluationRow, PartitionRow, RoundRow
 from fedgen.run import Run, open_run, summarise_run
-from fedgen.sentences import cost, endings, fair, sentences
+from fedgen.sentences import cost, endings, fair, place, sentences
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -99,13 +100,26 @@ class Results:
         return {name: [rows for _, rows in sorted(found[name].items())] for name in names}
 
     @cached_property
+    def placed(self) -> dict[str, list[list[RoundRow]]]:
+        """The arms, by what tables and charts call each strategy: with its early end, if any."""
+        return {place(self.summary, name, len(arms)): arms for name, arms in self.arms.items()}
+
+    @cached_property
+    def evaluations_placed(self) -> list[EvaluationRow]:
+        """The evaluations, by what tables and charts call each strategy."""
+        arms = {(row.strategy, row.seed) for row in self.evaluations}
+        seeds = Counter(strategy for strategy, _ in arms)
+        names = {name: place(self.summary, name, count) for name, count in seeds.items()}
+        return [replace(row, strategy=names[row.strategy]) for row in self.evaluations]
+
+    @cached_property
     def charts(self) -> Mapping[str, "Chart"]:
         """The charts by name, each with its text and its data as a table; drawn when asked for."""
         from fedgen import charts, contrasts, holdings, story
 
         drawn: dict[str, Callable[[], Chart]] = {
-            "accuracy": partial(charts.curves, self.arms, "test_accuracy", "test accuracy"),
-            "loss": partial(charts.curves, self.arms, "test_loss", "test loss"),
+            "accuracy": partial(charts.curves, self.placed, "test_accuracy", "test accuracy"),
+            "loss": partial(charts.curves, self.placed, "test_loss", "test loss"),
         }
         compared = [c for c in fair(self.summary) if c["interval"]]
         if compared:
@@ -114,7 +128,7 @@ class Results:
             for name, chart in story.charts(rows).items():
                 drawn[f"{name}-{strategy}-seed{seed}"] = chart
         if self.evaluations:
-            drawn["clients"] = partial(charts.clients, self.evaluations)
+            drawn["clients"] = partial(charts.clients, self.evaluations_placed)
         for seed in sorted({row.seed for row in self.partition}):
             mine = [row for row in self.partition if row.seed == seed]
             if all(row.start is not None and row.stop is not None for row in mine):
@@ -155,7 +169,7 @@ class Results:
             raise unknown("axis", axis, axes)
         if name not in ("accuracy", "loss"):
             raise InputError(f"figure {name!r}: expected no axis, received {axis!r}")
-        return charts.curves(self.arms, f"test_{name}", f"test {name}", axis).figure
+        return charts.curves(self.placed, f"test_{name}", f"test {name}", axis).figure
 
     def _repr_html_(self) -> str:
         from fedgen import tables

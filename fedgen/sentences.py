@@ -105,12 +105,33 @@ def standing(summary: Mapping[str, Any], strategy: str) -> str:
     for row in summary["ended"]:
         if row["strategy"] == strategy:
             ends.setdefault((row["how"], row["round"]), []).append(row["seed"])
-    told = [
-        f"{'diverged' if how == DIVERGED else 'its budget ended it'} in round {number}"
-        f" ({name_seeds(seeds)})"
-        for (how, number), seeds in ends.items()
-    ]
+    told = [f"{_how(how, number)} ({name_seeds(seeds)})" for (how, number), seeds in ends.items()]
     return "; ".join([rounds_played(summary, [strategy]), *told])
+
+
+def place(summary: Mapping[str, Any], strategy: str, seeds: int) -> str:
+    """Return what a table or chart without a column of rounds calls a strategy.
+
+    Args:
+        summary: The run's summary.
+        strategy: The strategy.
+        seeds: Of how many seeds the table tells; they are counted where others lack.
+
+    Returns:
+        Its name, and in brackets how arms ended that are not compared.
+    """
+    asked = len(summary["seeds"])
+    notes = [] if seeds == asked else [f"{seeds} of {asked} seeds"]
+    ends: dict[tuple[str, int], list[int]] = {}
+    for row in summary["ended"]:
+        if row["strategy"] == strategy and not EndedRow(**row).compared:
+            ends.setdefault((row["how"], row["round"]), []).append(row["seed"])
+    notes += [f"{_how(how, number)} on {name_seeds(on)}" for (how, number), on in ends.items()]
+    return f"{strategy} ({'; '.join(notes)})" if notes else strategy
+
+
+def _how(how: str, number: int) -> str:
+    return f"{'diverged' if how == DIVERGED else 'its budget ended it'} in round {number}"
 
 
 def seeds_known(summary: Mapping[str, Any], values: Sequence[float | None]) -> str:

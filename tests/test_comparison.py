@@ -8,13 +8,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from runs import SMALL, comparable, finish, play, rows, start
+from runs import FLAGS, SMALL, comparable, finish, play, rows, start
 
 from fedgen import arms, comparison, datasets, world
 from fedgen import run as runs
 from fedgen.config import Arm, build
 from fedgen.errors import ArmError, RunError
 from fedgen.progress import Silent
+from fedgen.results import load
 from fedgen.run import Run
 from fedgen.sections import Data
 from strategies import REGISTRY
@@ -311,6 +312,20 @@ def test_an_arm_that_diverges_ends_alone(tmp_path: Path) -> None:
     page = (out / "report.html").read_text()
     assert "scaffold ended in round 1 on seeds 0, 1, and is not compared there" in page
     assert "are level" not in page and "every reply passed" not in page
+    placed = "scaffold (diverged in round 1 on seeds 0, 1)"
+    for heading in ("curves", "cost"):
+        assert placed in page.split(f'id="{heading}"')[1].split("<section")[0], heading
+    named = [trace.name for trace in load(out).figure("accuracy").data if trace.name]
+    assert named == [placed, "fedavg"]
     with pytest.raises(ArmError), runs.resumed(out) as again:
         comparison.play(again, Silent())  # the round is tried again, to the same end
     assert comparable(out) == mine
+
+
+def test_an_arm_that_cannot_even_search_leaves_nothing(tmp_path: Path) -> None:
+    flags = ["--rounds=1", "--strategies=fedavg-tuned", "--set=training.optimizer=sgd", "--out=run"]
+    search = ["--set=fedavg-tuned.learning_rates=[1e29, 1e30]"]
+    code, out, err = finish(start(["compare", *FLAGS, *flags, *search], tmp_path))
+    assert code == 3
+    assert "no round was finished, so nothing is kept" in err and "can be trained" in err
+    assert "report:" not in out and not (tmp_path / "run").exists()

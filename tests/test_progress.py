@@ -157,3 +157,15 @@ def test_on_a_terminal_there_is_a_live_table(tmp_path: Path) -> None:
     text = seen.decode(errors="replace")
     assert "3/3" in text and "not used" in text and "s/round" in text
     assert "again, exactly" in text
+
+
+def test_an_arm_that_ended_early_has_no_time_left() -> None:
+    stream = io.StringIO()
+    table = LiveTable(Console(file=stream, width=100))
+    mine = Arm(build({"run": {"rounds": 5}}), "fedavg", 0)
+    table.begin("seed 0", [mine], [-1])
+    for number in (0, 1):
+        table.finished([round_row(number)])
+    table.ended(mine, "round 2: too few")
+    assert "!!! fedavg-seed0 ends here: round 2: too few" in stream.getvalue()
+    assert "ended in round 2" in shown(table)

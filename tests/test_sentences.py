@@ -6,7 +6,7 @@ from test_summary import CONFIG, row
 
 from fedgen import contrasts, tables
 from fedgen.records import BUDGET, DIVERGED, EndedRow, RoundRow
-from fedgen.sentences import cost, endings, fair, rounds_played, sentences, standing
+from fedgen.sentences import cost, endings, fair, place, rounds_played, sentences, standing
 from fedgen.summary import summarise
 
 
@@ -48,6 +48,18 @@ def test_an_arm_that_diverged_limits_nobody_and_says_so() -> None:
     ]
     assert standing(found, "fedprox") == "0 of 2; diverged in round 1 (seeds 0, 1)"
     assert standing(found, "fedavg") == "2"
+
+
+def test_tables_without_a_column_of_rounds_say_how_an_arm_ended() -> None:
+    found = summary([*GOOD, *START], *DIVERGES)
+    assert place(found, "fedavg", 2) == "fedavg"
+    assert place(found, "fedprox", 2) == "fedprox (diverged in round 1 on seeds 0, 1)"
+    bought = [EndedRow("fedprox", 0, 1, BUDGET, "..."), EndedRow("fedavg", 0, 2, BUDGET, "...")]
+    found = summary([*GOOD, *START], *bought, budget="bytes=9")
+    assert place(found, "fedprox", 1) == (
+        "fedprox (1 of 2 seeds; its budget ended it in round 1 on seed 0)"
+    )
+    assert place(found, "fedavg", 2) == "fedavg"  # it is compared
 
 
 def test_a_seed_on_which_an_arm_diverged_stays_visible() -> None:
