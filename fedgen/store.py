@@ -193,7 +193,8 @@ class Shard:
         extents = {name: Extent(self._sizes[name], self._sums[name].hexdigest()) for name in ROWS}
         checkpoints.write(self.folder, checkpoint, extents, made_with)
         self.latest = checkpoint
-        disk.remove(self.folder / FAILED)
+        if (self.folder / FAILED).exists():
+            disk.remove(self.folder / FAILED)
 
     def fail(self, reason: str, clients: Sequence[ClientRow]) -> None:
         """Note that the round after ``latest`` cannot be used, in one file: all of it or nothing.

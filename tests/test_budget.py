@@ -102,7 +102,8 @@ def test_every_strategy_ends_at_its_last_whole_round_within_the_budget(run: Run)
     for figures in summary["strategies"].values():
         assert figures["client_epochs"]["values"] == [48]
         assert figures["accuracy_at_equal_client_epochs"] == figures["final_accuracy"]
-    assert "budget client-epochs=50: every strategy ends" in (run.path / "report.html").read_text()
+    told = "budget client-epochs=50: no strategy plays a round beyond it"
+    assert told in (run.path / "report.html").read_text()
 
 
 def test_the_rounds_within_a_budget_are_those_without_one(run: Run, tmp_path: Path) -> None:
@@ -168,8 +169,8 @@ def test_a_search_that_eats_the_budget_is_told_and_leaves_no_figure(
     settings = {"rounds": 9, "strategies": STRATEGIES, "budget": "client-epochs=30"}
     play(tmp_path / "run", run=settings, **PROBED)
     assert (
-        "!!! genetic-cfl: round 1 is beyond the budget of 30 client-epochs, at least 36 are spent "
-        "by then; only its round 0 counts\n"
+        "!!! genetic-cfl-seed0: round 1 is beyond the budget of 30 client-epochs, at least 36 are "
+        "spent by then; only its round 0 counts\n"
     ) in capsys.readouterr().err
     assert last_rounds(tmp_path / "run") == {"genetic-cfl": 0, "fedavg": 5}
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -183,8 +184,8 @@ def test_a_budget_that_no_strategy_can_begin_with_is_an_error(tmp_path: Path) ->
     with pytest.raises(InputError) as error:
         play(tmp_path / "run", run=settings, **PROBED)
     assert str(error.value) == (
-        "run.budget = 'client-epochs=5': round 1 fits for no strategy; fedavg, the cheapest, has "
-        "spent at least 6 client-epochs by then"
+        "run.budget = 'client-epochs=5': round 1 fits for no strategy; fedavg-seed0, the cheapest, "
+        "has spent at least 6 client-epochs by then"
     )
 
 

@@ -20,7 +20,7 @@ DEFAULTS = {
     },
     "partition": {
         **{"kind": "contiguous", "clients": 100, "min_samples": 0, "max_samples": 0},
-        **{"alpha": 1.0, "labels_per_client": 2, "sigma": 0.5},
+        **{"alpha": 1.0, "min_partition_size": 10, "labels_per_client": 2, "sigma": 0.5},
     },
     "cohort": {"fraction": 0.3, "resample": False, "deadline": 60.0, "min_available": 0},
     "model": {"name": "cnn"},

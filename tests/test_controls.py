@@ -32,7 +32,7 @@ FURTHER = {
 }
 
 
-BY_IDENTITY = ("peers", "heads")
+BY_IDENTITY = ("peers", "heads", "arm")
 """What two strategies never share."""
 
 
