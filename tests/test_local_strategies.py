@@ -125,7 +125,7 @@ def test_well_formed_malice_keeps_what_travels_beside_the_weights(tmp_path: Path
 def test_what_does_not_go_together_is_refused(strategy: str, setting: str, reason: str) -> None:
     tree = merge(SMALL | {"run": {"strategies": [strategy]}}, [parse_setting(setting)])
     with pytest.raises(InputError, match=reason):
-        intake.check(build(tree))
+        intake.check(build(tree), pytest.fail)
 
 
 def test_a_refusal_is_one_line_and_writes_nothing(tmp_path: Path) -> None:

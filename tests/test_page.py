@@ -162,5 +162,5 @@ def test_several_runs_on_one_page_open_as_well(browser: Page, path: Path, tmp_pa
     target = report.write_several([path.parent, path.parent], tmp_path / "both.html")
     browser.errors.clear()
     show(browser, target)
-    browser.wait(f"{CURVE}.data && {CURVE}.data.length === 4 * 5")
+    browser.wait(f"{CURVE}.data && {CURVE}.data.length === 4 * 3")
     assert browser.errors == []
