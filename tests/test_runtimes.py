@@ -287,7 +287,7 @@ def count(message, context, call_next):
 
     reply = call_next(message, context)
     if message.metadata.message_type == "train":
-        loaded = datasets.load.cache_info().misses
+        loaded = datasets._read.cache_info().misses
         engine = built[-1]
         threads = tf.config.threading.get_inter_op_parallelism_threads()
         line = (os.getpid(), len(built), engine.traces, loaded, engine.workers, threads)
