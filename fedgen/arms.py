@@ -7,14 +7,14 @@ from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 
 import strategies
-from fedgen import extensions, world
+from fedgen import agreement, extensions, world
 from fedgen.config import Arm, Config
 from fedgen.errors import RunError
 from fedgen.grid import GRACE_SECONDS
-from fedgen.optimizers import Moments, Weights
-from fedgen.plan import Plan
+from fedgen.plan import Moments, Plan, batch_order
 from fedgen.sections import CENTRALISED
-from fedgen.world import World, batch_order
+from fedgen.world import World
+from strategies.aggregation import Arrays
 from strategies.arrays import read_arrays
 from strategies.cohort import cohort_size
 from strategies.evolution import Assignment, Genome
@@ -37,16 +37,16 @@ START_SECONDS = 60.0
 class Player(Protocol):
     """What the round loop plays: weights in, weights and outcome out."""
 
-    def start(self, weights: Weights) -> tuple[Weights, RoundOutcome]:
+    def start(self, weights: Arrays) -> tuple[Arrays, RoundOutcome]:
         """Do what comes before round 1."""
 
-    def step(self, server_round: int, weights: Weights) -> tuple[Weights, RoundOutcome]:
+    def step(self, server_round: int, weights: Arrays) -> tuple[Arrays, RoundOutcome]:
         """Play one round."""
 
-    def state(self) -> tuple[dict[str, Any], Weights]:
+    def state(self) -> tuple[dict[str, Any], Arrays]:
         """Return what a resumed run needs: JSON values, and arrays."""
 
-    def restore(self, state: Mapping[str, Any], arrays: Weights) -> None:
+    def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
         """Take up what ``state`` returned."""
 
 
@@ -57,7 +57,7 @@ class Federated:
         self.strategy = strategy
         self.grid = grid
 
-    def start(self, weights: Weights) -> tuple[Weights, RoundOutcome]:
+    def start(self, weights: Arrays) -> tuple[Arrays, RoundOutcome]:
         """Initialise the strategy; a probe changes the weights and has an outcome."""
         try:
             arrays = self.strategy.initialise(self.grid, ArrayRecord(weights))
@@ -67,7 +67,7 @@ class Federated:
             raise RunError(str(error)) from error
         return read_arrays(arrays), self.strategy.outcome
 
-    def step(self, server_round: int, weights: Weights) -> tuple[Weights, RoundOutcome]:
+    def step(self, server_round: int, weights: Arrays) -> tuple[Arrays, RoundOutcome]:
         """Play one round, in the same calls as Flower's own ``Strategy.start``."""
         try:
             messages = self.strategy.configure_train(
@@ -83,11 +83,11 @@ class Federated:
             raise RunError(f"round {server_round}: the strategy returned no weights")
         return read_arrays(arrays), self.strategy.outcome
 
-    def state(self) -> tuple[dict[str, Any], Weights]:
+    def state(self) -> tuple[dict[str, Any], Arrays]:
         """Return the strategy's state."""
         return self.strategy.state(), self.strategy.state_arrays()
 
-    def restore(self, state: Mapping[str, Any], arrays: Weights) -> None:
+    def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
         """Take up the strategy's state."""
         self.strategy.restore(state)
         self.strategy.restore_arrays(arrays)
@@ -105,11 +105,11 @@ class Centralised:
         self.seed = seed
         self.moments: Moments | None = None
 
-    def start(self, weights: Weights) -> tuple[Weights, RoundOutcome]:
+    def start(self, weights: Arrays) -> tuple[Arrays, RoundOutcome]:
         """Change nothing."""
         return weights, RoundOutcome()
 
-    def step(self, server_round: int, weights: Weights) -> tuple[Weights, RoundOutcome]:
+    def step(self, server_round: int, weights: Arrays) -> tuple[Arrays, RoundOutcome]:
         """Train one epoch."""
         samples = self.world.partition.training
         draw = rng(self.seed, "centralised-order", server_round)
@@ -139,13 +139,13 @@ class Centralised:
         pooled = ClientOutcome(POOLED, Assignment(self.genome, "fixed"), OK, update)
         return trained.weights, RoundOutcome((pooled,))
 
-    def state(self) -> tuple[dict[str, Any], Weights]:
+    def state(self) -> tuple[dict[str, Any], Arrays]:
         """Return the optimiser's state."""
         if self.moments is None:
             return {"steps": 0}, []
         return {"steps": self.moments.steps}, [*self.moments.first, *self.moments.second]
 
-    def restore(self, state: Mapping[str, Any], arrays: Weights) -> None:
+    def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
         """Take up the optimiser's state."""
         half = len(arrays) // 2
         if half:
@@ -199,14 +199,14 @@ def build_strategy(arm: Arm) -> FedAvg:
         min_available=config.cohort.min_available,
         examples={
             client: len(shard.train)
-            for client, shard in enumerate(world.load_partition(config, arm.seed).shards)
+            for client, shard in enumerate(agreement.load_partition(config, arm.seed).shards)
         },
         reply_timeout=reply_timeout(config),
         aggregation=config.aggregation.rule(),
         privacy=config.privacy.rule(),
         arm=arm.strategy,
         statistics=world.statistics(config),
-        fingerprint=world.fingerprint(config),
+        fingerprint=agreement.fingerprint(config),
         local_epochs=config.training.local_epochs,
         **_of_training(arm),
         **own,

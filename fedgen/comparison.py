@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedgen import budget, disk, report, store
+from fedgen import agreement, budget, datasets, disk, report, store
 from fedgen.config import Arm
 from fedgen.errors import ArmError, FedgenError, InputError, RunError
 from fedgen.extensions import is_own
@@ -23,8 +23,8 @@ from fedgen.sections import CENTRALISED
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
-    from fedgen.optimizers import Weights
     from fedgen.world import World
+    from strategies.aggregation import Arrays
 
 
 Spread = Callable[[Run, Watcher], list[EvaluationRow]]
@@ -98,9 +98,8 @@ def _write(run: Run, name: str, rows: Sequence[Row]) -> None:
 
 
 def _partition_rows(run: Run, seed: int) -> list[PartitionRow]:
-    from fedgen import datasets, world
-
-    dataset, partition = datasets.load(run.config.data), world.load_partition(run.config, seed)
+    dataset = datasets.load(run.config.data)
+    partition = agreement.load_partition(run.config, seed)
     rows = []
     slices = partition.slices or [None] * len(partition.shards)
     for client, (part, shard) in enumerate(zip(slices, partition.shards, strict=True)):
@@ -226,7 +225,7 @@ def _check_budget(run: Run, progress: Watcher) -> None:
         )
 
 
-def _evaluate(here: "World", arm: Arm, number: int, weights: "Weights") -> list[EvaluationRow]:
+def _evaluate(here: "World", arm: Arm, number: int, weights: "Arrays") -> list[EvaluationRow]:
     """Evaluate a model on what every client validates on: samples that trained nobody."""
     rows = []
     for client, shard in enumerate(here.partition.shards):

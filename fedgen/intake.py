@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedgen import agreement, runtime
 from fedgen import run as runs
-from fedgen import runtime
 from fedgen.config import Arm, Config, Setting, build, dump, merge, read_toml
 from fedgen.errors import InputError
 from strategies import CONTROL_ARMS, GENETIC
@@ -117,7 +117,7 @@ def check(config: Config, warn: Warn) -> None:
 
     if config.partition.kind != "contiguous":  # which fits any data set
         for seed in range(config.run.seed, config.run.seed + config.run.seeds):
-            world.load_partition(config, seed)
+            agreement.load_partition(config, seed)
     for note in world.check_model(config):
         warn(note)
     for name in config.run.strategies:

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from fedgen.optimizers import Optimizer
-from fedgen.rules import Rule, Step
+from fedgen.steps import LocalStep, Step
 
 EVALUATION_BATCH = 500
 
@@ -75,7 +75,7 @@ class Loops:
     optimizer: Optimizer
     scale: float
     stop: tf.Variable
-    rule: type[Rule] | None = None
+    rule: type[LocalStep] | None = None
 
     def _batch(self, images: Any, labels: Any, indices: Any) -> tuple[Any, Any]:
         pixels = tf.cast(tf.gather(images, indices), tf.float32) * self.scale

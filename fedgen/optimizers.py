@@ -1,32 +1,14 @@
-"""Optimisers as fused update kernels, with their state as plain arrays between calls."""
+"""Optimisers as fused update kernels."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-Weights = list[NDArray[np.generic]]
-Kind = Literal["adam", "sgd"]
+from fedgen.plan import Kind
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 """Keras' defaults of Adam."""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """State of an optimiser between two calls of ``Engine.train``.
-
-    Attributes:
-        first: Adam's first moments, or SGD's velocities, per trainable weight.
-        second: Adam's second moments; zeros for SGD.
-        steps: Steps taken so far.
-    """
-
-    first: Weights
-    second: Weights
-    steps: int
 
 
 @dataclass(frozen=True)

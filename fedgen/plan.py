@@ -1,12 +1,31 @@
-"""What the engine is asked for, and what it answers."""
+"""What an engine is asked for, and what it answers; no framework is imported here."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgen.optimizers import Moments, Weights
 from fedgen.rules import Rule
+from strategies.aggregation import Arrays
+
+Kind = Literal["adam", "sgd"]
+"""Optimisers that clients have."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """State of an optimiser between two calls of ``Engine.train``.
+
+    Attributes:
+        first: Adam's first moments, or SGD's velocities, per trainable weight.
+        second: Adam's second moments; zeros for SGD.
+        steps: Steps taken so far.
+    """
+
+    first: Arrays
+    second: Arrays
+    steps: int
 
 
 class Stopped(RuntimeError):
@@ -55,7 +74,7 @@ class Trained:
         momentum: The momentum that the update operations received, a float32; Adam's have none.
     """
 
-    weights: Weights
+    weights: Arrays
     losses: list[float]
     accuracies: list[float]
     learning_rate: float
@@ -72,3 +91,10 @@ class Evaluation:
 
     loss: float
     accuracy: float
+
+
+def batch_order(
+    train: NDArray[np.int32], draw: np.random.Generator, epochs: int
+) -> NDArray[np.int32]:
+    """Return an array of shape (epochs, n): a fresh permutation of the samples per epoch."""
+    return np.stack([draw.permutation(train) for _ in range(epochs)])

@@ -9,12 +9,12 @@ from fedgen.arms import Player
 from fedgen.checkpoints import Checkpoint
 from fedgen.config import Arm
 from fedgen.errors import InputError
-from fedgen.optimizers import Weights
 from fedgen.plan import Evaluation
 from fedgen.records import ClientRow, GeneRow, RoundRow, TimedRow
 from fedgen.sections import CENTRALISED
 from fedgen.store import Shard
 from fedgen.world import World
+from strategies.aggregation import Arrays
 from strategies.outcomes import POOLED, RoundOutcome, Unusable
 
 
@@ -23,7 +23,7 @@ def play(
     player: Player,
     world: World,
     shard: Shard,
-    initial: Weights,
+    initial: Arrays,
     rounds: int,
     made_with: Mapping[str, Any],
 ) -> Iterator[RoundRow]:
@@ -102,7 +102,7 @@ def play(
         yield row
 
 
-def _check_fit(weights: Weights, initial: Weights, shard: Shard) -> None:
+def _check_fit(weights: Arrays, initial: Arrays, shard: Shard) -> None:
     received = [(array.shape, array.dtype) for array in weights]
     if received != [(array.shape, array.dtype) for array in initial]:
         raise InputError(

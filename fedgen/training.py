@@ -26,9 +26,11 @@ from fedgen import models, runtime
 from fedgen.convolution import with_fast_gradients
 from fedgen.datasets import Dataset
 from fedgen.loops import EVALUATION_BATCH, Loops
-from fedgen.optimizers import Kind, Moments, Optimizer, Weights
-from fedgen.plan import Evaluation, Plan, Stopped, Trained
+from fedgen.optimizers import Optimizer
+from fedgen.plan import Evaluation, Kind, Moments, Plan, Stopped, Trained
 from fedgen.rules import Rule
+from fedgen.steps import STEPS
+from strategies.aggregation import Arrays
 
 Split = Literal["train", "test"]
 
@@ -192,7 +194,7 @@ class Engine:
                 )
         finally:
             self._slots.put(slot)
-        result: Weights = [np.asarray(weight) for weight in weights]
+        result: Arrays = [np.asarray(weight) for weight in weights]
         for index, value in zip(self._trainable, trained, strict=True):
             result[index] = value.numpy()
         for place, value in zip(self._state, state, strict=True):
@@ -296,7 +298,7 @@ class Engine:
         """Return the compiled training of a kind of rule, traced when it is first asked for."""
         with self._tracing:
             if type(rule) not in self._ruled:
-                function = tf.function(replace(self._loops, rule=type(rule)).train)
+                function = tf.function(replace(self._loops, rule=STEPS[type(rule)]).train)
                 specs = (*_like(terms[:1]), _like(terms[1]))
                 self._ruled[type(rule)] = function, self._trace_training(function, slot, specs)
             return self._ruled[type(rule)][1]

@@ -6,23 +6,18 @@ evaluation and by all clients that the process runs.
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
-from fedgen import datasets, extensions, models, own_model, runtime, saved_model, splits
+from fedgen import agreement, datasets, extensions, models, own_model, runtime, saved_model
 from fedgen.architectures import Model
 from fedgen.config import Config
 from fedgen.datasets import Dataset
-from fedgen.optimizers import Kind, Weights
 from fedgen.partition import Partition
-from fedgen.plan import Evaluation
-from fedgen.sections import Data
-from fedgen.sections import Partition as PartitionSettings
+from fedgen.plan import Evaluation, Kind
 from fedgen.training import Engine
-from strategies.aggregation import Statistic
+from strategies.aggregation import Arrays, Statistic
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +28,7 @@ class World:
     partition: Partition
     engine: Engine
 
-    def evaluate(self, weights: Weights) -> tuple[Evaluation, Evaluation]:
+    def evaluate(self, weights: Arrays) -> tuple[Evaluation, Evaluation]:
         """Return the evaluations on the held-out share and on the test set."""
         test = np.arange(len(self.dataset.y_test), dtype=np.int32)
         return (
@@ -52,15 +47,9 @@ def load(config: Config, seed: int, slots: int = 1) -> World:
     dataset = datasets.load(config.data)
     return World(
         dataset=dataset,
-        partition=load_partition(config, seed),
+        partition=agreement.load_partition(config, seed),
         engine=_engine(config, dataset, slots),
     )
-
-
-def load_partition(config: Config, seed: int) -> Partition:
-    """Return who holds what for a seed, without building an engine."""
-    fingerprint = datasets.load(config.data).fingerprint
-    return _partition(fingerprint, config.data, config.partition, seed)
 
 
 def workers(config: Config) -> int:
@@ -74,13 +63,7 @@ def initial_model(config: Config, seed: int) -> keras.Sequential:
     return models.build(config.model, dataset.shape, dataset.classes, seed)
 
 
-def fingerprint(config: Config) -> str:
-    """Return what every node must share: the data and, if the model is a user's own, its code."""
-    data, name = datasets.load(config.data).fingerprint, config.model.name
-    return f"{data}+{extensions.digest(name)}" if extensions.is_own(name) else data
-
-
-def digest(weights: Weights) -> str:
+def digest(weights: Arrays) -> str:
     """Return the SHA-256 of weights."""
     total = hashlib.sha256()
     for weight in weights:
@@ -117,19 +100,6 @@ def check_model(config: Config) -> list[str]:
 def statistics(config: Config) -> dict[int, Statistic]:
     """Return which of a model's weights are statistics of the data, not trained."""
     return models.statistics(initial_model(config, 0))
-
-
-def batch_order(
-    train: NDArray[np.int32], draw: np.random.Generator, epochs: int
-) -> NDArray[np.int32]:
-    """Return an array of shape (epochs, n): a fresh permutation of the samples per epoch."""
-    return np.stack([draw.permutation(train) for _ in range(epochs)])
-
-
-@lru_cache(maxsize=4)
-def _partition(fingerprint: str, data: Data, settings: PartitionSettings, seed: int) -> Partition:
-    labels = datasets.load(data).y_train
-    return splits.split(labels, settings, seed, validation_fraction=data.validation_fraction)
 
 
 EngineKey = tuple[str, Model, str, Kind, float]

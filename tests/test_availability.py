@@ -1,5 +1,7 @@
 """Nodes that are late, gone, back again, or not what the run needs."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -221,3 +223,28 @@ def test_in_this_process_nobody_is_asked_what_the_server_knows() -> None:
     messages = list(strategy.configure_train(1, toy.start(), ConfigRecord(), knows))
     assert sorted(m.metadata.dst_node_id for m in messages) == list(knows.get_node_ids())
     assert {m.metadata.message_type for m in messages} == {"train"}
+
+
+QUERIED = """
+import sys
+from flwr.app import ConfigRecord, Message, RecordDict
+from fedgen import client_app
+from fedgen.config import build
+from fedgen.grid import InProcessGrid
+from fedgen.runconfig import to_run_config
+
+config = build({"data": {"dataset": "digits"}, "partition": {"clients": 4}})
+grid = InProcessGrid(client_app.app, to_run_config(config), clients=4, workers=1)
+content = RecordDict({"config": ConfigRecord({"seed": 0})})
+node = list(grid.get_node_ids())[0]
+(reply,) = grid.send_and_receive([Message(content, node, "query")])
+assert not reply.has_error(), reply.error
+print(reply.content["metrics"]["partition-id"], *{"tensorflow", "keras"} & set(sys.modules))
+grid.close()
+"""
+
+
+def test_a_node_says_who_it_is_without_a_framework() -> None:
+    """Flower starts a process per message of a SuperNode; many at once on few cores took long."""
+    done = subprocess.run([sys.executable, "-c", QUERIED], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")

@@ -14,11 +14,11 @@ from keras import layers, regularizers
 from fedgen import datasets, extensions, models, own_model
 from fedgen.architectures import Model
 from fedgen.errors import InputError
-from fedgen.optimizers import Weights
 from fedgen.plan import Plan, Trained
 from fedgen.rules import AutoTuned, Corrected, Proximal, Rule
 from fedgen.sections import Data
 from fedgen.training import Engine
+from strategies.aggregation import Arrays
 
 SHAPE, CLASSES = (8, 8, 1), 10
 Make = Callable[[tuple[int, int, int], int], Any]
@@ -190,7 +190,7 @@ def train(digits: datasets.Dataset, make: Make, rule: Rule | None = None, **kind
 
 def fit(
     digits: datasets.Dataset, make: Make, optimizer: Any, epochs: int = 2
-) -> tuple[Weights, list[float]]:
+) -> tuple[Arrays, list[float]]:
     """The readable reference: Keras' own step, one batch after another."""
     model, losses = build(make), []
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -12,11 +12,13 @@ from test_training import same
 from fedgen import datasets, models
 from fedgen.architectures import Model
 from fedgen.datasets import Dataset
-from fedgen.optimizers import Optimizer, Weights
+from fedgen.optimizers import Optimizer
 from fedgen.plan import Plan, Stopped
-from fedgen.rules import AutoTuned, Corrected, Proximal, Rule, Step
+from fedgen.rules import AutoTuned, Corrected, Proximal, Rule
 from fedgen.sections import Data
+from fedgen.steps import STEPS, Step
 from fedgen.training import Engine
+from strategies.aggregation import Arrays
 
 LINEAR = Model(name="layers")
 """Softmax regression: its gradients are two lines of NumPy."""
@@ -33,7 +35,7 @@ def engines(digits: Dataset) -> dict[str, Engine]:
     return {kind: Engine(model, digits, optimizer=kind, workers=2) for kind in ("adam", "sgd")}
 
 
-def initial() -> Weights:
+def initial() -> Arrays:
     return models.get_weights(models.build(LINEAR, (8, 8, 1), 10, 7))
 
 
@@ -43,7 +45,7 @@ def plan(rate: float, rule: Rule | None, batch: int = 16, epochs: int = 2) -> Pl
     return Plan(rate, batch, np.array(order, np.int32), rule=rule)
 
 
-def offset() -> Weights:
+def offset() -> Arrays:
     draws = np.random.default_rng(3)
     return [draws.normal(0, 0.1, weight.shape).astype(np.float32) for weight in initial()]
 
@@ -51,7 +53,7 @@ def offset() -> Weights:
 # The readable references.
 
 
-def gradients(weights: Weights, pixels: np.ndarray, labels: np.ndarray) -> Weights:
+def gradients(weights: Arrays, pixels: np.ndarray, labels: np.ndarray) -> Arrays:
     """Of the mean cross-entropy of softmax regression."""
     logits = pixels @ weights[0] + weights[1]
     likely = np.exp(logits - logits.max(1, keepdims=True))
@@ -67,15 +69,15 @@ def batches(dataset: Dataset, job: Plan) -> Iterator[tuple[np.ndarray, np.ndarra
             yield pixels * dataset.scale, dataset.y_train[batch]
 
 
-def add(one: Weights, other: Weights, factor: float = 1.0) -> Weights:
+def add(one: Arrays, other: Arrays, factor: float = 1.0) -> Arrays:
     return [a + factor * b for a, b in zip(one, other, strict=True)]
 
 
-def norm(arrays: Weights) -> float:
+def norm(arrays: Arrays) -> float:
     return float(np.sqrt(sum((array**2).sum() for array in arrays)))
 
 
-def by_numpy(dataset: Dataset, job: Plan, optimizer: str) -> tuple[Weights, float]:
+def by_numpy(dataset: Dataset, job: Plan, optimizer: str) -> tuple[Arrays, float]:
     """Trained weights, and the mean rate."""
     begin = w = [weight.astype(np.float64) for weight in initial()]
     m, v = [0 * a for a in w], [0 * a for a in w]
@@ -176,7 +178,7 @@ class Line:
         self.w, self.first, self.second = (tf.Variable([x]) for x in (at, 0.0, 0.0))
         self.start = [tf.constant([at])]
         self.number = 0
-        self.carried = rule.carry(tf.constant(rate), tf.constant(rule.numbers))
+        self.carried = STEPS[type(rule)].carry(tf.constant(rate), tf.constant(rule.numbers))
 
     def step(self) -> float:
         self.number += 1
@@ -195,7 +197,7 @@ class Line:
             numbers=tf.constant(self.rule.numbers),
             arrays=[tf.constant(array) for array in self.rule.arrays],
         )
-        self.carried = self.rule.take(now, Optimizer("sgd"), self.carried)
+        self.carried = STEPS[type(self.rule)].take(now, Optimizer("sgd"), self.carried)
         return float(self.w[0])
 
 
@@ -225,7 +227,7 @@ def test_step_sizes_follow_the_smoothness_and_grow_slowly() -> None:
     assert flat.step() == pytest.approx(0.8 * (1 - second))
     third = np.sqrt(1 + 0.1 * np.sqrt(1.1)) * second
     assert flat.step() == pytest.approx(0.8 * (1 - second) * (1 - third))
-    mean = flat.rule.mean_rate(None, flat.carried, tf.constant(3.0))
+    mean = STEPS[type(flat.rule)].mean_rate(None, flat.carried, tf.constant(3.0))
     assert float(mean) == pytest.approx((0.2 + second + third) / 3)
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from fedgen import datasets, models
 from fedgen.datasets import Dataset
-from fedgen.optimizers import Weights
 from fedgen.plan import Plan, Stopped, Trained
 from fedgen.sections import Data
 from fedgen.training import Engine
+from strategies.aggregation import Arrays
 
 SHAPE, CLASSES = (8, 8, 1), 10
 
@@ -39,7 +39,7 @@ def engines(digits: Dataset) -> dict[tuple[str, str], Engine]:
     }
 
 
-def initial(name: str) -> Weights:
+def initial(name: str) -> Arrays:
     return models.get_weights(models.build(name, SHAPE, CLASSES, 7))
 
 
@@ -50,8 +50,8 @@ def plan(batch: int = 32, epochs: int = 2, samples: int = 75, rate: float = 1e-3
 
 
 def train_with_keras(
-    name: str, weights: Weights, dataset: Dataset, plan: Plan, optimizer: keras.optimizers.Optimizer
-) -> tuple[Weights, list[float]]:
+    name: str, weights: Arrays, dataset: Dataset, plan: Plan, optimizer: keras.optimizers.Optimizer
+) -> tuple[Arrays, list[float]]:
     """The readable reference: Keras' own step, one batch after another."""
     model = models.build(name, SHAPE, CLASSES, 0)
     model.set_weights(weights)

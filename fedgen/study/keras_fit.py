@@ -14,8 +14,7 @@ from fedgen import extensions, models
 from fedgen.architectures import Model
 from fedgen.datasets import Dataset
 from fedgen.loops import EVALUATION_BATCH
-from fedgen.optimizers import Kind, Moments
-from fedgen.plan import Plan
+from fedgen.plan import Kind, Moments, Plan
 from fedgen.study.estimators import KerasModel
 from fedgen.study.fits import Trained, stopped_improving
 from fedgen.study.samples import Samples
