@@ -20,8 +20,8 @@ def load_partition(config: Config, seed: int) -> Partition:
 
 def fingerprint(config: Config) -> str:
     """Return what every node must share: the data and, if the model is a user's own, its code."""
-    data, name = datasets.load(config.data).fingerprint, config.model.name
-    return f"{data}+{extensions.digest(name)}" if extensions.is_own(name) else data
+    data, code = datasets.load(config.data).fingerprint, extensions.code_of(config.model.name)
+    return f"{data}+{code}" if code else data
 
 
 @lru_cache(maxsize=4)

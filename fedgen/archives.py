@@ -1,4 +1,4 @@
-"""The files of published data sets: found, downloaded and checked; and what tells files apart."""
+"""The files of published data sets: found, downloaded and checked."""
 
 import os
 from dataclasses import dataclass
@@ -7,9 +7,6 @@ from pathlib import Path
 import pooch
 
 from fedgen.errors import InputError, Unavailable
-
-Stamp = tuple[int, ...]
-"""What changes when a file does."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +79,6 @@ def find(dataset: str, folder: Path | None) -> Path:
             return folder / name
     path = cache() / archive.name
     return path if path.exists() else fetch(archive, cache())
-
-
-def stamp(path: Path) -> Stamp:
-    """Return a file's size, times, device and inode; nothing where there is none."""
-    try:
-        found = path.stat()
-    except OSError:  # whoever reads it says what is wrong
-        return ()
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_dev, found.st_ino
 
 
 def has_hash(path: Path, archive: Archive) -> bool:

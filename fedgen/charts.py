@@ -185,8 +185,7 @@ def _bounds(rows: tuple[RoundRow, ...], field: str) -> statistics.Interval | Non
     values = [getattr(row, field) for row in rows]
     if len(values) < statistics.FEW or any(value is None for value in values):
         return None
-    limits = statistics.AMOUNT if field.endswith("loss") else statistics.SHARE
-    return statistics.interval(values, limits)
+    return statistics.interval(values, statistics.bounds_of(field))
 
 
 def _band(

@@ -26,9 +26,6 @@ app = typer.Typer(
 
 INTERRUPTED = Interrupted.exit_code
 
-VERSIONS = ("flwr", "tensorflow", "keras", "numpy", "scikit-learn")
-"""Packages whose versions decide results."""
-
 
 def _show_versions(asked: bool) -> None:
     if not asked:
@@ -39,7 +36,7 @@ def _show_versions(asked: bool) -> None:
     from fedgen import __version__
 
     print(f"fedgen {__version__}\npython {platform.python_version()}")
-    for name in VERSIONS:
+    for name in runtime.PACKAGES:
         try:
             print(name, version(name))
         except PackageNotFoundError:
@@ -282,9 +279,9 @@ def _play(
 
 
 def _kept(run: Any) -> str:
-    from fedgen.run import has_begun
+    from fedgen import store
 
-    if not has_begun(run):
+    if not store.has_begun(run.path, run.arms):
         return "no round was finished, so nothing is kept."
     command = f"python -m fedgen resume {shlex.quote(str(run.path))}"
     return f"every finished round is kept. Go on with: {command}"

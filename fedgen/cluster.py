@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedgen import disk, runtime
+from fedgen.directory import CONFIG
 from fedgen.errors import InputError, RunError
 from fedgen.jobs import LOOK_SECONDS, Following, answer, rows_of, tell_end
 from fedgen.progress import Watcher
@@ -78,7 +79,7 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
     following.begin(f"{len(run.arms)} arms on Ray")
     workers = run.config.run.workers or 1
     task = ray.remote(num_cpus=workers, max_retries=TRIES)(play_where_seen)
-    config = (run.path / "config.toml").read_text()
+    config = (run.path / CONFIG).read_text()
     pending = {
         task.remote(str(run.path.resolve()), config, arm.strategy, arm.seed, workers): arm
         for arm in run.arms
@@ -115,13 +116,13 @@ def play_where_seen(
     """
     runtime.configure()
     try:
-        seen = (Path(path) / "config.toml").read_text() == config
+        seen = (Path(path) / CONFIG).read_text() == config
     except OSError:
         seen = False
     if seen:
         return *answer(path, strategy, seed, workers), {}
     with tempfile.TemporaryDirectory() as folder:
-        disk.replace(Path(folder) / "config.toml", config.encode())
+        disk.replace(Path(folder) / CONFIG, config.encode())
         kind, text = answer(folder, strategy, seed, workers)
         files = {
             str(file.relative_to(folder)): file.read_bytes()

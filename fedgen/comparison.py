@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,7 +76,11 @@ def play(
     evaluations.sort(key=lambda row: (order[row.strategy, row.seed], row.client))
     _write(run, store.EVALUATION, evaluations)
     ended = store.read_ended(run.path, run.arms)
-    failed = {f"{row.strategy}-seed{row.seed}": row.why for row in ended if row.how == DIVERGED}
+    failed = {
+        Arm(run.config, row.strategy, row.seed).name: row.why
+        for row in ended
+        if row.how == DIVERGED
+    }
     if failed and not rows["rounds.csv"]:  # not even a round 0: there is nothing to show
         raise RunError(str(ArmError(failed, {})))
     done = Results(
@@ -120,7 +123,7 @@ def play_arms(
         InputError: If a shard is damaged, or another process works on it.
         RunError: If a round fails. Of an arm that cannot go on its shard says so.
     """
-    from fedgen import arms, client_app, models, rounds, world
+    from fedgen import arms, client_app, models, rounds, saved_model, world
     from fedgen.faults import FaultyGrid
     from fedgen.grid import InProcessGrid
     from strategies.outcomes import Unusable
@@ -130,9 +133,8 @@ def play_arms(
     here = world.load(config, seed, slots)
     model = world.initial_model(config, seed)
     initial = models.get_weights(model)
-    if world.digest(initial) != run.provenance.get(
-        f"weights of seed {seed}", world.digest(initial)
-    ):
+    began = run.provenance.get(f"weights of seed {seed}")  # said of a user's own model
+    if began is not None and began != world.digest(initial):
         raise RunError(
             f"model {config.model.name!r}: seed {seed} starts from other weights in this process "
             "than in the one that began the run; they must depend on nothing but the seed"
@@ -185,14 +187,17 @@ def play_arms(
             if rows:
                 progress.finished(rows)
         evaluations = []
+        own = is_own(config.model.name)
+        suffix = saved_model.format_of(model).suffix if own else saved_model.KERAS
         for arm, shard in zip(seeded, shards, strict=True):
-            path = run.path / "models" / f"{arm.name}.keras"
+            path = run.path / "models" / f"{arm.name}{suffix}"
             if shard.failed():
                 disk.remove(path)  # of rounds before, where more were added
             elif shard.latest is not None:
                 evaluations += _evaluate(here, arm, shard.latest.round, shard.latest.weights)
                 model.set_weights(shard.latest.weights)
-                _save_model(run.path / "models", arm.name, model, is_own(config.model.name))
+                disk.make_folder(path.parent)
+                disk.replace(path, saved_model.to_bytes(model, suffix))
         return evaluations
 
 
@@ -233,11 +238,3 @@ def _evaluate(here: "World", arm: Arm, number: int, weights: "Arrays") -> list[E
         figures = (len(shard.validation), found.accuracy, found.loss)
         rows.append(EvaluationRow(arm.strategy, arm.seed, number, client, *figures))
     return rows
-
-
-def _save_model(folder: Path, name: str, model: Any, own: bool) -> None:
-    from fedgen import saved_model
-
-    suffix = saved_model.format_of(model).suffix if own else saved_model.KERAS
-    disk.make_folder(folder)
-    disk.replace(folder / f"{name}{suffix}", saved_model.to_bytes(model, suffix))

@@ -22,7 +22,7 @@ from fedgen.sections import Data
 
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
-_held: dict[Path, tuple[archives.Stamp, tuple[NDArray[Any], ...]]] = {}
+_held: dict[Path, tuple[disk.Stamp, tuple[NDArray[Any], ...]]] = {}
 """Arrays of files that are not written yet."""
 
 _holds = itertools.count()
@@ -103,7 +103,7 @@ def load(data: Data) -> Dataset:
     if name == "digits":
         return _read(name, None, (), data.scale, data.layout)
     path = archives.find(name, folder) if name in archives.PUBLISHED else Path(name)
-    stamp = _held[path][0] if path in _held else archives.stamp(path)
+    stamp = _held[path][0] if path in _held else disk.stamp(path)
     return _read(name, path, stamp, data.scale, data.layout)
 
 
@@ -139,7 +139,7 @@ def write(path: Path) -> None:
 
 @lru_cache(maxsize=2)
 def _read(
-    dataset: str, path: Path | None, stamp: archives.Stamp, scale: float | str, layout: str
+    dataset: str, path: Path | None, stamp: disk.Stamp, scale: float | str, layout: str
 ) -> Dataset:
     """Read a data set; a file with another stamp is another file."""
     if path is None:

@@ -9,6 +9,9 @@ from pathlib import Path
 from fedgen import disk, locks
 from fedgen.errors import InputError
 
+CONFIG = "config.toml"
+"""The file that says what a run is."""
+
 
 def create(path: Path, config: str) -> None:
     """Write ``config.toml`` into a directory that ``claim`` holds.
@@ -18,7 +21,7 @@ def create(path: Path, config: str) -> None:
         RunError: If it cannot be written.
     """
     check_free(path)
-    disk.replace(path / "config.toml", config.encode())
+    disk.replace(path / CONFIG, config.encode())
 
 
 @contextmanager

@@ -15,6 +15,18 @@ from fedgen.errors import RunError
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _END = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
+Stamp = tuple[int, ...]
+"""What changes when a file does."""
+
+
+def stamp(path: Path) -> Stamp:
+    """Return a file's size, times, device and inode; nothing where there is none."""
+    try:
+        found = path.stat()
+    except OSError:  # whoever reads it says what is wrong
+        return ()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_dev, found.st_ino
+
 
 def replace(path: Path, content: bytes) -> None:
     """Replace a file as a whole, or leave it as it was.

@@ -3,7 +3,7 @@
 The module is imported as any other: installed, on ``PYTHONPATH``, or in the working directory.
 It is imported when something is trained, never to read or to draw a run. A module whose source
 has changed since this process imported it is imported anew; what a name stands for is told by
-``digest``, the hash of that source and of all modules of the user's that it imports.
+``code_of``, the hash of that source and of all modules of the user's that it imports.
 """
 
 import ast
@@ -14,6 +14,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from importlib import import_module, reload
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from fedgen import disk
 from fedgen.errors import InputError
 
 _OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -46,7 +48,9 @@ def give(made: Callable[..., Any]) -> str:
     One that its module has under its name goes by that, and other processes find it as well; one
     of a notebook, a function inside of another or a lambda is ``__main__:NAME`` from now on.
     """
-    module, name = made.__module__, made.__qualname__
+    named = made.func if isinstance(made, partial) else made
+    module = getattr(made, "__module__", SESSION)
+    name = getattr(named, "__qualname__", type(named).__qualname__)
     if module != SESSION and getattr(sys.modules.get(module), name, None) is made:
         return f"{module}:{name}"
     short = re.sub(r"\W", "", name.rpartition(".")[2]) or "unnamed"
@@ -54,17 +58,19 @@ def give(made: Callable[..., Any]) -> str:
     return f"{SESSION}:{short}"
 
 
-def digest(name: str) -> str:
-    """Return the SHA-256 of the code behind a name of a user's own, without running it.
+def code_of(name: str) -> str:
+    """Return the SHA-256 of the code behind a name of a user's own; "" for fedgen's names.
 
-    It is of the module's source and of every module that it imports from where users keep theirs,
-    that is outside of the installed packages. Of what was defined in a notebook or script, it is
-    of the compiled code and of the values that a function closes over.
+    Nothing of it is run. It is of the module's source and of every module that it imports from
+    where users keep theirs, that is outside of the installed packages. Of what was defined in a
+    notebook or script, it is of the compiled code and of the values that a function closes over.
 
     Raises:
         InputError: If the module is not there.
     """
     module, _, attribute = name.partition(":")
+    if not is_own(name):
+        return ""
     total = hashlib.sha256(name.encode())
     if module == SESSION:
         found = _given.get(name) or getattr(sys.modules[SESSION], attribute, None)
@@ -164,7 +170,27 @@ def _fresh(name: str) -> Any:
 
 
 def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return _read(path, disk.stamp(path))[0]
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, stamp: disk.Stamp) -> tuple[str, tuple[tuple[int, str, str], ...]]:
+    """Return a source's hash and imports; every client that trains asks for them.
+
+    An import is its level (dots), the module, and a name from it; a name alone has no module.
+    """
+    content = path.read_bytes()
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        tree = ast.Module([], [])  # importing it says so
+    found: list[tuple[int, str, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(0, "", alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.level, node.module or "", alias.name) for alias in node.names]
+    return hashlib.sha256(content).hexdigest(), tuple(found)
 
 
 def _sources(name: str, seen: set[str]) -> Iterator[Path]:
@@ -200,21 +226,12 @@ def _spec(name: str) -> ModuleSpec | None:
 
 
 def _imports(path: Path, package: str) -> Iterator[str]:
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return  # importing it says so
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1]
-            base = [*(above if node.level else []), *([node.module] if node.module else [])]
-            names = [".".join([*base, alias.name]) for alias in node.names]
-        for name in names:  # importing a.b.c imports a and a.b as well
-            parts = name.split(".")
-            yield from (".".join(parts[:number]) for number in range(1, len(parts) + 1))
+    _, found = _read(path, disk.stamp(path))
+    for level, module, name in found:
+        above = package.split(".")[: len(package.split(".")) - level + 1] if level else []
+        parts = [*above, *(module.split(".") if module else []), *name.split(".")]
+        # importing a.b.c imports a and a.b as well
+        yield from (".".join(parts[:number]) for number in range(1, len(parts) + 1))
 
 
 def _is_installed(path: Path) -> bool:
@@ -231,14 +248,24 @@ def _code(made: Any) -> Iterator[bytes]:
             yield key.encode()
             yield from _code(value)
         return
+    if isinstance(made, partial):
+        yield from _code(made.func)
+        yield repr((made.args, sorted(made.keywords.items()))).encode()
+        return
+    if inspect.ismethod(made):
+        yield from _code(made.__func__)
+        made = made.__self__
     function = inspect.unwrap(made) if callable(made) else made
     code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType):
+    if isinstance(code, CodeType):
+        yield from _instructions(code)
+        for cell in getattr(function, "__closure__", None) or ():
+            yield repr(cell.cell_contents).encode()
+    elif type(made).__module__ != "builtins" and hasattr(made, "__dict__"):  # a user's instance
+        yield from _code(type(made))
+        yield repr(sorted(vars(made).items())).encode()
+    else:
         yield repr(made).encode()
-        return
-    yield from _instructions(code)
-    for cell in getattr(function, "__closure__", None) or ():
-        yield repr(cell.cell_contents).encode()
 
 
 def _instructions(code: CodeType) -> Iterator[bytes]:

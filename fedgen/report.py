@@ -8,6 +8,7 @@ from typing import Any
 
 from fedgen import charts, disk, page, tables
 from fedgen.config import dump, to_toml
+from fedgen.directory import CONFIG
 from fedgen.page import Table
 from fedgen.results import Results, load
 from fedgen.sentences import endings, rounds_played, seeds_known, sentences
@@ -335,7 +336,7 @@ def _privacy(results: Results) -> str:
 
 def _again(results: Results) -> str:
     folder = results.path
-    config = shlex.quote(str(folder / "config.toml"))
+    config = shlex.quote(str(folder / CONFIG))
     commands = (
         f"python -m fedgen compare {config}\npython -m fedgen report {shlex.quote(str(folder))}"
     )

@@ -15,14 +15,13 @@ from fedgen import datasets, directory, disk, runtime, store
 from fedgen.checkpoints import latest_manifest
 from fedgen.config import Arm, Config, Tree, build, dump, merge, read_toml, to_toml
 from fedgen.datasets import Dataset
+from fedgen.directory import CONFIG
 from fedgen.errors import InputError, Unavailable
-from fedgen.extensions import digest, is_own
+from fedgen.extensions import code_of, is_own
 from fedgen.labels import are_classes
 from fedgen.records import EndedRow, RoundRow
 from fedgen.summary import summarise
 
-PACKAGES = ("fedgen", "flwr", "tensorflow", "keras", "numpy", "scikit-learn")
-CONFIG = "config.toml"
 PROVENANCE = "provenance"
 FALLBACK = "digits"
 
@@ -111,7 +110,7 @@ def created(config: Config, out: Path | None) -> Iterator[Run]:
     dataset = datasets.load(config.data)
     run = Run(out or default_path(dataset.name), config, provenance(dataset, config))
     with (
-        directory.discarded_unless(run.path, partial(has_begun, run)),
+        directory.discarded_unless(run.path, partial(store.has_begun, run.path, run.arms)),
         directory.claim(run.path, new=True),
     ):
         directory.create(run.path, to_toml(run.tree()))
@@ -145,7 +144,7 @@ def resumed(path: Path, rounds: int | None = None, workers: int | None = None) -
         check_resumable(run, provenance(datasets.load(config.data), config))
         extended = Run(path, config, run.provenance)
         if given:
-            disk.replace(path / "config.toml", to_toml(extended.tree()).encode())
+            disk.replace(path / CONFIG, to_toml(extended.tree()).encode())
         yield extended
 
 
@@ -160,14 +159,14 @@ def provenance(dataset: Dataset, config: Config) -> Tree:
     Where a model or strategy is the user's own, its code is among it, and what a model of the
     user's starts from: every process that plays an arm must come to the same.
     """
-    own = [name for name in (config.model.name, *config.run.strategies) if is_own(name)]
+    codes = {name: code_of(name) for name in (config.model.name, *config.run.strategies)}
     return {
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        **{name: version(name) for name in ("fedgen", *runtime.PACKAGES)},
         **told(dataset),
-        **{f"code of {name}": digest(name) for name in own},
+        **{f"code of {name}": code for name, code in codes.items() if code},
         **(_initial_weights(config) if is_own(config.model.name) else {}),
     }
 
@@ -207,12 +206,7 @@ def open_run(path: Path) -> Run:
     origin = tree.pop(PROVENANCE, {})
     if not isinstance(origin, dict):
         raise InputError(f"{path / 'config.toml'}: expected a table [{PROVENANCE}]")
-    return Run(path, build(tree, str(path / "config.toml")), origin)
-
-
-def has_begun(run: Run) -> bool:
-    """Whether a round of an arm is finished, so that there is something to go on from."""
-    return any(store.Shard(run.path, arm).finished_round >= 0 for arm in run.arms)
+    return Run(path, build(tree, str(path / CONFIG)), origin)
 
 
 def is_finished(run: Run) -> bool:

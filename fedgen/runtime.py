@@ -22,6 +22,9 @@ _NUMERICS = {
     "TF_NUM_INTRAOP_THREADS": "1",
 }
 
+PACKAGES = ("flwr", "tensorflow", "keras", "numpy", "scikit-learn")
+"""Packages whose versions decide results."""
+
 _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",

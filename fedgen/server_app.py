@@ -1,6 +1,7 @@
 """The Flower ``ServerApp``: ``compare`` on the grid of a Flower runtime."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from flwr.app import Context
@@ -38,7 +39,7 @@ def main(grid: Grid, context: Context) -> None:
     if out:
         directory.check_free(Path(out))
     config, _ = runs.choose_dataset(config, named=True)
-    intake.check(config, _warn)
+    intake.check(config, partial(print, flush=True))
     with runs.created(config, Path(out).absolute() if out else None) as run:
         print(f"run directory: {run.path.absolute()}", flush=True)
         failure = None
@@ -51,10 +52,6 @@ def main(grid: Grid, context: Context) -> None:
     print(f"report: {run.path.absolute() / 'report.html'}", flush=True)
     if failure is not None:
         raise failure
-
-
-def _warn(text: str) -> None:
-    print(text, flush=True)
 
 
 def _one_line(record: logging.LogRecord) -> bool:

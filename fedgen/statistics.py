@@ -26,6 +26,8 @@ RESOLUTION = 1e-9
 EXACT = "exact"
 """How every p comes about: over all signs of the ranks, ties and all; nothing is approximated."""
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
 Interval = tuple[float, float]
 
 ANY: Interval = (-math.inf, math.inf)
@@ -35,6 +37,12 @@ AMOUNT: Interval = (0.0, math.inf)
 """Where losses, counts and seconds lie."""
 SHARES_APART: Interval = (-1.0, 1.0)
 """Where differences of accuracies lie."""
+
+
+def bounds_of(metric: str) -> Interval:
+    """Return where the values of a metric lie, by its name: shares in [0, 1], amounts from 0."""
+    shares = ("precision", "recall", "zero_one_loss")
+    return SHARE if "accuracy" in metric or metric in shares else AMOUNT
 
 
 def interval(values: Sequence[float], bounds: Interval = ANY) -> Interval | None:
@@ -75,6 +83,20 @@ def told(
     if len(values) < FEW:
         return ", ".join(form(value) for value in values if value is not None)
     return f"{form(bounds[0])} to {form(bounds[1])}"
+
+
+def beside(
+    text: str, values: Sequence[float], bounds: Interval | None, form: Callable[[float], str]
+) -> str:
+    """Return a mean's text with what is told beside it: an interval in brackets, or few values.
+
+    Values stand in parentheses: they must not look like an interval, which no line breaks.
+    """
+    if not (around := told(values, bounds, form)):
+        return text
+    if len(values) < FEW:
+        return f"{text} ({around})"
+    return f"{text} [{around.replace(' ', NO_BREAK)}]"
 
 
 def unskewed(samples: np.ndarray) -> np.ndarray:

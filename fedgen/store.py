@@ -278,6 +278,11 @@ class Shard:
         return len(lines) > 2
 
 
+def has_begun(run: Path, arms: Sequence[Arm]) -> bool:
+    """Whether a round of an arm is finished, so that there is something to go on from."""
+    return any(Shard(run, arm).finished_round >= 0 for arm in arms)
+
+
 def read_rows(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
     """Return all rows by file name, in the order of the arms.
 
@@ -288,8 +293,7 @@ def read_rows(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
         InputError: If they are missing or damaged.
     """
     shards = [Shard(run, arm) for arm in arms]
-    committed = any(shard.finished_round >= 0 for shard in shards)
-    if not committed and (run / "rounds.csv").exists():
+    if not has_begun(run, arms) and (run / "rounds.csv").exists():
         return {name: read_csv(run / name, kind) for name, kind in kinds(arms[0]).items()}
     rows: dict[str, list[Any]] = {name: [] for name in ROWS}
     for shard in shards:

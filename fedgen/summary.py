@@ -250,8 +250,7 @@ def _over_seeds(key: str, values: Sequence[float | None]) -> dict[str, Any]:
     known = [value for value in values if value is not None]
     # What it took to the target has no mean where a seed has not reached it.
     told = bool(known) and (len(known) == len(values) or key not in TO_TARGET)
-    limits = statistics.SHARE if "accuracy" in key else statistics.AMOUNT
-    bounds = statistics.interval(known, limits) if told else None
+    bounds = statistics.interval(known, statistics.bounds_of(key)) if told else None
     return {
         "mean": _finite(math.fsum(known) / len(known)) if told else None,
         "values": [None if value is None else _finite(value) for value in values],

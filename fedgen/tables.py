@@ -25,8 +25,6 @@ FORMS: dict[str, Callable[[float], str]] = {
 }
 """What the table of results shows, where a run has it, and how."""
 
-NARROW = "\N{NO-BREAK SPACE}"
-
 MOST_NAMES = 12
 """Clients or rounds that are named one by one."""
 
@@ -47,10 +45,8 @@ def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
             return "none"
         text = FORMS[key](value["mean"])
         known = [seed for seed in value["values"] if seed is not None]
-        told = statistics.told(known, value["interval"], FORMS[key])
-        if told and key in INTERVALS:
-            few = len(known) < statistics.FEW  # values must not look like an interval
-            text += f" ({told})" if few else f" [{told.replace(' ', NARROW)}]"
+        if key in INTERVALS:
+            text = statistics.beside(text, known, value["interval"], FORMS[key])
         return f"{text}{seeds_known(summary, value['values'])}"
 
     measured = {key for s in summaries.values() for v in s["strategies"].values() for key in v}

@@ -6,6 +6,7 @@ evaluation and by all clients that the process runs.
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import keras
 import numpy as np
@@ -84,6 +85,7 @@ def check_model(config: Config) -> list[str]:
     if not extensions.is_own(name):
         initial_model(config, seed)
         return []
+    _statistics.cache_clear()
     for key in [key for key in _engines if key[1] == config.model]:
         del _engines[key]
     model = own_model.check(name, dataset.shape, dataset.classes, seed)
@@ -99,7 +101,15 @@ def check_model(config: Config) -> list[str]:
 
 def statistics(config: Config) -> dict[int, Statistic]:
     """Return which of a model's weights are statistics of the data, not trained."""
-    return models.statistics(initial_model(config, 0))
+    dataset, code = datasets.load(config.data), extensions.code_of(config.model.name)
+    return dict(_statistics(config.model, code, dataset.shape, dataset.classes))
+
+
+@lru_cache(maxsize=4)
+def _statistics(
+    model: Model, code: str, shape: tuple[int, int, int], classes: int
+) -> dict[int, Statistic]:
+    return models.statistics(models.build(model, shape, classes, 0))
 
 
 EngineKey = tuple[str, Model, str, Kind, float]
@@ -110,7 +120,7 @@ _engines: dict[EngineKey, Engine] = {}
 
 def _engine(config: Config, dataset: Dataset, slots: int) -> Engine:
     model, training = config.model, config.training
-    code = extensions.digest(model.name) if extensions.is_own(model.name) else ""
+    code = extensions.code_of(model.name)
     key = (dataset.fingerprint, model, code, training.optimizer, training.momentum)
     resident = _engines.get(key)
     if resident is None or resident.workers < slots:

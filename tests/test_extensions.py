@@ -1,6 +1,9 @@
 """Strategies and models of a user's own: what they may be, and what is said when they are not."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,7 +155,7 @@ def test_a_run_does_not_go_on_with_other_code_of_ones_own(
     module.write_text(MODULE)
     code, _, err = finish(start(["resume", "run", "--rounds=2", "--quiet"], tmp_path))
     assert (code, err) == (0, "")
-    assert run.provenance["code of own_module:fits"] == extensions.digest("own_module:fits")
+    assert run.provenance["code of own_module:fits"] == extensions.code_of("own_module:fits")
 
 
 def test_code_that_ones_own_module_imports_counts_and_that_of_packages_does_not(
@@ -162,11 +165,11 @@ def test_code_that_ones_own_module_imports_counts_and_that_of_packages_does_not(
     (tmp_path / "pack" / "__init__.py").write_text("")
     (tmp_path / "pack" / "parts.py").write_text("WIDTH = 5")
     (tmp_path / "outer.py").write_text("import numpy\nfrom pack.parts import WIDTH\nnet = len\n")
-    first = extensions.digest("outer:net")
-    assert extensions.digest("outer:net") == first
-    assert extensions.digest("outer:other") != first
+    first = extensions.code_of("outer:net")
+    assert extensions.code_of("outer:net") == first
+    assert extensions.code_of("outer:other") != first
     (tmp_path / "pack" / "parts.py").write_text("WIDTH = 6")
-    assert extensions.digest("outer:net") != first
+    assert extensions.code_of("outer:net") != first
     found = {path.name for path in extensions._sources("outer", set())}
     assert found == {"outer.py", "parts.py", "__init__.py"}
 
@@ -198,13 +201,41 @@ def test_what_is_at_hand_has_a_name_in_this_process() -> None:
     name = extensions.give(net)
     assert name == "__main__:net" and extensions.is_own(name)
     assert extensions.model(name) is net
-    first = extensions.digest(name)
+    first = extensions.code_of(name)
     other = lambda shape, classes: [classes, 1]  # noqa: E731
     other.__qualname__ = "net"
     assert extensions.give(other) == name and extensions.model(name) is other
-    assert extensions.digest(name) != first
+    assert extensions.code_of(name) != first
     with pytest.raises(InputError, match="other processes do not find"):
         extensions.model("__main__:nowhere")
+
+
+class Net:
+    """A model as a callable instance."""
+
+    def __init__(self, units: int) -> None:
+        self.units = units
+
+    def __call__(self, shape: object, classes: int) -> list[object]:
+        return [self.units, classes]
+
+    def method(self, shape: object, classes: int) -> list[object]:
+        return [self.units, classes]
+
+
+def layers_of(units: int, shape: object, classes: int) -> list[object]:
+    return [units, classes]
+
+
+@pytest.mark.parametrize("make", [Net, lambda n: partial(layers_of, n), lambda n: Net(n).method])
+def test_partials_instances_and_methods_are_models_by_what_they_hold(
+    make: Callable[[int], Any],
+) -> None:
+    name = extensions.give(make(3))
+    first = extensions.code_of(name)
+    assert extensions.is_own(name) and extensions.model(name)((8, 8, 1), 10) == [3, 10]
+    assert extensions.give(make(3)) == name and extensions.code_of(name) == first
+    assert extensions.give(make(4)) == name and extensions.code_of(name) != first
 
 
 def test_what_the_user_of_a_model_should_know_is_said(tmp_path: Path) -> None:

@@ -310,7 +310,8 @@ def _case(study: Study, basis: Tree, given: Tree, where: str) -> Case:
         explained = config.explain(problem, kind.model_fields, "setting")
         raise InputError(f"{where}: {case}: {explained}") from error
     name = getattr(settings, "model", "")
-    code = {"code": extensions.digest(name)} if extensions.is_own(name) else {}
+    found = extensions.code_of(name)
+    code = {"code": found} if found else {}
     text = json.dumps(basis | code | {"settings": settings.model_dump(mode="json")}, sort_keys=True)
     return Case(
         key=hashlib.sha256(text.encode()).hexdigest()[:12],

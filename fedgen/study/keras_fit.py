@@ -33,7 +33,7 @@ def prepare(settings: KerasModel, samples: Samples, seed: int, slots: int) -> Ca
     data = samples.dataset
     with _tracing:
         model = models.build(settings.federated(), data.shape, data.classes, seed)
-        code = extensions.digest(settings.model) if extensions.is_own(settings.model) else ""
+        code = extensions.code_of(settings.model)
         engine = _engine(
             *(settings.federated(), code, settings.optimizer, settings.momentum), data, slots
         )

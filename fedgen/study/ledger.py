@@ -18,6 +18,7 @@ from typing import Any
 from fedgen import disk, locks, records, run
 from fedgen.config import Tree, read_toml, to_toml
 from fedgen.datasets import Dataset
+from fedgen.directory import CONFIG
 from fedgen.errors import InputError
 from fedgen.pixels import AUTO
 from fedgen.study.cases import Case, Study, columns
@@ -121,7 +122,7 @@ def opened(path: Path, study: Study, dataset: Dataset, cases: Sequence[Case]) ->
     there = {entry.name for entry in path.iterdir()} if path.exists() else set()
     there -= {locks.LOCK, f".{STUDY}.tmp"}
     if there and not there & {STUDY, RESULTS, EPOCHS}:
-        what = "that of a run" if run.CONFIG in there else "another one"
+        what = "that of a run" if CONFIG in there else "another one"
         raise InputError(
             f"{path}: expected a new or empty directory, or that of a study, received {what}"
         )

@@ -39,9 +39,7 @@ class Standing:
 
     def interval(self, metric: str) -> Interval | None:
         """Return the 95 % interval of that mean."""
-        shares = "accuracy" in metric or metric in ("precision", "recall", "zero_one_loss")
-        limits = statistics.SHARE if shares else statistics.AMOUNT
-        return statistics.interval(self.values(metric), limits)
+        return statistics.interval(self.values(metric), statistics.bounds_of(metric))
 
     @property
     def sound(self) -> bool:

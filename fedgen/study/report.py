@@ -11,7 +11,7 @@ from fedgen.study import panels
 from fedgen.study.cases import Case
 from fedgen.study.fits import Epoch
 from fedgen.study.ledger import LEAK, STUDY, Ledger
-from fedgen.study.ranking import Standing, choose, rank, ranked_by, spread
+from fedgen.study.ranking import Standing, choose, rank, ranked_by
 
 NAME = "study.html"
 
@@ -118,10 +118,8 @@ def _results(ledger: Ledger, standings: Sequence[Standing]) -> str:
 
 
 def _cell(standing: Standing, name: str) -> str:
-    text, told = number(standing.mean(name)), spread(standing, name)
-    if not told or len(standing.values(name)) < statistics.FEW:  # no brackets as of an interval
-        return f"{text} ({told})" if told else text
-    return f"{text} [{told}]".replace(" ", "\N{NO-BREAK SPACE}")
+    mean, values = number(standing.mean(name)), standing.values(name)
+    return statistics.beside(mean, values, standing.interval(name), number)
 
 
 def _curves(where: panels.Layout, fits: Sequence[tuple[Case, Sequence[Epoch]]]) -> str:
