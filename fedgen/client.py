@@ -125,11 +125,21 @@ class Client:
         return self.world.engine.evaluate(weights, self.shard.validation, until=self.until).loss
 
     def privatise(self, weights: Arrays) -> Arrays:
-        """Clip and noise what leaves the client, where privacy is local."""
+        """Clip and noise what leaves the client, where privacy is local.
+
+        Raises:
+            RunError: If the message does not say whose noise it gets.
+        """
         privacy = self.settings.privacy.rule()
         if privacy.kind != "local":
             return weights
-        purpose = of_arm("local-privacy", cast(str, self.config["noise"]))
+        noise = self.config.get("noise")
+        if not isinstance(noise, str):
+            raise RunError(
+                "privacy.kind = 'local': expected the message's config to name its noise, 'noise' "
+                "is missing: make training messages with FedAvg.messages"
+            )
+        purpose = of_arm("local-privacy", noise)
         draw = rng(self.seed, purpose, self.server_round, self.id)
         statistics = self.world.engine.statistics
         return privatise(weights, self.weights, privacy, statistics, draw)
