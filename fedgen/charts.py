@@ -123,7 +123,9 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
     most = max(map(len, arms.values()), default=0)
     bands = " Thick lines are means over seeds, thin lines the seeds" if most > 1 else ""
     if most >= statistics.FEW:
-        bands += ", bands 95 % intervals of the mean"
+        fewer = min(map(len, arms.values())) < statistics.FEW
+        of = f" of {statistics.FEW} seeds or more" if fewer else ""
+        bands += f", bands 95 % intervals of the mean{of}"
     bands += "." if bands else ""
     head = ["strategy", "seed", "round", what, "mean", "95 % interval", "client-epochs so far"]
     text = f"{what.capitalize()}. {' '.join(told)}{bands}"
@@ -273,7 +275,8 @@ def _tell(name: str, common: Sequence[tuple[RoundRow, ...]], field: str) -> str:
         return f"{name} has no finite value."
     (first, begin), (last, end) = known[0], known[-1]
     if first == last:
-        return f"{name}: {begin:.4f} in round {first}, the only one of all its seeds."
+        only = "the only one of all its seeds" if len(means) == 1 else "the only finite one"
+        return f"{name}: {begin:.4f} in round {first}, {only}."
     return f"{name}: {begin:.4f} in round {first}, {end:.4f} in round {last}."
 
 

@@ -259,7 +259,7 @@ def _play(
         raise Interrupted(f"interrupted; {_kept(run)}") from None
     except ArmError as error:  # the other arms have all their files
         failure, summary = error, error.summary
-        _warn(f"not every arm could go on: {_kept(run)}")
+        _warn(f"not every arm could go on: {_kept(run, failed=True)}")
     except Exception:
         _warn(f"stopped; {_kept(run)}")
         raise
@@ -278,12 +278,14 @@ def _play(
         raise failure
 
 
-def _kept(run: Any) -> str:
+def _kept(run: Any, failed: bool = False) -> str:
     from fedgen import store
 
     if not store.has_begun(run.path, run.arms):
         return "no round was finished, so nothing is kept."
     command = f"python -m fedgen resume {shlex.quote(str(run.path))}"
+    if failed:
+        return f"every finished round is kept. To try the round that failed again: {command}"
     return f"every finished round is kept. Go on with: {command}"
 
 

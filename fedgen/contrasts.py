@@ -18,7 +18,7 @@ def differences(comparisons: Sequence[Mapping[str, Any]], cost: str) -> Chart:
     Args:
         comparisons: Those of ``summary.json``, one for every other strategy; means and
             intervals are known.
-        cost: At what cost they are compared, as in "at equal cost".
+        cost: At what cost they are compared, as in "within equal cost".
     """
     order = sorted(comparisons, key=lambda comparison: comparison["mean"])
     baseline = order[0]["baseline"]

@@ -51,7 +51,7 @@ class ArmError(RunError):
         self.reasons, self.summary = dict(reasons), dict(summary)
         (first, why), *more = self.reasons.items()
         others = ", ".join(name for name, _ in more)
-        super().__init__(f"{first}: {why}" + (f"; nor could go on: {others}" if more else ""))
+        super().__init__(f"{first}: {why}" + (f"; neither could {others} go on" if more else ""))
 
 
 def unknown(what: str, received: str, known: Iterable[str]) -> InputError:

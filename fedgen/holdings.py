@@ -45,7 +45,8 @@ def slices(rows: Sequence[PartitionRow], cohort: set[int]) -> Chart:
         showlegend=False,
         hovertemplate="from sample %{x}: %{y} clients<extra></extra>",
     )
-    for name, inside, colour in (("in a cohort", True, COLOURS[0]), ("idle", False, COLOURS[6])):
+    others = "idle" if cohort else "no round yet"
+    for name, inside, colour in (("in a cohort", True, COLOURS[0]), (others, False, COLOURS[6])):
         mine = [row for row in shown if (row.client in cohort) is inside]
         if mine:
             figure.add_bar(

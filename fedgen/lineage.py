@@ -136,7 +136,10 @@ def _keeps(step: Step) -> bool:
 def _how(step: Step, form: str, kept: bool) -> str:
     value = format(step.value, form)
     if step.parent is None:
-        return f"client {step.client} starts with {value} ({step.origin})"
+        begins = "draws" if step.origin == "drawn" else "starts with"
+        return f"client {step.client} {begins} {value}" + (
+            "" if step.origin == "drawn" else f" ({step.origin})"
+        )
     if _keeps(step):
         return f"client {step.client} keeps {value} ({step.origin})"
     same = ", unchanged" if kept or step.other is not None else ", perturbed"
@@ -144,4 +147,7 @@ def _how(step: Step, form: str, kept: bool) -> str:
     if step.other is not None:
         whose = f"clients {step.parent} and {step.other}"
         return f"client {step.client} takes the mean of {whose}{mutated}: {value}"
+    if step.parent == step.client:
+        how = f"has its own{mutated}" if step.factor != 1 or not kept else "keeps its own"
+        return f"client {step.client} {how}: {value}"
     return f"client {step.client} inherits from client {step.parent}{mutated}: {value}"

@@ -152,6 +152,12 @@ def _sum(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
+LARGE = 1e9
+"""Numbers from which on digits say nothing: they are written with an exponent."""
+
+
 def number(value: float | None, form: str = ".4f") -> str:
     """Return a number as text, or ``none`` where there is none or it is not finite."""
-    return "none" if value is None or not math.isfinite(value) else format(value, form)
+    if value is None or not math.isfinite(value):
+        return "none"
+    return format(value, form if abs(value) < LARGE else ".4g")

@@ -265,7 +265,7 @@ class LiveTable(Silent):
         """Return what is shown now."""
         table = Table(title=self._titles[-1] if self._titles else None, title_justify="left")
         table.add_column("strategy", no_wrap=True)
-        for heading in ("seed", "round", "accuracy", "best", "not used", "s/round", "left"):
+        for heading in ("seed", "round", "accuracy", "highest", "not used", "s/round", "left"):
             table.add_column(heading, justify="right", no_wrap=True)
         for (strategy, seed), mine in self._standings.items():
             table.add_row(
@@ -307,11 +307,15 @@ def results(summary: dict[str, Any]) -> None:
     """Print the table of results: means over seeds, cost beside accuracy."""
     played = rounds_played(summary, summary["strategies"])
     unit = "round" if played == "1" else "rounds"
-    table = Table(title=f"{summary['dataset']}, {summary['model']}, {played} {unit}")
+    table = Table(
+        title=f"{summary['dataset']}, {summary['model']}, {played} {unit}",
+        caption="best accuracy: of the round with the best validation accuracy",
+    )
     table.add_column("strategy", overflow="fold")  # a long name must not hide figures
     table.add_column("rounds", overflow="fold")
     for heading in ("final accuracy", "best accuracy", "final loss", "client-epochs", "seconds"):
-        table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
+        narrow = heading.replace(" ", "\n").replace("-", "-\n")
+        table.add_column(narrow, justify="right", no_wrap=True)
     for name, values in summary["strategies"].items():
         digits = {"final_accuracy": 4, "best_accuracy": 4, "final_loss": 4, "client_epochs": 0}
         cells = [

@@ -207,7 +207,7 @@ def _results(summaries: Mapping[str, Mapping[str, Any]]) -> str:
 def _target(summary: Mapping[str, Any]) -> str:
     target = summary["target_accuracy"]
     if target is None:
-        return "no target accuracy, as not every arm gets above chance and its start"
+        return "no target accuracy, as not every arm gets above chance and above every start"
     return f"target accuracy {_plain(target)}"
 
 
@@ -216,11 +216,13 @@ def _budget(summary: Mapping[str, Any]) -> str:
     if "budget" not in summary:
         return ""
     equal = "" if "equal_budget" not in summary else f", {_plain(summary['equal_budget'])} equal"
-    return f", budget {summary['budget']}{equal}: no strategy plays a round beyond it"
+    return f", budget {summary['budget']}{equal}: after round 0 no strategy plays a round beyond it"
 
 
 def _plain(number: float | None) -> str:
-    return "none" if number is None else f"{number:,.4g}"
+    if number is None:
+        return "none"
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.4g}"
 
 
 def _curves(drawn: Mapping[str, page.Chart], arms: charts.Arms) -> str:
@@ -234,7 +236,8 @@ def _cost(arms: charts.Arms) -> str:
     return tables.costs(arms).html("Costs") + (
         '<p class="note">Totals of a run, means over seeds. What a strategy spends before round 1, '
         "as on a probe, is in all totals and in the curves. Clients whose reply was not used count "
-        "in the bytes sent to them only. A round that ended an arm is not counted.</p>"
+        "in the bytes only; a search asks clients several times, and counts those of whom it used "
+        "no reply. A round that ended an arm is not counted.</p>"
     )
 
 

@@ -74,7 +74,7 @@ def play(
             if shard.stopped(setting) is not None:
                 return
             if limit.left(rows) <= 0:
-                shard.stop(setting, limit.spent(rows)[-1])
+                shard.stop(setting, limit.spent(rows)[-1], tried=False)
                 return
         started = time.perf_counter()
         try:
@@ -90,7 +90,7 @@ def play(
         row = round_row(arm, number, outcome, validation, test, seconds)
         rows.append(row)
         if limit and number and limit.left(rows) < 0:
-            shard.stop(setting, limit.spent(rows)[-1])
+            shard.stop(setting, limit.spent(rows)[-1], tried=True)
             return
         state, arrays = player.state()
         shard.commit(

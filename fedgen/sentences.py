@@ -38,11 +38,11 @@ def cost(summary: Mapping[str, Any]) -> str:
         if comparison["metric"] == COMPARED[0] and not _cost_the_same(comparison, summary)
     ]
     if not unequal:
-        return "at equal cost"
+        return "within equal cost"
     whatever = "after the last round, at another cost than the first one's"
     if len(unequal) == len(compared):
         return whatever
-    return f"at equal cost ({', '.join(unequal)}: {whatever})"
+    return f"within equal cost ({', '.join(unequal)}: {whatever})"
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
@@ -168,7 +168,9 @@ def _unit(summary: Mapping[str, Any]) -> str:
 
 
 def _at_the_end(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> str:
-    head = _head(comparison, "final test accuracy")
+    names = comparison["strategy"], comparison["baseline"]
+    so_far = f"test accuracy after {rounds_played(summary, names)} rounds"
+    head = _head(comparison, so_far if _goes_on(summary, names) else "final test accuracy")
     costs = _costs(comparison, summary)
     cost = (
         f"{costs[0]} {unit} each"
@@ -178,9 +180,21 @@ def _at_the_end(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit:
     return f"{head} ({_evidence(comparison, summary)}), at a cost of {cost}."
 
 
+def _goes_on(summary: Mapping[str, Any], strategies: Iterable[str]) -> bool:
+    """Whether a seed of some strategies has rounds before it."""
+    ended = {(row["strategy"], row["seed"]) for row in summary["ended"]}
+    return any(
+        (value is None or value < summary["rounds"]) and (name, seed) not in ended
+        for name in strategies
+        for seed, value in zip(
+            summary["seeds"], summary["strategies"][name]["rounds"]["values"], strict=True
+        )
+    )
+
+
 def _within_equal_cost(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> str:
     equal = summary["equal_client_epochs" if unit == CLIENT_EPOCHS else "equal_budget"]
-    head = _head(comparison, "test accuracy at equal cost")
+    head = _head(comparison, "test accuracy within equal cost")
     costs = _costs(comparison, summary)
     return (
         f"{head} ({_evidence(comparison, summary)}): each after its last round within "
@@ -212,15 +226,18 @@ def _evidence(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     if comparison["interval"] is None:
         only = "one seed" if count == asked else f"one seed of {asked}"
         return f"{only}: one observation, no interval"
-    sign = 1 if comparison["mean"] >= 0 else -1
+    sign = 1 if comparison["mean"] > 0 else -1  # as _standing says who is named first
     low, high = sorted(100 * sign * bound for bound in comparison["interval"])
     values = [100 * sign * value for value in comparison["values"]]
-    told = statistics.told(values, (low, high), lambda value: f"{value:.2f}")
+    # What rounds to 0 has no sign.
+    told = statistics.told(values, (low, high), lambda value: f"{round(value, 2) + 0.0:.2f}")
     text = (
         f"{told}, {seeds} seeds"
         if count < statistics.FEW
         else (f"95 % interval {told}, {seeds} seeds")
     )
+    if not comparison["counted"]:
+        return f"{text}, none of which differs"
     if comparison["p"] is None and comparison["counted"] < count:
         return f"{text}, {comparison['counted']} of which differ: too few for a claim"
     if comparison["p"] is None:

@@ -238,8 +238,16 @@ def compare(
     ]
     usable = [d if d and all(map(math.isfinite, d)) else () for d in paired]
     # Corrected values rise with each p, so no other p's give a comparison a better chance.
-    best_chance = holm([smallest_p(counted(differences)) for differences in usable])
-    corrected = holm([signed_rank(differences) for differences in usable])
+    # One without data is no comparison, and takes no chance from the others.
+    made = [place for place, differences in enumerate(usable) if differences]
+    best_chance, corrected = [1.0] * len(usable), [1.0] * len(usable)
+    for place, least, p in zip(
+        made,
+        holm([smallest_p(counted(usable[place])) for place in made]),
+        holm([signed_rank(usable[place]) for place in made]),
+        strict=True,
+    ):
+        best_chance[place], corrected[place] = least, p
     return [
         Comparison(
             strategy=name,

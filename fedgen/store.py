@@ -234,31 +234,41 @@ class Shard:
         if failed := self.failed():
             return failed[0]
         settings = self.arm.config.run
-        spent, number = self.stopped(settings.budget), self.finished_round + 1
-        if spent is None or number > settings.rounds:
+        note, number = self._note(settings.budget), self.finished_round + 1
+        if note is None or number > settings.rounds:
             return None
-        why = f"{settings.budget} is less than the {spent:,.10g} of all rounds up to this one"
+        spent, tried = note
+        why = (
+            f"{settings.budget} is less than the {spent:,.10g} of all rounds up to this one"
+            if tried
+            else f"the rounds before it cost {spent:,.10g}, so nothing is left of {settings.budget}"
+        )
         return EndedRow(self.arm.strategy, self.arm.seed, number, BUDGET, why)
 
-    def stop(self, budget: str, spent: float) -> None:
+    def stop(self, budget: str, spent: float, *, tried: bool) -> None:
         """Note that the round after ``latest`` is beyond a budget.
 
         Args:
             budget: The setting.
             spent: What would be spent after that round, or is spent already.
+            tried: Whether that round was played, to know its cost.
 
         Raises:
             RunError: If the disk does not take it.
         """
-        note = {"budget": budget, "round": self.opened_round, "spent": spent}
+        note = {"budget": budget, "round": self.opened_round, "spent": spent, "tried": tried}
         disk.replace(self.folder / STOPPED, f"{json.dumps(note)}\n".encode())
 
     def stopped(self, budget: str) -> float | None:
         """Return the ``spent`` of ``stop`` if the round after the last is beyond a budget."""
+        note = self._note(budget)
+        return None if note is None else note[0]
+
+    def _note(self, budget: str) -> tuple[float, bool] | None:
         try:
             note = json.loads((self.folder / STOPPED).read_bytes())
             if (note["budget"], note["round"]) == (budget, self.finished_round):
-                return float(note["spent"])
+                return float(note["spent"]), bool(note.get("tried", True))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass  # not there, or not ours: the round is played, and found beyond the budget again
         return None

@@ -28,7 +28,13 @@ FURTHER_GENES: dict[str, tuple[str, Callable[[ClientRow], float | None]]] = {
 }
 """Genes that evolve in some runs only: by the name of their chart, what they are."""
 
-SYMBOLS = {"random": "circle", "probe": "square", "elite": "star"}
+SYMBOLS = {
+    "random": "circle",
+    "drawn": "circle",
+    "probe": "square",
+    "elite": "star",
+    "kept": "star",
+}
 INHERITED = "diamond"
 
 
@@ -165,7 +171,8 @@ def sizes(rows: Rows) -> Chart:
     _whole_rounds(figure, rounds)
     found = sum(label is not None and label >= 0 for label in _labels(rows))
     noise = ", and noise" if NOISE in _labels(rows) else ""
-    text = f"Clients per cluster; {found} {'cluster' if found == 1 else 'clusters'}{noise}."
+    several = f"{found} {'cluster' if found == 1 else 'clusters'}{noise}"
+    text = f"Clients per cluster; {several if found else 'no cluster, all are noise'}."
     return Chart("Cluster sizes", figure, text, Table(["cluster", "round", "clients"], body))
 
 
@@ -209,10 +216,8 @@ def genes(
         for at in (rounds[0], rounds[-1])
     ]
     medians = [f"{statistics.median(values):.3g}" for values in ends]
-    text = (
-        f"The {what} of every client. Median {medians[0]} in round {rounds[0]}, {medians[1]} in "
-        f"round {rounds[-1]}."
-    )
+    later = f", {medians[1]} in round {rounds[-1]}" if len(rounds) > 1 else ""
+    text = f"The {what} of every client. Median {medians[0]} in round {rounds[0]}{later}."
     head = ["client", "round", "cluster", what]
     body = [
         [str(row.client), str(row.round), _name(row.cluster), number(gene(row), ".4g")]
@@ -260,16 +265,19 @@ def fitness(rows: Rows) -> Chart:
             hovertemplate=f"{name}, round %{{x}}: median %{{y:.4f}}, "
             "%{customdata[0]:.4f} to %{customdata[1]:.4f}<extra></extra>",
         )
-        told.append(f"{name}: {middle[0]:.4f} to {middle[-1]:.4f}")
+        later = f" to {middle[-1]:.4f}" if len(rounds) > 1 else ""
+        told.append(f"{name}: {middle[0]:.4f}{later}")
         body += [
             [name, str(at), *(f"{value:.4f}" for value in values)]
             for at, *values in zip(rounds, middle, low, high, strict=True)
         ]
     finish(figure, "round", "fitness (lower is better)")
-    _whole_rounds(figure, sorted({row.round for row in rows}))
+    played = sorted({row.round for row in rows})
+    _whole_rounds(figure, played)
+    first = "From the first round to the last" if len(played) > 1 else f"In round {played[0]}"
     text = (
         "Median fitness of every cluster, shaded from its best client to its worst; lower is "
-        f"better. From the first round to the last: {'; '.join(told) or 'none known'}."
+        f"better. {first}: {'; '.join(told) or 'none known'}."
     )
     head = ["cluster", "round", "median", "best", "worst"]
     return Chart("Fitness per cluster", figure, text, Table(head, body))
@@ -313,7 +321,7 @@ def ancestors(rows: Rows, best: ClientRow) -> Chart:
     text = (
         f"Client {best.client} ends with the best fitness, {number(best.fitness)}, at rate "
         f"{best.learning_rate:.3g} and batch size {best.batch_size}. Numbers are the clients that "
-        "held the gene: circles drew it at random, squares probed it, stars kept it as elites, "
+        "held the gene: circles drew it at random, squares probed it, stars kept it, "
         f"diamonds inherited it. The rate's way, oldest first: {' '.join(ends)}"
     )
     return Chart(

@@ -17,7 +17,7 @@ from fedgen.budget import Budget
 from fedgen.config import Arm, build
 from fedgen.errors import InputError
 from fedgen.progress import LiveTable, Silent
-from fedgen.records import RoundRow, TimedRow
+from fedgen.records import BUDGET, EndedRow, RoundRow, TimedRow
 from fedgen.run import Run
 from fedgen.sentences import sentences
 from fedgen.summary import summarise
@@ -68,13 +68,28 @@ def test_costs_by_hand() -> None:
 def test_a_shard_remembers_that_it_stopped_until_another_round_is_played(tmp_path: Path) -> None:
     shard = new_shard(tmp_path, 3)
     assert shard.stopped("samples=9") is None
-    shard.stop("samples=9", 12.0)
+    shard.stop("samples=9", 12.0, tried=True)
     assert shard.stopped("samples=9") == 12.0
     assert shard.stopped("samples=99") is None
     note = shard.folder / "stopped.json"
     for content in (b"", b"[]", b'{"budget": "samples=9", "round": 1, "spent": 12}', b"[" * 10**5):
         note.write_bytes(content)
         assert shard.stopped("samples=9") is None
+
+
+@pytest.mark.parametrize(
+    ("spent", "tried", "why"),
+    [
+        (12.0, True, "samples=9 is less than the 12 of all rounds up to this one"),
+        (9.0, False, "the rounds before it cost 9, so nothing is left of samples=9"),
+    ],
+)
+def test_how_a_budget_ended_an_arm(tmp_path: Path, spent: float, tried: bool, why: str) -> None:
+    which = Arm(build({"run": {"budget": "samples=9", "rounds": 9}}), "fedavg", 0)
+    shard = new_shard(tmp_path, 3, which)
+    shard.stop("samples=9", spent, tried=tried)
+    ended = shard.ended()
+    assert ended is not None and ended.why == why
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +117,7 @@ def test_every_strategy_ends_at_its_last_whole_round_within_the_budget(run: Run)
     for figures in summary["strategies"].values():
         assert figures["client_epochs"]["values"] == [48]
         assert figures["accuracy_at_equal_client_epochs"] == figures["final_accuracy"]
-    told = "budget client-epochs=50: no strategy plays a round beyond it"
+    told = "budget client-epochs=50: after round 0 no strategy plays a round beyond it"
     assert told in (run.path / "report.html").read_text()
 
 
@@ -199,7 +214,10 @@ def arm(name: str, seed: int, *rounds: tuple[float, int]) -> list[RoundRow]:
 
 def told(rows: list[RoundRow], **run: object) -> tuple[str, dict]:
     settings = CONFIG.run.model_copy(update={"seeds": 1, **run})
-    summary = summarise(CONFIG.model_copy(update={"run": settings}), "digits", 1, rows)
+    last = {row.strategy: row.round for row in rows}
+    ended = [EndedRow(name, 4, n + 1, BUDGET, "...") for name, n in last.items() if n]
+    config = CONFIG.model_copy(update={"run": settings})
+    summary = summarise(config, "digits", 1, rows, ended if settings.budget else [])
     (sentence,) = sentences(summary)
     return sentence, summary
 
@@ -213,9 +231,9 @@ UNEQUAL = [
 def test_strategies_of_unequal_cost_are_compared_at_equal_cost() -> None:
     """Within 30 client-epochs genetic-cfl has 0.25 and fedavg 0.75, whatever comes later."""
     assert told(UNEQUAL)[0] == (
-        "fedavg is ahead of genetic-cfl by 50.00 points of test accuracy at equal cost (one seed: "
-        "one observation, no interval): each after its last round within 30 client-epochs, as "
-        "whole runs cost 30 against 50."
+        "fedavg is ahead of genetic-cfl by 50.00 points of test accuracy within equal cost "
+        "(one seed: one observation, no interval): each after its last round within 30 "
+        "client-epochs, as whole runs cost 30 against 50."
     )
 
 
@@ -232,7 +250,7 @@ def test_what_a_budget_leaves_over_cuts_nobody_short() -> None:
     ]
     sentence, summary = told(uneven, budget="client-epochs=35")
     assert summary["equal_client_epochs"] == 35  # 27 and 30 are spent
-    assert "by 50.00 points of test accuracy at equal cost" in sentence
+    assert "by 50.00 points of test accuracy within equal cost" in sentence
     assert "within 35 client-epochs, as whole runs cost 27 against 30" in sentence
 
 

@@ -90,7 +90,7 @@ def test_an_arm_that_diverges_ends_alone(tmp_path: Path) -> None:
     for name in ("scaffold-seed0", "scaffold-seed1"):
         # Told once, not by the process that played it and its parent both.
         assert err.count(f"!!! {name} ends here: round 1: 0 of 6 replies are usable") == 1
-    assert "; nor could go on: scaffold-seed" in err.splitlines()[-1]
+    assert "; neither could scaffold-seed" in err.splitlines()[-1]
     played = [(row["strategy"], row["seed"]) for row in rows(tmp_path / "run" / "rounds.csv")]
     assert played.count(("fedavg", "0")) == played.count(("fedavg", "1")) == 3
     code, _, err = finish(start(["report", "run"], tmp_path))

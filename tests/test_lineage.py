@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from runs import play
 
+from fedgen import story
 from fedgen.lineage import ancestry, best_of_last_round, tell
 from fedgen.records import ClientRow
 from fedgen.results import load
@@ -68,7 +69,7 @@ def test_the_way_of_a_rate_leads_over_its_parents_to_who_drew_it() -> None:
     assert tell(steps, ".3g") == [
         "Round 1: client 3 starts with 0.0001 (random).",
         "Round 2: client 7 inherits from client 3 times 1.1: 0.00011.",
-        "Round 3: client 7 inherits from client 7 times 1.1: 0.000121.",
+        "Round 3: client 7 has its own times 1.1: 0.000121.",
     ]
 
 
@@ -131,3 +132,12 @@ def test_in_a_real_run_every_step_is_its_parents_gene_times_the_factor(
                 inherited += before.client != after.client
     assert inherited > 0 and moved > 0
     assert "(probe)" in told[0] and told[1].endswith("after the probe's gene was moved a little.")
+
+
+def test_who_draws_anew_each_round_inherits_nothing() -> None:
+    rows = [row(1, 3, 1e-4, 16, "drawn"), row(2, 3, 2e-4, 16, "drawn")]
+    assert tell(ancestry(rows, rows[-1], "learning rate"), "g") == [
+        "Round 2: client 3 draws 0.0002.",
+    ]
+    assert {story.SYMBOLS[origin] for origin in ("random", "drawn")} == {"circle"}
+    assert {story.SYMBOLS[origin] for origin in ("elite", "kept")} == {"star"}

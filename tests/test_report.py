@@ -239,7 +239,7 @@ def test_final_models_are_evaluated_on_every_client_and_the_partition_is_kept(ru
     import numpy as np
 
     from fedgen import datasets
-    from fedgen.world import load_partition
+    from fedgen.agreement import load_partition
 
     whole = load(run.path)
     data, partition = datasets.load(run.config.data), load_partition(run.config, 0)
@@ -287,7 +287,7 @@ def test_differences_are_drawn_by_hand_best_on_top() -> None:
             comparison("better", 0.05, [0.01, 0.09]),
             comparison("level", 0.01, [-0.01, 0.03]),
         ],
-        "at equal cost",
+        "within equal cost",
     )
     (drawn,) = chart.figure.data
     assert drawn.y == ("worse", "level", "better")
@@ -303,7 +303,7 @@ def test_differences_are_drawn_by_hand_best_on_top() -> None:
 
 def test_few_seeds_are_drawn_in_place_of_their_interval() -> None:
     few = {"strategy": "b", "baseline": "a", "mean": 0.02, "values": [0.01, 0.03], "p": None}
-    chart = contrasts.differences([few | {"interval": [0.015, 0.025]}], "at equal cost")
+    chart = contrasts.differences([few | {"interval": [0.015, 0.025]}], "within equal cost")
     mean, seeds = chart.figure.data
     assert mean.error_x.array == (0.0,) and mean.marker.symbol == ("circle-open",)
     assert seeds.x == pytest.approx((1, 3)) and seeds.y == ("b", "b")

@@ -124,10 +124,33 @@ def test_the_chart_of_differences_says_equal_cost_only_where_it_is() -> None:
     found = summary([*GOOD, *pooled], strategies=("fedavg", "centralised"))
     assert cost(found).startswith("after the last round, at another cost")
     assert (
-        "at equal cost"
+        "within equal cost"
         not in contrasts.differences(
             [{**c, "interval": [-0.1, 0.3]} for c in fair(found)], cost(found)
         ).text
     )
     alike = [*good("fedprox", 0), *good("fedprox", 1)]
-    assert cost(summary([*GOOD, *alike])) == "at equal cost"
+    assert cost(summary([*GOOD, *alike])) == "within equal cost"
+
+
+def test_a_run_that_is_not_finished_has_no_final_accuracy() -> None:
+    rows = [*GOOD, *(r for s in (0, 1) for r in arm("fedprox", s, (0.1, 0), (0.6, 10), (0.9, 10)))]
+    (sentence,) = sentences(summary(rows, rounds=2))
+    assert "points of final test accuracy" in sentence
+    (sentence,) = sentences(summary(rows, rounds=5))
+    assert "by 10.00 points of test accuracy after 2 of 5 rounds" in sentence
+
+
+def test_who_is_named_first_has_the_sign_and_what_rounds_to_0_has_none() -> None:
+    """A mean of exactly 0: differences of +1, -1 and 0, the first-named less the other."""
+    others = [
+        arm("fedprox", seed, (0.1, 0), (0.5, 10), (accuracy, 10))
+        for seed, accuracy in enumerate((0.75, 0.85, 0.8))
+    ]
+    rows = [*GOOD, *good("fedavg", 2), *(r for mine in others for r in mine)]
+    (sentence,) = sentences(summary(rows, seeds=3))
+    assert sentence.startswith("fedavg and fedprox are level in final test accuracy (5.00, -5.00, ")
+    assert "-0.00" not in sentence
+    alike = [*good("fedprox", 0), *good("fedprox", 1)]
+    (sentence,) = sentences(summary([*GOOD, *alike]))
+    assert "(0.00, 0.00, 2 seeds, none of which differs)" in sentence

@@ -261,3 +261,10 @@ def test_an_arm_without_values_has_no_difference() -> None:
 def test_a_value_that_is_not_finite_ends_in_no_claim() -> None:
     (found,) = compare([("a", by_seed(0.5, 0.5)), ("b", by_seed(0.5, math.nan))])
     assert found == Comparison("b", "a", (), found.mean, None, 0, None)
+
+
+def test_a_comparison_without_data_takes_no_chance_from_the_others() -> None:
+    first = {seed: 0.1 * seed for seed in range(6)}
+    better = {seed: value + 0.01 * (seed + 1) for seed, value in first.items()}
+    alone, none = compare([("a", first), ("b", better), ("c", {})])
+    assert (alone.p, none.p) == (2 / 2**6, None)

@@ -12,7 +12,8 @@ from fedgen.errors import InputError
 from fedgen.study.export import to_model_file
 from fedgen.study.fits import Fit
 from fedgen.study.ledger import Ledger
-from fedgen.study.ranking import choose, rank, summarise
+from fedgen.study.ranking import Standing, choose, rank, summarise
+from fedgen.study.terminal import reasons
 
 
 def filled(study: studies.Study, *scores: tuple[list[float], float], **faults: str) -> Ledger:
@@ -132,3 +133,24 @@ def test_a_model_file_says_what_it_does_not_carry() -> None:
     text = to_model_file(kept, choose(kept, rank(kept, studies.cases(study))))
     assert "# Not carried: alpha = 0.0001, learning_rate_init = 0.03, max_iter = 5." in text
     assert "pixels were raw" in text and "leaks" in text
+
+
+def test_a_tie_is_no_lead() -> None:
+    study = studies.build(ALPHAS)
+    kept = filled(study, ([0.8, 0.9], 0.5), ([0.8, 0.9], 0.5))
+    reason = choose(kept, rank(kept, studies.cases(study))).reason
+    assert "; level with alpha 2 in every repeat" in reason and "ahead" not in reason
+
+
+def test_what_went_wrong_is_counted_by_case() -> None:
+    study = studies.build(ALPHAS)
+    fits = [
+        Fit("a", seed, "diverged", reason=f"predicts class {n} for every image")
+        for seed, n in enumerate((3, 4))
+    ]
+    one, two, three = studies.cases(study)
+    standings = [Standing(one, tuple(fits)), Standing(two, tuple(fits[:1])), Standing(three, ())]
+    assert reasons(standings) == [
+        "2 of 3 cases diverged: predicts class 3 for every image, or predicts class 4 for every "
+        "image"
+    ]

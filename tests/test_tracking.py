@@ -153,7 +153,7 @@ def test_an_arm_that_its_budget_ended_is_finished(tmp_path: Path, uri: str) -> N
     shard = Shard(path, arm())
     with shard.owned():
         shard.open(silent)
-        shard.stop(budget, 12)
+        shard.stop(budget, 12, tried=True)
     tracking.log(load(path), uri)
     _, found = logged(uri)
     assert {name: run.info.status for name, run in found.items()} == {

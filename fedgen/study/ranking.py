@@ -125,6 +125,11 @@ def _reason(standings: Sequence[Standing]) -> str:
     )
     if not ahead.differences:
         return f"{text}; {ahead.baseline} has no repeat in common with it"
+    if not ahead.counted:
+        return (
+            f"{text}; level with {ahead.baseline} in every repeat: of equals, the one with fewer "
+            "parameters is chosen, then the first in the study"
+        )
     text += f"; {ahead.mean:.4f} ahead of {ahead.baseline}"
     told = statistics.told(ahead.differences, ahead.interval, lambda value: f"{value:.4f}")
     if not told:

@@ -25,7 +25,7 @@ from fedgen.study.fits import Fit, Outcome
 from fedgen.study.ledger import LEAK, RESULTS, Ledger
 from fedgen.study.ranking import Choice, Standing, ranked_by, spread
 
-SHOWN, REASONS = 40, 5
+SHOWN = 40
 """Rows of the table, and reasons under it; results.csv and study.html have all."""
 
 
@@ -157,12 +157,30 @@ def print_results(ledger: Ledger, standings: Sequence[Standing], leaked: float) 
     Console(width=wide).print(table(ledger, standings))
     if len(standings) > SHOWN:
         print(f"and {len(standings) - SHOWN} more cases in {ledger.path / RESULTS}")
-    for reason, number in Counter(r for s in standings for r in s.reasons).most_common(REASONS):
-        print(f"{number} of {len(standings)} cases {reason}")
+    for text in reasons(standings):
+        print(text)
     if ledger.study.leaks:
         print(f"!!! {LEAK} ({100 * leaked:.1f} % of them), so all scores are flattered")
     if not ledger.study.chooses:
         print("ranked by test accuracy, as no images are held out: the first one's is flattered")
+
+
+def reasons(standings: Sequence[Standing]) -> list[str]:
+    """Say how many cases had fits that went wrong or did not converge, a line per kind."""
+    kinds: dict[str, Counter[str]] = {}
+    cases: Counter[str] = Counter()
+    for standing in standings:
+        cases.update({reason.partition(": ")[0] for reason in standing.reasons})
+        for reason in standing.reasons:
+            kind, _, why = reason.partition(": ")
+            kinds.setdefault(kind, Counter())[why] += 1
+    told = []
+    for kind, number in cases.most_common():
+        (why, _), *others = kinds[kind].most_common()
+        whys = f"{why}, or {len(others)} other reasons" if len(others) > 1 else why
+        whys = f"{why}, or {others[0][0]}" if len(others) == 1 else whys
+        told.append(f"{number} of {len(standings)} cases {kind}: {whys}")
+    return told
 
 
 def print_best(choice: Choice, outcome: Outcome, leaks: bool) -> None:
