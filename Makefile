@@ -3,14 +3,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORES := $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: compare test test-runtimes soak lint bench clean
 
 compare: $(VENV)/.run
 	$(BIN)/python -m fedgen compare --rounds 10 $(ARGS)
 
+# On every core; a whole file's tests stay together as long as there is work for all.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal $(ARGS)
 
 test-runtimes: $(VENV)/.dev
 	$(BIN)/python -m pytest -m runtimes $(ARGS)
