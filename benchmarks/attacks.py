@@ -32,10 +32,9 @@ def measure() -> dict[str, Any]:
 
 
 def _play(aggregation: str, attack: str, attackers: int) -> dict[str, Any]:
-    from fedgen import comparison
-    from fedgen import run as runs
-    from fedgen.config import build
-    from fedgen.progress import Silent
+    from fedgen.comparison import flow, opening
+    from fedgen.config.tree import build
+    from fedgen.runs.watch import Silent
 
     reckoned = max(attackers, 1)
     config = build(
@@ -51,8 +50,8 @@ def _play(aggregation: str, attack: str, attackers: int) -> dict[str, Any]:
         }
     )
     with tempfile.TemporaryDirectory() as folder:
-        with runs.created(config, Path(folder) / "run") as run:
-            summary = comparison.play(run, Silent())
+        with opening.created(config, Path(folder) / "run") as run:
+            summary = flow.play(run, Silent())
     accuracy = summary["strategies"]["fedavg"]["final_accuracy"]
     return {
         "aggregation": aggregation,

@@ -3,9 +3,10 @@
     python -m benchmarks.coverage [--json]
 
 Samples of a known mean are drawn, and every method's interval is made of each: that of
-``fedgen.statistics``, Student's t, the percentile bootstrap (Efron, 1979), which fedgen used from
-ten seeds on until 0.1, and the studentised bootstrap ("bootstrap-t"; Efron, 1981). Beside the
-coverage stands the median width, as a multiple of Student's. All draws have fixed streams.
+``fedgen.analysis.statistics``, Student's t, the percentile bootstrap (Efron, 1979), which fedgen
+used from ten seeds on until 0.1, and the studentised bootstrap ("bootstrap-t"; Efron, 1981).
+Beside the coverage stands the median width, as a multiple of Student's. All draws have fixed
+streams.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy import special
 
-from fedgen import statistics
+from fedgen.analysis import statistics
 from strategies.streams import rng
 
 SEEDS = (3, 5, 6, 8, 9, 10, 12, 20, 30, 50)

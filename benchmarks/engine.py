@@ -26,9 +26,9 @@ def measure() -> dict[str, float]:
     """Return samples per second, both rates in GFLOP/s, and their ratio."""
     runtime.import_tensorflow()
     from benchmarks import synthetic
-    from fedgen import models
-    from fedgen.plan import Plan
-    from fedgen.training import Engine
+    from fedgen.engine import models
+    from fedgen.engine.plan import Plan
+    from fedgen.engine.tensorflow.engine import Engine
 
     data = synthetic.cifar10(train=10_000, test=100)
     model = models.build("cnn", data.shape, data.classes, 0)

@@ -23,10 +23,14 @@ def measure() -> dict[str, float]:
     import numpy as np
 
     from benchmarks import synthetic
-    from fedgen import arms, client_app, disk, models, rounds, store, world
-    from fedgen.config import Arm, build
-    from fedgen.grid import InProcessGrid
-    from fedgen.runconfig import to_run_config
+    from fedgen.comparison import rounds, trainers
+    from fedgen.config.tree import Arm, build
+    from fedgen.engine import models
+    from fedgen.federation import client_app, resources
+    from fedgen.federation.grid import InProcessGrid
+    from fedgen.federation.run_config import to_run_config
+    from fedgen.files import disk
+    from fedgen.runs import shard as store_shard
 
     with tempfile.TemporaryDirectory() as folder:
         data = synthetic.cifar10(train=2000, test=20)
@@ -40,16 +44,16 @@ def measure() -> dict[str, float]:
                 "run": {"rounds": ROUNDS, "workers": 1},
             }
         )
-        here = world.load(config, 0)
+        here = resources.load(config, 0)
         compiled = Stopwatch(here.engine._train)
         here.engine._train = compiled
         evaluation = Stopwatch(here.engine._evaluate)
         here.engine._evaluate = evaluation
         arm = Arm(config, "genetic-cfl", 0)
         grid = InProcessGrid(client_app.app, to_run_config(config), clients=CLIENTS, workers=1)
-        player = arms.Federated(arms.build_strategy(arm), grid)
-        initial = models.get_weights(world.initial_model(config, 0))
-        shard = store.Shard(Path(folder), arm)
+        player = trainers.Federated(trainers.build_strategy(arm), grid)
+        initial = models.get_weights(resources.initial_model(config, 0))
+        shard = store_shard.Shard(Path(folder), arm)
         disk.make_folder(shard.folder)
         shard.open(print)
         left = []

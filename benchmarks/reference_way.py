@@ -71,8 +71,8 @@ def reference_round(folder: Path) -> tuple[float, int]:
     import keras
     import numpy as np
 
-    from fedgen import models
-    from fedgen.partition import partition
+    from fedgen.data.contiguous import partition
+    from fedgen.engine import models
 
     with np.load(folder / "data.npz") as data:
         x_train, x_test = data["x_train"] / np.float32(255), data["x_test"] / np.float32(255)
@@ -105,11 +105,11 @@ def reference_round(folder: Path) -> tuple[float, int]:
 def fedgen_round(folder: Path) -> tuple[float, int]:
     """Play rounds 0 and 1 of plain FedAvg and take the second one's time and samples."""
     runtime.import_tensorflow()
-    from fedgen import comparison
-    from fedgen import run as runs
-    from fedgen.config import build
-    from fedgen.progress import Silent
-    from fedgen.records import RoundRow, read_csv
+    from fedgen.comparison import flow, opening
+    from fedgen.config.tree import build
+    from fedgen.files.csv import read_csv
+    from fedgen.runs.rows import RoundRow
+    from fedgen.runs.watch import Silent
 
     config = build(
         {
@@ -121,8 +121,8 @@ def fedgen_round(folder: Path) -> tuple[float, int]:
             "run": {"rounds": 1, "strategies": ["fedavg"]},
         }
     )
-    with runs.created(config, folder / "run") as run:
-        comparison.play(run, Silent())
+    with opening.created(config, folder / "run") as run:
+        flow.play(run, Silent())
     row = read_csv(run.path / "rounds.csv", RoundRow)[-1]
     return row.seconds, row.samples
 

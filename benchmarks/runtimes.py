@@ -36,11 +36,13 @@ from numpy.typing import NDArray
 
 import benchmarks
 from benchmarks import synthetic
-from fedgen import datasets, launch
-from fedgen.datasets import Dataset
-from fedgen.partition import partition
-from fedgen.records import RoundRow, read_csv
-from fedgen.sections import Data
+from fedgen import launch
+from fedgen.config.sections import Data
+from fedgen.data import datasets
+from fedgen.data.contiguous import partition
+from fedgen.data.datasets import Dataset
+from fedgen.files.csv import read_csv
+from fedgen.runs.rows import RoundRow
 
 CLIENTS, RATE, BATCH, EPOCHS, SEED = 10, 1e-3, 32, 2, 0
 SLICE = {"min_samples": 555, "max_samples": 560}

@@ -39,10 +39,14 @@ def federation(clients: int) -> dict[str, float]:
     import numpy as np
 
     from benchmarks.overhead import Stopwatch
-    from fedgen import arms, client_app, disk, models, rounds, store, world
-    from fedgen.config import Arm, build
-    from fedgen.grid import InProcessGrid
-    from fedgen.runconfig import to_run_config
+    from fedgen.comparison import rounds, trainers
+    from fedgen.config.tree import Arm, build
+    from fedgen.engine import models
+    from fedgen.federation import client_app, resources
+    from fedgen.federation.grid import InProcessGrid
+    from fedgen.federation.run_config import to_run_config
+    from fedgen.files import disk
+    from fedgen.runs import shard as store_shard
 
     with tempfile.TemporaryDirectory() as folder:
         draw = np.random.default_rng(0)
@@ -69,15 +73,15 @@ def federation(clients: int) -> dict[str, float]:
                 "run": {"rounds": ROUNDS},
             }
         )
-        slots = world.workers(config)
-        here = world.load(config, 0, slots)
+        slots = resources.workers(config)
+        here = resources.load(config, 0, slots)
         watches = Stopwatch(here.engine._train), Stopwatch(here.engine._evaluate)
         here.engine._train, here.engine._evaluate = watches
         arm = Arm(config, "genetic-cfl", 0)
         grid = InProcessGrid(client_app.app, to_run_config(config), clients=clients, workers=slots)
-        player = arms.Federated(arms.build_strategy(arm), grid)
-        model = world.initial_model(config, 0)
-        shard = store.Shard(Path(folder), arm)
+        player = trainers.Federated(trainers.build_strategy(arm), grid)
+        model = resources.initial_model(config, 0)
+        shard = store_shard.Shard(Path(folder), arm)
         disk.make_folder(shard.folder)
         shard.open(print)
         playing = rounds.play(arm, player, here, shard, models.get_weights(model), ROUNDS, {})

@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedgen import datasets, extensions, intake, results
-from fedgen import run as runs
-from fedgen.config import Setting, parse_name
+from fedgen.comparison import opening
+from fedgen.comparison import request as intake
+from fedgen.comparison.progress import watcher
+from fedgen.config import plugins
+from fedgen.config.toml import Setting, parse_name
+from fedgen.data import datasets
 from fedgen.errors import InputError
-from fedgen.progress import Silent, watcher
-from fedgen.results import Results
+from fedgen.report import results
+from fedgen.report.results import Results
+from fedgen.runs import run as runs
+from fedgen.runs.watch import Silent
 
 Arrays = Sequence[ArrayLike]
 """``x_train, y_train, x_test, y_test``."""
@@ -82,7 +87,7 @@ def compare(
         "run.workers": workers,
         "data.dataset": dataset if dataset is None else str(dataset),
         "data.data_dir": data_dir if data_dir is None else str(data_dir),
-        "model.name": extensions.give(model) if callable(model) else model,
+        "model.name": plugins.give(model) if callable(model) else model,
         "partition.clients": clients,
         "cohort.fraction": fraction,
     }
@@ -91,15 +96,15 @@ def compare(
     ]
     request = intake.read(Path(config) if config is not None else None, laid, controls=controls)
     checked = intake.settle(request, _warn)
-    from fedgen import comparison
+    from fedgen.comparison import flow
 
-    with runs.created(checked, path) as run:
+    with opening.created(checked, path) as run:
         if arrays is not None:
             datasets.write(Path(checked.data.dataset))
         if not quiet:
             print(f"run directory: {run.path}", flush=True)
         with Silent() if quiet else watcher(run.config.run.strategies) as watching:
-            comparison.play(run, watching)
+            flow.play(run, watching)
     return load_run(run.path)
 
 
@@ -116,7 +121,7 @@ def _names(strategies: str | type[Any] | Sequence[str | type[Any]]) -> str | lis
     if isinstance(strategies, str):
         return strategies
     several = [strategies] if isinstance(strategies, type) else strategies
-    return [name if isinstance(name, str) else extensions.give(name) for name in several]
+    return [name if isinstance(name, str) else plugins.give(name) for name in several]
 
 
 def _four(arrays: Arrays) -> list[NDArray[Any]]:

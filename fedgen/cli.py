@@ -12,9 +12,10 @@ from typing import Annotated, Any, NoReturn
 import click
 import typer
 
-from fedgen import flags, hints, runtime
+from fedgen import runtime
+from fedgen.command import flags, hints
+from fedgen.command.study import study
 from fedgen.errors import FedgenError, InputError, Interrupted, without_passwords
-from fedgen.study.command import study
 
 app = typer.Typer(
     name="fedgen",
@@ -84,9 +85,10 @@ def compare(
 ) -> None:
     """Train all strategies from the same weights on the same clients."""
     runtime.restart_with_huge_pages()
-    from fedgen import directory, intake
-    from fedgen import run as runs
-    from fedgen.config import parse_setting
+    from fedgen.comparison import opening
+    from fedgen.comparison import request as intake
+    from fedgen.config.toml import parse_setting
+    from fedgen.runs import directory
 
     named: dict[tuple[str, str], Any] = {
         ("run", "rounds"): rounds,
@@ -110,7 +112,7 @@ def compare(
     spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
     checked = intake.settle(request, _warn)
-    with runs.created(checked, out) as run:
+    with opening.created(checked, out) as run:
         _play(run, as_json, quiet, tensorboard, mlflow, spread)
 
 
@@ -128,13 +130,14 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped, or add rounds to one that is finished."""
     runtime.restart_with_huge_pages()
-    from fedgen import run as runs
+    from fedgen.comparison import opening
+    from fedgen.runs import run as runs
 
     runs.open_run(path)
     _require_gpu(quiet)
     spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
-    with runs.resumed(path, rounds, workers) as run:
+    with opening.resumed(path, rounds, workers) as run:
         if runs.is_finished(run) and not (as_json or quiet):
             print(f"{path}: {runs.finished_how(run)} Its last files are written anew.")
         _play(run, as_json, quiet, tensorboard, mlflow, spread)
@@ -143,12 +146,12 @@ def resume(
 @app.command()
 def report(paths: flags.RunPaths, out: flags.Page = None) -> None:
     """Draw the report of a run again, from its finished rounds, or of several side by side."""
-    from fedgen import report as drawing
+    from fedgen.report import pages
 
     if len(paths) == 1 and out is None:
-        print(drawing.write(paths[0]))
+        print(pages.write(paths[0]))
     else:
-        print(drawing.write_several(paths, out or Path("report.html")))
+        print(pages.write_several(paths, out or Path("report.html")))
 
 
 @app.command()
@@ -159,7 +162,7 @@ def export(
     tensorboard: flags.TensorBoard = False,
 ) -> None:
     """Hand a run, finished or half-done, on to Optuna, MLflow or TensorBoard."""
-    from fedgen.results import load
+    from fedgen.report.results import load
 
     if optuna is None and mlflow is None and not tensorboard:
         raise InputError(
@@ -170,12 +173,12 @@ def export(
     _require_mlflow(mlflow)
     if tensorboard:
         runtime.import_tensorflow()
-        from fedgen import tensorboard as events
+        from fedgen.export import tensorboard as events
 
         folder = events.write(results)
         print(f"event files: {folder}; look at them with tensorboard --logdir {folder}")
     if optuna is not None:
-        from fedgen import genomes
+        from fedgen.export import optuna as genomes
 
         print(f"Optuna: {genomes.write(results, optuna)} trials in {without_passwords(optuna)}")
     if mlflow is not None:
@@ -188,7 +191,7 @@ app.command()(study)
 @app.command()
 def strategies() -> None:
     """List the strategies."""
-    from fedgen import catalogue
+    from fedgen.command import catalogue
 
     _list(catalogue.strategies_there_are())
 
@@ -196,7 +199,7 @@ def strategies() -> None:
 @app.command()
 def models() -> None:
     """List the models."""
-    from fedgen import catalogue
+    from fedgen.command import catalogue
 
     _list(catalogue.models_there_are())
 
@@ -204,7 +207,7 @@ def models() -> None:
 @app.command()
 def datasets() -> None:
     """List the data sets."""
-    from fedgen import catalogue
+    from fedgen.command import catalogue
 
     _list(catalogue.datasets_there_are())
 
@@ -222,12 +225,12 @@ def _spread(jobs: int | None, address: str | None) -> Any:
     if jobs is not None and address is not None:
         raise InputError("--jobs and --ray: expected one of them, received both")
     if address is not None:
-        from fedgen import cluster
+        from fedgen.comparison import cluster
 
         ray = cluster.connect(address)
         return lambda run, progress: cluster.play(run, ray, progress)
     if jobs is not None and jobs > 1:
-        from fedgen import jobs as processes
+        from fedgen.comparison import processes
 
         return lambda run, progress: processes.play(run, jobs, progress)
     return None
@@ -242,10 +245,11 @@ def _play(
     spread: Any = None,
 ) -> None:
     runtime.import_tensorflow()  # quietly, before the comparison does
-    from fedgen import comparison
+    from fedgen.comparison import flow
+    from fedgen.comparison.progress import results, watcher
     from fedgen.errors import ArmError
-    from fedgen.progress import Several, Silent, results, watcher
-    from fedgen.tensorboard import EventFiles
+    from fedgen.export.tensorboard import EventFiles
+    from fedgen.runs.watch import Several, Silent
 
     silent = as_json or quiet
     if not silent:
@@ -254,7 +258,7 @@ def _play(
     try:
         watching = [Silent() if silent else watcher(run.config.run.strategies)]
         with Several([*watching, *([EventFiles(run.path)] if tensorboard else [])]) as told:
-            summary = comparison.play(run, told, spread=spread)
+            summary = flow.play(run, told, spread=spread)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {_kept(run)}") from None
     except ArmError as error:  # the other arms have all their files
@@ -271,7 +275,7 @@ def _play(
         config = shlex.quote(str(run.path / "config.toml"))
         print(f"again, exactly: python -m fedgen compare {config}")
     if mlflow is not None:
-        from fedgen.results import load
+        from fedgen.report.results import load
 
         _log(load(run.path), mlflow, silent)
     if failure is not None:
@@ -279,7 +283,7 @@ def _play(
 
 
 def _kept(run: Any, failed: bool = False) -> str:
-    from fedgen import store
+    from fedgen.runs import store
 
     if not store.has_begun(run.path, run.arms):
         return "no round was finished, so nothing is kept."
@@ -290,7 +294,7 @@ def _kept(run: Any, failed: bool = False) -> str:
 
 
 def _log(results: Any, uri: str, silent: bool = False) -> None:
-    from fedgen import tracking
+    from fedgen.export import mlflow as tracking
 
     runs = tracking.log(results, uri)
     if not silent:
@@ -308,7 +312,7 @@ def _require_mlflow(uri: str | None) -> None:
     # Before anything is trained: hours later is late to hear of a mistyped URI.
     if uri is None:
         return
-    from fedgen import tracking
+    from fedgen.export import mlflow as tracking
 
     tracking.check(uri)
 

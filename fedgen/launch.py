@@ -29,12 +29,14 @@ import click
 import psutil
 import tomli_w
 
-from fedgen import datasets, directory, runtime
-from fedgen.config import Config, read_toml
-from fedgen.credentials import write_certificates, write_node_key
+from fedgen import runtime
+from fedgen.config.toml import read_toml
+from fedgen.data import datasets
 from fedgen.errors import FedgenError, InputError, RunError
-from fedgen.run import absolute_data, default_path
-from fedgen.runconfig import OUT, from_run_config, to_run_config
+from fedgen.federation.credentials import write_certificates, write_node_key
+from fedgen.federation.run_config import OUT, from_run_config, to_run_config
+from fedgen.runs import directory
+from fedgen.runs.run import default_path
 
 PROJECT = Path(__file__).parent.parent
 CONNECTION = "fedgen"
@@ -265,7 +267,8 @@ def read_run_config(text: str) -> dict[str, Any]:
     if left or not all(isinstance(value, str | int | float) for value in given.values()):
         raise InputError(f"run config {text!r}: expected \"key='text' key=1 ...\" ({left})")
     defaults = read_toml(PROJECT / "pyproject.toml")["tool"]["flwr"]["app"]["config"]
-    config: Config = absolute_data(from_run_config(defaults | given))
+    config = from_run_config(defaults | given)
+    config = config.model_copy(update={"data": datasets.absolute(config.data)})
     dataset = datasets.load(config.data)
     if not isinstance(given.get(OUT, ""), str):
         raise InputError(f"run config: out={given[OUT]!r}: expected a path in quotes")

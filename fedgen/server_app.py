@@ -7,11 +7,12 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedgen import comparison, directory, intake, runtime
-from fedgen import run as runs
+from fedgen import runtime
+from fedgen.comparison import flow, opening, request
+from fedgen.comparison.progress import results, watcher
 from fedgen.errors import ArmError, FedgenError, InputError
-from fedgen.progress import results, watcher
-from fedgen.runconfig import OUT, from_run_config
+from fedgen.federation.run_config import OUT, from_run_config
+from fedgen.runs import directory
 
 app = ServerApp()
 
@@ -38,14 +39,14 @@ def main(grid: Grid, context: Context) -> None:
             )
     if out:
         directory.check_free(Path(out))
-    config, _ = runs.choose_dataset(config, named=True)
-    intake.check(config, partial(print, flush=True))
-    with runs.created(config, Path(out).absolute() if out else None) as run:
+    config, _ = opening.choose_dataset(config, named=True)
+    request.check(config, partial(print, flush=True))
+    with opening.created(config, Path(out).absolute() if out else None) as run:
         print(f"run directory: {run.path.absolute()}", flush=True)
         failure = None
         try:
             with watcher(config.run.strategies) as watching:
-                summary = comparison.play(run, watching, grid)
+                summary = flow.play(run, watching, grid)
         except ArmError as error:  # the other arms have all their files
             failure, summary = error, error.summary
     results(summary)

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from strategies.controls import CONTROLS
-from strategies.extensions import EXTENSIONS
+from strategies.evolution.variants import CONTROLS, EXTENSIONS
 
 REGISTRY = {
     "genetic-cfl": "strategies.genetic:GeneticCFL",

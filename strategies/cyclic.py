@@ -7,13 +7,14 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
-from strategies.aggregation import Arrays, weighted_mean
-from strategies.arrays import like, read_arrays
-from strategies.evolution import Assignment, Genome, random_genome
+from strategies.core.aggregation import Arrays, weighted_mean
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.outcomes import RoundOutcome, StrategyError, Update
+from strategies.evolution.start import random_genome
 from strategies.fedavg import FedAvg
-from strategies.outcomes import RoundOutcome, StrategyError
-from strategies.peers import Peer
-from strategies.replies import ReplyError, Update
+from strategies.messages.arrays import like, read_arrays
+from strategies.messages.peers import Peer
+from strategies.messages.replies import ReplyError
 from strategies.streams import rng
 
 MOMENTS = ("first-moments", "second-moments")
@@ -37,7 +38,7 @@ class Cyclic(FedAvg):
     Args:
         learning_rate: Learning rate of every client.
         batch_size: Batch size of every client; 0 to draw one per client as
-            ``strategies.evolution.random_genome`` does, 16 to 128.
+            ``strategies.evolution.start.random_genome`` does, 16 to 128.
         average: What a round ends at.
         **common: What ``FedAvg`` takes; ``weighting`` has no effect.
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from strategies.evolution import Assignment, Genome
+from strategies.core.hyperparameters import Assignment, Genome
 from strategies.fedavg import FedAvg
 
 

@@ -3,18 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from strategies.evolution import Genome
+from strategies.core.hyperparameters import Genome
+from strategies.core.outcomes import Update
 from strategies.fedavg import FedAvg
-from strategies.replies import ReplyError, Update, check_applied, check_work
+from strategies.messages.replies import ReplyError, check_applied, check_work
 
 
 class DeltaSGD(FedAvg):
     """Federated averaging with auto-tuned SGD on every client (Kim et al., 2023).
 
     Every client follows its own local smoothness from step to step (arXiv 2306.11201; the
-    rule is in ``fedgen.rules.AutoTuned``), anew each round, whatever the run's optimiser. A step
-    takes two gradients of its batch, so an epoch costs nearly twice the time of plain SGD. What
-    a client reports as the learning rate that it applied is the mean of its step sizes.
+    rule is in ``fedgen.engine.rules.AutoTuned``), anew each round, whatever the run's optimiser.
+    A step takes two gradients of its batch, so an epoch costs nearly twice the time of plain SGD.
+    What a client reports as the learning rate that it applied is the mean of its step sizes.
 
     Args:
         initial_rate: eta_0, size of every client's first step, greater than 0.

@@ -20,17 +20,16 @@ from flwr.app import (
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from strategies.aggregation import Aggregation, Arrays, Statistics
-from strategies.arrays import like, read_arrays
-from strategies.cohort import cohort_size, draw_cohort
-from strategies.evolution import Assignment, Genome
-from strategies.outcomes import OK, ClientOutcome, RoundOutcome, StrategyError, record_bytes
-from strategies.peers import Peer, Peers, PeersMissing
-from strategies.privacy import Privacy, noisy_mean
-from strategies.ranking import Weighting, update_weights
-from strategies.replies import (
+from strategies.core.aggregation import Aggregation, Arrays, Statistics
+from strategies.core.cohort import cohort_size, draw_cohort
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.outcomes import OK, ClientOutcome, RoundOutcome, StrategyError, Update
+from strategies.core.privacy import Privacy, noisy_mean
+from strategies.core.weighting import Weighting, update_weights
+from strategies.messages.arrays import like, read_arrays, record_bytes
+from strategies.messages.peers import Peer, Peers, PeersMissing
+from strategies.messages.replies import (
     ReplyError,
-    Update,
     check_applied,
     check_variances,
     check_work,
@@ -53,7 +52,7 @@ class FedAvg(Strategy):
         learning_rate: Learning rate of every client.
         batch_size: Batch size of every client.
         weighting: Average by training samples, uniformly, or by training samples times the
-            rank of the fitness (see ``strategies.ranking.rank_weights``).
+            rank of the fitness (see ``strategies.core.weighting.rank_weights``).
         fitness: What clients report as fitness.
         query_timeout: Seconds to wait for nodes to come online, counted anew whenever one did.
         min_available: Clients of a cohort that must be online, once all of the first

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from strategies.evolution import RATES, Assignment, random_genome
+from strategies.core.hyperparameters import Assignment
+from strategies.core.outcomes import RoundOutcome
+from strategies.evolution.start import RATES, random_genome
 from strategies.fedavg import FedAvg
-from strategies.outcomes import RoundOutcome
 from strategies.streams import rng
 
 Schedule = Literal["aggressive", "adaptive", "constant"]

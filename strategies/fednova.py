@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord
 
-from strategies.aggregation import Arrays
-from strategies.arrays import read_arrays
+from strategies.core.aggregation import Arrays
+from strategies.core.outcomes import RoundOutcome, StrategyError, Update
 from strategies.fedavg import FedAvg
-from strategies.outcomes import RoundOutcome, StrategyError
-from strategies.replies import Update
+from strategies.messages.arrays import read_arrays
 
 
 class FedNova(FedAvg):

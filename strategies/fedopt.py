@@ -13,10 +13,10 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord
 from flwr.serverapp import strategy as flower
 
-from strategies.aggregation import Arrays
-from strategies.arrays import like, read_arrays
+from strategies.core.aggregation import Arrays
+from strategies.core.outcomes import RoundOutcome
 from strategies.fedavg import FedAvg
-from strategies.outcomes import RoundOutcome
+from strategies.messages.arrays import like, read_arrays
 
 
 class _Given(flower.FedAvg):

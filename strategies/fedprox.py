@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from strategies.core.outcomes import Update
 from strategies.fedavg import FedAvg
-from strategies.replies import Update, check_reported
+from strategies.messages.replies import check_reported
 
 
 class FedProx(FedAvg):

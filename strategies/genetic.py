@@ -15,20 +15,22 @@ from typing import Any, Literal
 from flwr.app import ArrayRecord, MessageType
 from flwr.serverapp import Grid
 
-from strategies.aggregation import Arrays
-from strategies.arrays import like
-from strategies.clustering import NOISE, cluster, place_all
-from strategies.controls import Control
-from strategies.evolution import RATES, Assignment, Deal, Genome, jitter, probe_grid, random_genome
+from strategies.core.aggregation import Arrays
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.outcomes import RoundOutcome, Update
+from strategies.core.weighting import Weighting
+from strategies.evolution.clustering import NOISE, cluster, place_all
+from strategies.evolution.generation import Breeding, adapted
+from strategies.evolution.heads import ClusterModels
+from strategies.evolution.history import History, averages, remember
+from strategies.evolution.selection import Deal
+from strategies.evolution.start import RATES, jitter, probe_grid, random_genome
+from strategies.evolution.variants import Control
+from strategies.evolution.variation import Crossover, Scale
 from strategies.fedavg import FedAvg
-from strategies.generation import Breeding, adapted
-from strategies.heads import ClusterModels
-from strategies.history import History, averages, remember
-from strategies.outcomes import RoundOutcome
-from strategies.ranking import Weighting
-from strategies.replies import Update, check_probe, check_work
+from strategies.messages.arrays import like
+from strategies.messages.replies import check_probe, check_work
 from strategies.streams import rng
-from strategies.variation import Crossover, Scale
 
 Init = Literal["random", "probe", "reference"]
 Fitness = Literal["validation", "improvement", "test"]
@@ -54,11 +56,11 @@ class GeneticCFL(FedAvg):
         elites: Members of a cluster that keep their genes.
         mutation: Step of the learning rate's mutation.
         recluster_every: Cluster again every so many rounds; 0 for once.
-        deal: Who gets whose genes; see ``strategies.evolution.evolve``.
+        deal: Who gets whose genes; see ``strategies.evolution.selection.evolve``.
         weighting: Average by training samples, uniformly, or by training samples
             times the rank of this round's fitness.
         mutation_scale: ``"step"``, or ``"log"`` for steps of any size on the log scale, whose
-            width adapts to how the mutants do (``strategies.variation``).
+            width adapts to how the mutants do (``strategies.evolution.variation``).
         log_width: Width to start from on the log scale: a standard deviation in decades, in
             [0.01, 1].
         crossover: ``"none"``, or ``"average"``: children are the mean of two parents.
@@ -73,7 +75,7 @@ class GeneticCFL(FedAvg):
             into, a model of their own (cluster-head aggregation). What is returned, and
             evaluated, is the mean of all updates: that of the round's cluster models by
             weight, which nobody trains from. Only for aggregation by the mean.
-        control: What to take out of the evolution, if anything (``strategies.controls``).
+        control: What to take out of the evolution, if anything (``strategies.evolution.variants``).
             Weights of the average are left as they are.
         rates: Lowest and highest learning rate that random genes start with.
         **common: What ``FedAvg`` takes; its own learning rate and batch size

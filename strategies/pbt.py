@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from strategies.evolution import RATES, Assignment, Genome, random_genome, rank
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.outcomes import RoundOutcome
+from strategies.evolution.selection import rank
+from strategies.evolution.start import RATES, random_genome
 from strategies.fedavg import FedAvg
-from strategies.outcomes import RoundOutcome
 from strategies.streams import rng
 
 FACTORS = (0.8, 1.2)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from strategies.evolution import RATES, Assignment, random_genome
+from strategies.core.hyperparameters import Assignment
+from strategies.evolution.start import RATES, random_genome
 from strategies.fedavg import FedAvg
 from strategies.streams import rng
 

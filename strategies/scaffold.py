@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord
 
-from strategies.aggregation import Arrays
-from strategies.arrays import like, read_arrays
+from strategies.core.aggregation import Arrays
+from strategies.core.outcomes import RoundOutcome, StrategyError, Update
 from strategies.fedavg import FedAvg
-from strategies.outcomes import RoundOutcome, StrategyError
-from strategies.replies import ReplyError, Update
+from strategies.messages.arrays import like, read_arrays
+from strategies.messages.replies import ReplyError
 
 
 class Scaffold(FedAvg):

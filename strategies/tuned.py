@@ -12,10 +12,10 @@ from typing import Any
 from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
-from strategies.evolution import Assignment, Genome
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.outcomes import ClientOutcome, RoundOutcome, Unusable, Update
 from strategies.fedavg import FedAvg
-from strategies.outcomes import ClientOutcome, RoundOutcome, Unusable
-from strategies.replies import Update, check_applied, check_work
+from strategies.messages.replies import check_applied, check_work
 
 
 class FedAvgTuned(FedAvg):

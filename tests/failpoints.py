@@ -1,4 +1,4 @@
-"""Faults in the calls by which ``fedgen.disk`` reaches the system."""
+"""Faults in the calls by which ``fedgen.files.disk`` reaches the system."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fedgen import disk
+from fedgen.files import disk
 
 STEPS = ("open", "write", "fsync", "replace", "truncate", "unlink", "makedirs")
 

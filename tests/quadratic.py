@@ -1,6 +1,6 @@
 """A NumPy-only Flower app whose clients minimise ``1/2 (w - goal)^2`` by hand-computable steps.
 
-The plain twin of ``fedgen.client_app`` for what strategies ask beside training.
+The plain twin of ``fedgen.federation.client_app`` for what strategies ask beside training.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +12,8 @@ import toy
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedgen.faults import misbehave
-from strategies.arrays import read_arrays
+from fedgen.federation.faults import misbehave
+from strategies.messages.arrays import read_arrays
 
 Content = dict[str, Any]
 Fault = Callable[[Content], None]

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fedgen import comparison
-from fedgen import run as runs
-from fedgen.config import build
-from fedgen.progress import Silent
-from fedgen.run import Run
+from fedgen.comparison import flow, opening
+from fedgen.config.tree import build
+from fedgen.runs.run import Run
+from fedgen.runs.watch import Silent
 
 SMALL = {
     "data": {"dataset": "digits"},
@@ -32,8 +31,8 @@ FLAGS = (
 def play(out: Path, **sections: dict) -> Run:
     """Play a small comparison in this process; sections are laid over ``SMALL``."""
     tree = {name: SMALL.get(name, {}) | sections.get(name, {}) for name in {*SMALL, *sections}}
-    with runs.created(build(tree), out) as run:
-        comparison.play(run, Silent())
+    with opening.created(build(tree), out) as run:
+        flow.play(run, Silent())
     return run
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from fedgen.checkpoints import Checkpoint
-from fedgen.config import Arm, Config
-from fedgen.records import ClientRow, RoundRow
-from fedgen.store import Shard
+from fedgen.config.tree import Arm, Config
+from fedgen.runs.checkpoints import Checkpoint
+from fedgen.runs.rows import ClientRow, RoundRow
+from fedgen.runs.shard import Shard
 
 MADE_WITH = {"training.local_epochs": 2, "provenance.numpy": "2.4.6"}
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from fedgen import datasets
+from fedgen.data import datasets
 from fedgen.study import cases as studies
 from fedgen.study import ledger, sweep
 from fedgen.study.cases import Case, Study
 from fedgen.study.ledger import Ledger
-from fedgen.study.terminal import Silent
+from fedgen.study.report.terminal import Silent
 
 SECONDS = ("train_seconds", "predict_seconds")
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from shards import round_row
 
-from fedgen.accounting import Spending, spent, spent_together, worst
-from fedgen.config import Config, build
-from fedgen.records import RoundRow
+from fedgen.analysis.privacy import Spending, spent, spent_together, worst
+from fedgen.config.tree import Config, build
+from fedgen.runs.rows import RoundRow
 
 CLEAN = [round_row(number) for number in range(6)]
 

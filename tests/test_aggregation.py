@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.aggregation import weighted_mean
+from strategies.core.aggregation import weighted_mean
 
 
 def test_mean_by_hand() -> None:

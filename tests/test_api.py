@@ -9,11 +9,11 @@ import pytest
 from runs import comparable, finish, play, rows, start
 
 import fedgen
-from fedgen import datasets
-from fedgen.datasets import NPZ_KEYS
+from fedgen.config.sections import Data
+from fedgen.data import datasets
+from fedgen.data.datasets import NPZ_KEYS
 from fedgen.errors import InputError
-from fedgen.results import Results
-from fedgen.sections import Data
+from fedgen.report.results import Results
 from strategies.fedavg import FedAvg
 
 WAY = {

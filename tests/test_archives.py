@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from test_datasets import RECORDS, cifar_files, small, write_npz, write_tar
 
-from fedgen import archives, datasets
-from fedgen.archives import Archive, check_hash, fetch
-from fedgen.datasets import read_cifar10, read_npz
+from fedgen.config.sections import Data
+from fedgen.data import archives, datasets
+from fedgen.data.archives import Archive, check_hash, fetch
+from fedgen.data.datasets import read_cifar10, read_npz
 from fedgen.errors import InputError
-from fedgen.sections import Data
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord
 
-from strategies.arrays import read_arrays, write_arrays
+from strategies.messages.arrays import read_arrays, write_arrays
 
 
 def test_arrays_come_back_in_their_order() -> None:

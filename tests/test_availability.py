@@ -10,13 +10,15 @@ import pytest
 import toy
 from flwr.app import ArrayRecord, ConfigRecord
 
-from fedgen import arms, client_app, datasets
-from fedgen.config import Arm, build
+from fedgen.comparison import trainers
+from fedgen.config.tree import Arm, build
+from fedgen.data import datasets
 from fedgen.errors import RunError
-from fedgen.grid import InProcessGrid
-from fedgen.runconfig import to_run_config
+from fedgen.federation import client_app
+from fedgen.federation.grid import InProcessGrid
+from fedgen.federation.run_config import to_run_config
+from strategies.core.outcomes import OK
 from strategies.fedavg import FedAvg, StrategyError
-from strategies.outcomes import OK
 
 CLIENTS = 4
 
@@ -162,10 +164,10 @@ DIGITS = {
 
 
 def refused(grid: InProcessGrid) -> str:
-    strategy = arms.build_strategy(Arm(build(DIGITS), "fedavg", 0))
+    strategy = trainers.build_strategy(Arm(build(DIGITS), "fedavg", 0))
     begun = time.monotonic()
     with pytest.raises(RunError) as error:
-        arms.Federated(strategy, grid).step(1, [np.zeros(3, np.float32)])
+        trainers.Federated(strategy, grid).step(1, [np.zeros(3, np.float32)])
     grid.close()
     assert time.monotonic() - begun < 10, "waited for the deadline"
     assert "\n" not in str(error.value)
@@ -197,11 +199,11 @@ def test_other_code_of_a_model_than_the_server_s_is_refused(
     (tmp_path / "served.py").write_text(net)
     monkeypatch.syspath_prepend(tmp_path)
     own = {**DIGITS, "model": {"name": "served:net"}}
-    strategy = arms.build_strategy(Arm(build(own), "fedavg", 0))
+    strategy = trainers.build_strategy(Arm(build(own), "fedavg", 0))
     (tmp_path / "served.py").write_text(net.replace("Flatten()", "Flatten(), layers.ReLU()"))
     grid = real_grid(own, CLIENTS)
     with pytest.raises(RunError, match="has other code of the model than the server"):
-        arms.Federated(strategy, grid).step(1, [np.zeros(3, np.float32)])
+        trainers.Federated(strategy, grid).step(1, [np.zeros(3, np.float32)])
     grid.close()
 
 
@@ -218,7 +220,7 @@ def test_strategies_under_stock_start_need_no_fingerprint() -> None:
 
 
 def test_in_this_process_nobody_is_asked_what_the_server_knows() -> None:
-    strategy = arms.build_strategy(Arm(build(DIGITS), "fedavg", 0))
+    strategy = trainers.build_strategy(Arm(build(DIGITS), "fedavg", 0))
     knows = InProcessGrid(client_app.app, {}, clients=CLIENTS, workers=0)  # nobody could answer
     messages = list(strategy.configure_train(1, toy.start(), ConfigRecord(), knows))
     assert sorted(m.metadata.dst_node_id for m in messages) == list(knows.get_node_ids())
@@ -228,10 +230,10 @@ def test_in_this_process_nobody_is_asked_what_the_server_knows() -> None:
 QUERIED = """
 import sys
 from flwr.app import ConfigRecord, Message, RecordDict
-from fedgen import client_app
+from fedgen.federation import client_app
 from fedgen.config import build
-from fedgen.grid import InProcessGrid
-from fedgen.runconfig import to_run_config
+from fedgen.federation.grid import InProcessGrid
+from fedgen.federation.run_config import to_run_config
 
 config = build({"data": {"dataset": "digits"}, "partition": {"clients": 4}})
 grid = InProcessGrid(client_app.app, to_run_config(config), clients=4, workers=1)

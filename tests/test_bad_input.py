@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import fedgen
-from fedgen.archives import CIFAR10
-from fedgen.datasets import NPZ_KEYS
+from fedgen.data.archives import CIFAR10
+from fedgen.data.datasets import NPZ_KEYS
 
 NOWHERE = "http://127.0.0.1:9"  # nobody listens on the discard port
 
@@ -334,7 +334,7 @@ def test_help_names_every_option(tmp_path: Path, command: str) -> None:
 
 
 def test_the_bad_files_are_bad_for_one_reason_each(tmp_path: Path) -> None:
-    from fedgen.datasets import read_npz
+    from fedgen.data.datasets import read_npz
 
     np.savez(tmp_path / "good.npz", **arrays())
     assert set(arrays()) == set(NPZ_KEYS)

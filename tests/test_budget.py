@@ -11,16 +11,19 @@ from runs import comparable, finish, play, rows, start
 from shards import new_shard, round_row
 from test_summary import CONFIG, row
 
-from fedgen import budget, comparison
-from fedgen import run as runs
-from fedgen.budget import Budget
-from fedgen.config import Arm, build
+from fedgen.analysis.sentences import sentences
+from fedgen.analysis.summary import summarise
+from fedgen.comparison import flow, opening
+from fedgen.comparison.progress import LiveTable
+from fedgen.config import budget
+from fedgen.config.budget import Budget
+from fedgen.config.tree import Arm, build
 from fedgen.errors import InputError
-from fedgen.progress import LiveTable, Silent
-from fedgen.records import BUDGET, EndedRow, RoundRow, TimedRow
-from fedgen.run import Run
-from fedgen.sentences import sentences
-from fedgen.summary import summarise
+from fedgen.runs import costs
+from fedgen.runs import run as runs
+from fedgen.runs.rows import BUDGET, EndedRow, RoundRow, TimedRow
+from fedgen.runs.run import Run
+from fedgen.runs.watch import Silent
 
 PROBED = {"genetic-cfl": {"init": "probe"}}
 STRATEGIES = ["genetic-cfl", "fedavg"]
@@ -60,9 +63,9 @@ def test_costs_by_hand() -> None:
     one = replace(round_row(1), client_epochs=4, samples=8, bytes_down=1, bytes_up=2)
     two = TimedRow(**vars(one), simulated_seconds=1.5)
     for unit, cost in {"client-epochs": 8, "samples": 16, "bytes": 6}.items():
-        assert budget.spent([one, two], unit) == [cost / 2, cost]
-    assert budget.spent([one, two], "simulated-seconds") == [0.0, 1.5]
-    assert Budget("samples", 20.0).left([one, two]) == 4.0
+        assert costs.spent([one, two], unit) == [cost / 2, cost]
+    assert costs.spent([one, two], "simulated-seconds") == [0.0, 1.5]
+    assert costs.left(Budget("samples", 20.0), [one, two]) == 4.0
 
 
 def test_a_shard_remembers_that_it_stopped_until_another_round_is_played(tmp_path: Path) -> None:
@@ -100,8 +103,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def go_on(path: Path, rounds: int | None = None) -> None:
-    with runs.resumed(path, rounds) as again:
-        comparison.play(again, Silent())
+    with opening.resumed(path, rounds) as again:
+        flow.play(again, Silent())
 
 
 def last_rounds(run: Path) -> dict[str, int]:
@@ -160,7 +163,7 @@ def test_more_rounds_go_on_within_the_budget_to_the_same_bytes(run: Run, tmp_pat
 def test_where_nothing_is_left_no_round_is_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fedgen.arms import Federated
+    from fedgen.comparison.trainers import Federated
 
     played: list[int] = []
     step = Federated.step

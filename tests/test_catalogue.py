@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from runs import finish, start
 
-from fedgen import catalogue
-from fedgen.architectures import MODELS
-from fedgen.sections import CENTRALISED, DATASETS
+from fedgen.command import catalogue
+from fedgen.config.model import MODELS
+from fedgen.config.sections import CENTRALISED, DATASETS
 from strategies import REGISTRY, VARIANTS
 
 LISTS = {

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shards import assert_same, checkpoint, commit, files, new_shard, reopen
 
-from fedgen import checkpoints
-from fedgen.checkpoints import Damaged, Extent, decode, encode
 from fedgen.errors import InputError
-from fedgen.store import Shard
+from fedgen.runs import checkpoints
+from fedgen.runs.checkpoints import Damaged, Extent, decode, encode
+from fedgen.runs.shard import Shard
 
 SHARD = Path("shards/fedavg-seed0")
 FILES = ("checkpoint-000002.json", "checkpoint-000002.npz", "rounds.csv", "clients.csv")

@@ -10,9 +10,9 @@ import psutil
 import pytest
 from runs import FLAGS, comparable, finish, play, start, wait_for_file
 
-from fedgen import cluster
+from fedgen.comparison import cluster
 from fedgen.errors import InputError
-from fedgen.run import open_run
+from fedgen.runs.run import open_run
 
 RAY = Path(sys.executable).parent / "ray"
 

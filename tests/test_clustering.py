@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.clustering import NOISE, cluster, dbscan, features, place, place_all
-from strategies.evolution import Genome
+from strategies.core.hyperparameters import Genome
+from strategies.evolution.clustering import NOISE, cluster, dbscan, features, place, place_all
 
 # Printed by the published run of Genetic CFL, with the labels that it got.
 PUBLISHED_POINTS = """

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fedgen.config import Config, build, dump, merge, parse_setting, read_toml, to_toml
+from fedgen.config.toml import merge, parse_setting, read_toml, to_toml
+from fedgen.config.tree import Config, build, dump
 from fedgen.errors import InputError
 
 FIXED = {"learning_rate": 1e-4, "batch_size": 32}

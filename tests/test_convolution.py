@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedgen import models
-from fedgen.convolution import with_fast_gradients
+from fedgen.engine import models
+from fedgen.engine.tensorflow.convolution import with_fast_gradients
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ import quadratic
 import toy
 from flwr.app import ArrayRecord
 
-from fedgen.faults import FaultyGrid
-from fedgen.sections import Faults
-from strategies.aggregation import Aggregation
+from fedgen.config.sections import Faults
+from fedgen.federation.faults import FaultyGrid
+from strategies.core.aggregation import Aggregation
+from strategies.core.privacy import Privacy
 from strategies.cyclic import Cyclic
-from strategies.evolution import random_genome
+from strategies.evolution.start import random_genome
 from strategies.fedavg import StrategyError
-from strategies.privacy import Privacy
 from strategies.streams import rng
 
 GOALS = [2.0, 3.0, 4.0]

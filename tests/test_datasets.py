@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from fedgen import cifar, datasets
-from fedgen.datasets import from_arrays, read_cifar10, read_npz
+from fedgen.config.sections import Data
+from fedgen.data import cifar, datasets
+from fedgen.data.datasets import from_arrays, read_cifar10, read_npz
 from fedgen.errors import InputError
-from fedgen.sections import Data
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 RECORDS = 2  # in every file of the miniature archive

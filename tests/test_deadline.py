@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from runs import finish, play, rows, start
 
-from fedgen import datasets, models
-from fedgen.arms import reply_timeout
-from fedgen.config import build
+from fedgen.comparison.trainers import reply_timeout
+from fedgen.config.sections import Data
+from fedgen.config.tree import build
+from fedgen.data import datasets
+from fedgen.engine import models
+from fedgen.engine.plan import Plan, Stopped
+from fedgen.engine.tensorflow.engine import Engine
 from fedgen.errors import RunError
-from fedgen.plan import Plan, Stopped
-from fedgen.sections import Data
-from fedgen.training import Engine
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from runs import play, rows
 
-from fedgen import agreement, devices, report, results
+from fedgen.config.sections import Devices
 from fedgen.errors import InputError
-from fedgen.run import Run
-from fedgen.sections import Devices
-from strategies.evolution import Assignment, Genome
-from strategies.outcomes import OK, ClientOutcome, RoundOutcome
-from strategies.replies import Update
+from fedgen.federation import agreement, devices
+from fedgen.report import pages, results
+from fedgen.runs.run import Run
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.outcomes import OK, ClientOutcome, RoundOutcome, Update
 
 LOGNORMAL = Devices(speed="lognormal", samples_per_second=200.0, sigma=0.8)
 UNIFORM = Devices(speed="uniform", samples_per_second=200.0, spread=0.25)
@@ -107,7 +107,7 @@ def test_curves_can_be_drawn_against_simulated_seconds(run: Run, tmp_path: Path)
     times = [float(row.simulated_seconds or 0) for row in whole.arms["fedavg"][0]]
     assert list(federated.x) == pytest.approx(np.cumsum(times).tolist())
     assert list(pooled.x) == [None] * 3
-    page = report.one(whole)
+    page = pages.one(whole)
     assert 'value="simulated-seconds"' in page and ">simulated seconds</th>" in page
     spent = whole.summary["strategies"]["fedavg"]["simulated_seconds"]["values"]
     assert spent == [pytest.approx(sum(times))]
@@ -117,7 +117,7 @@ def test_without_devices_there_is_no_such_axis(tmp_path: Path) -> None:
     whole = results.load(play(tmp_path / "run", run={"rounds": 1}).path)
     with pytest.raises(InputError, match="unknown axis"):
         whole.figure("accuracy", axis="simulated-seconds")
-    page = report.one(whole)
+    page = pages.one(whole)
     assert "simulated-seconds" not in page and ">simulated seconds</th>" not in page
     assert "simulated_seconds" not in whole.summary["strategies"]["fedavg"]
     assert "simulated_seconds" not in rows(whole.path / "rounds.csv")[0]

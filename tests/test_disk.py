@@ -21,10 +21,10 @@ from shards import (
     round_row,
 )
 
-from fedgen import disk
-from fedgen.checkpoints import Checkpoint
 from fedgen.errors import InputError, RunError
-from fedgen.store import Shard
+from fedgen.files import disk
+from fedgen.runs.checkpoints import Checkpoint
+from fedgen.runs.shard import Shard
 
 
 def steps_of_a_commit() -> list[str]:
@@ -153,7 +153,7 @@ def test_a_read_only_disk_is_named(small_disk: Path) -> None:
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from fedgen import disk
+from fedgen.files import disk
 from fedgen.errors import RunError
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:

@@ -9,11 +9,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from fedgen import statistics
-from fedgen.config import build, read_toml
-from fedgen.partition import partition
-from fedgen.records import RoundRow, to_csv
-from strategies.cohort import draw_cohort
+from fedgen.analysis import statistics
+from fedgen.config.toml import read_toml
+from fedgen.config.tree import build
+from fedgen.data.contiguous import partition
+from fedgen.files.csv import to_csv
+from fedgen.runs.rows import RoundRow
+from strategies.core.cohort import draw_cohort
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "experiments" / "evidence"

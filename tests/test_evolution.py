@@ -7,17 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.evolution import (
-    PROBE_BATCHES,
-    PROBE_RATES,
-    Assignment,
-    Genome,
-    evolve,
-    jitter,
-    probe_grid,
-    random_genome,
-    rank,
-)
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.evolution.selection import evolve, rank
+from strategies.evolution.start import PROBE_BATCHES, PROBE_RATES, jitter, probe_grid, random_genome
 from strategies.streams import rng
 
 CLUSTER = {

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fedgen.config import Config, build, dump, read_toml
+from fedgen.config.toml import read_toml
+from fedgen.config.tree import Config, build, dump
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "experiments").glob("*mlp*.toml"))

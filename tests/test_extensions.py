@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from runs import FLAGS, comparable, finish, play, start
 
-from fedgen import extensions, models
+from fedgen.config import plugins
+from fedgen.engine import models
 from fedgen.errors import InputError, RunError
 
 MODULE = """
@@ -60,12 +61,12 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["a:b", "a.b.c:D", "_x:_y1"])
 def test_names_of_ones_own(name: str) -> None:
-    assert extensions.is_own(name)
+    assert plugins.is_own(name)
 
 
 @pytest.mark.parametrize("name", ["fedavg", "a:", ":b", "a:b:c", "../a:b", "a/b:c", "a b:c", "1:a"])
 def test_other_names_are_none(name: str) -> None:
-    assert not extensions.is_own(name)
+    assert not plugins.is_own(name)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_a_run_does_not_go_on_with_other_code_of_ones_own(
     module.write_text(MODULE)
     code, _, err = finish(start(["resume", "run", "--rounds=2", "--quiet"], tmp_path))
     assert (code, err) == (0, "")
-    assert run.provenance["code of own_module:fits"] == extensions.code_of("own_module:fits")
+    assert run.provenance["code of own_module:fits"] == plugins.code_of("own_module:fits")
 
 
 def test_code_that_ones_own_module_imports_counts_and_that_of_packages_does_not(
@@ -165,12 +166,12 @@ def test_code_that_ones_own_module_imports_counts_and_that_of_packages_does_not(
     (tmp_path / "pack" / "__init__.py").write_text("")
     (tmp_path / "pack" / "parts.py").write_text("WIDTH = 5")
     (tmp_path / "outer.py").write_text("import numpy\nfrom pack.parts import WIDTH\nnet = len\n")
-    first = extensions.code_of("outer:net")
-    assert extensions.code_of("outer:net") == first
-    assert extensions.code_of("outer:other") != first
+    first = plugins.code_of("outer:net")
+    assert plugins.code_of("outer:net") == first
+    assert plugins.code_of("outer:other") != first
     (tmp_path / "pack" / "parts.py").write_text("WIDTH = 6")
-    assert extensions.code_of("outer:net") != first
-    found = {path.name for path in extensions._sources("outer", set())}
+    assert plugins.code_of("outer:net") != first
+    found = {path.name for path in plugins._sources("outer", set())}
     assert found == {"outer.py", "parts.py", "__init__.py"}
 
 
@@ -197,17 +198,17 @@ def test_what_is_at_hand_has_a_name_in_this_process() -> None:
     def net(shape: object, classes: int) -> list[object]:
         return [classes]
 
-    assert extensions.give(own_module.fits) == "own_module:fits"
-    name = extensions.give(net)
-    assert name == "__main__:net" and extensions.is_own(name)
-    assert extensions.model(name) is net
-    first = extensions.code_of(name)
+    assert plugins.give(own_module.fits) == "own_module:fits"
+    name = plugins.give(net)
+    assert name == "__main__:net" and plugins.is_own(name)
+    assert plugins.model(name) is net
+    first = plugins.code_of(name)
     other = lambda shape, classes: [classes, 1]  # noqa: E731
     other.__qualname__ = "net"
-    assert extensions.give(other) == name and extensions.model(name) is other
-    assert extensions.code_of(name) != first
+    assert plugins.give(other) == name and plugins.model(name) is other
+    assert plugins.code_of(name) != first
     with pytest.raises(InputError, match="other processes do not find"):
-        extensions.model("__main__:nowhere")
+        plugins.model("__main__:nowhere")
 
 
 class Net:
@@ -231,11 +232,11 @@ def layers_of(units: int, shape: object, classes: int) -> list[object]:
 def test_partials_instances_and_methods_are_models_by_what_they_hold(
     make: Callable[[int], Any],
 ) -> None:
-    name = extensions.give(make(3))
-    first = extensions.code_of(name)
-    assert extensions.is_own(name) and extensions.model(name)((8, 8, 1), 10) == [3, 10]
-    assert extensions.give(make(3)) == name and extensions.code_of(name) == first
-    assert extensions.give(make(4)) == name and extensions.code_of(name) != first
+    name = plugins.give(make(3))
+    first = plugins.code_of(name)
+    assert plugins.is_own(name) and plugins.model(name)((8, 8, 1), 10) == [3, 10]
+    assert plugins.give(make(3)) == name and plugins.code_of(name) == first
+    assert plugins.give(make(4)) == name and plugins.code_of(name) != first
 
 
 def test_what_the_user_of_a_model_should_know_is_said(tmp_path: Path) -> None:
@@ -253,10 +254,11 @@ def test_what_the_user_of_a_model_should_know_is_said(tmp_path: Path) -> None:
 def test_arms_that_would_start_from_other_weights_do_not_play(tmp_path: Path) -> None:
     import tomllib
 
-    from fedgen import comparison, disk
-    from fedgen import run as runs
-    from fedgen.config import to_toml
-    from fedgen.progress import Silent
+    from fedgen.comparison import flow
+    from fedgen.config.toml import to_toml
+    from fedgen.files import disk
+    from fedgen.runs import run as runs
+    from fedgen.runs.watch import Silent
 
     sections = {"run": {"rounds": 1, "strategies": ["fedavg"]}}
     run = play(tmp_path / "run", **sections, model={"name": "own_module:fits"})
@@ -264,19 +266,19 @@ def test_arms_that_would_start_from_other_weights_do_not_play(tmp_path: Path) ->
     tree["provenance"]["weights of seed 0"] = "0" * 64
     disk.replace(run.path / "config.toml", to_toml(tree).encode())
     with pytest.raises(RunError, match="seed 0 starts from other weights in this process"):
-        comparison.play(runs.open_run(run.path), Silent())
+        flow.play(runs.open_run(run.path), Silent())
 
 
 @pytest.mark.parametrize("existed", [False, True])
 def test_a_run_that_never_began_leaves_nothing(existed: bool, tmp_path: Path) -> None:
-    from fedgen import run as runs
-    from fedgen.config import build
+    from fedgen.comparison import opening
+    from fedgen.config.tree import build
 
     out = tmp_path / "deep" / "run"
     if existed:
         out.mkdir(parents=True)
     config = build({"data": {"dataset": "digits"}})
-    with pytest.raises(KeyboardInterrupt), runs.created(config, out) as run:
+    with pytest.raises(KeyboardInterrupt), opening.created(config, out) as run:
         (run.path / "shards").mkdir()
         raise KeyboardInterrupt
     assert out.exists() == existed and not (existed and list(out.iterdir()))
@@ -291,7 +293,7 @@ def test_a_run_that_ends_before_its_first_round_says_that_nothing_is_kept(tmp_pa
 
 
 def test_an_unknown_name_is_compared_with_those_there_are() -> None:
-    from fedgen.config import build
+    from fedgen.config.tree import build
 
     with pytest.raises(InputError, match="did you mean 'fedavg'"):
         build({"run": {"strategies": ["fedavgs"]}})

@@ -9,8 +9,8 @@ import pytest
 import toy
 from flwr.app import ArrayRecord, ConfigRecord
 
-from strategies.aggregation import weighted_mean
-from strategies.evolution import Genome
+from strategies.core.aggregation import weighted_mean
+from strategies.core.hyperparameters import Genome
 from strategies.genetic import GeneticCFL
 from strategies.streams import rng
 

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import comparable, finish, play, rows, start
 
-from fedgen import faults as module
-from fedgen.config import build
+from fedgen.config.sections import Faults
+from fedgen.config.tree import build
 from fedgen.errors import InputError
-from fedgen.faults import FaultyGrid
-from fedgen.sections import Faults
+from fedgen.federation import faults
+from fedgen.federation.faults import FaultyGrid
+from strategies.core.outcomes import OK
 from strategies.fedavg import FedAvg, StrategyError
 from strategies.genetic import GeneticCFL
-from strategies.outcomes import OK
 
 CLIENTS = 12
 
@@ -73,7 +73,7 @@ def culprits(strategy: FedAvg) -> frozenset[int]:
 def test_every_kind_has_a_test() -> None:
     kinds = set(Faults.model_fields) - {"factor"}
     assert kinds == {*REASONS, *WELL_FORMED, "hang"}
-    assert {*module.SPOILERS} == kinds - {"crash", "hang", "duplicate", "late"}
+    assert {*faults.SPOILERS} == kinds - {"crash", "hang", "duplicate", "late"}
 
 
 @pytest.mark.parametrize("kind", REASONS)
@@ -114,7 +114,7 @@ def test_a_round_equals_the_one_without_its_malformed_replies(
     mixture: dict[str, int], seed: int, kind: type[FedAvg], rule: str
 ) -> None:
     """Weights to the byte, and all that the strategy knows, over two rounds."""
-    from strategies.aggregation import Aggregation
+    from strategies.core.aggregation import Aggregation
 
     common = {"aggregation": Aggregation(rule, f=1)}  # type: ignore[arg-type]
     attacked, spared = strategy_of(kind, **common), strategy_of(kind, **common)
@@ -139,7 +139,7 @@ def test_a_well_formed_attack_is_used_and_is_what_it_says(kind: str, factor: flo
     with toy.toy_grid(CLIENTS) as grid:
         faulty = FaultyGrid(grid, Faults(**{kind: 1}, factor=7.0), seed=4)
         toy.play_round(strategy, faulty, 1, toy.start())
-        marked = [m for m in grid.sent if module.FAULT in m.content["config"]]
+        marked = [m for m in grid.sent if faults.FAULT in m.content["config"]]
     assert strategy.outcome.rejected == strategy.outcome.failed == 0
     (attacker,) = map(toy.partition_of, marked)
     begun = toy.start().to_numpy_ndarrays()
@@ -160,7 +160,7 @@ def chosen(seed: int, server_round: int, shuffle: int) -> list[int]:
         order = np.random.default_rng(shuffle).permutation(len(messages))
         faulty.push_messages([messages[i] for i in order])
     return sorted(
-        toy.partition_of(m) for m in messages if m.content["config"].get(module.FAULT) == "nan"
+        toy.partition_of(m) for m in messages if m.content["config"].get(faults.FAULT) == "nan"
     )
 
 
@@ -311,7 +311,7 @@ def test_a_node_that_claims_more_than_the_server_knows_is_refused() -> None:
 
 @pytest.mark.parametrize("rule", ["krum", "trimmed-mean"])
 def test_a_bad_reply_stops_no_run_at_the_smallest_cohort(rule: str) -> None:
-    from strategies.aggregation import Aggregation
+    from strategies.core.aggregation import Aggregation
 
     rule_of_five = Aggregation(rule, f=1, trim=0.2)  # type: ignore[arg-type]
     strategy = FedAvg(seed=4, clients=5, fraction=1.0, aggregation=rule_of_five)

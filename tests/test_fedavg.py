@@ -7,9 +7,9 @@ import pytest
 import toy
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message
 
-from fedgen.grid import InProcessGrid
-from strategies.aggregation import weighted_mean
-from strategies.evolution import Assignment, Genome
+from fedgen.federation.grid import InProcessGrid
+from strategies.core.aggregation import weighted_mean
+from strategies.core.hyperparameters import Assignment, Genome
 from strategies.fedavg import FedAvg, StrategyError, cohort_size
 from strategies.streams import rng
 

@@ -8,7 +8,7 @@ import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.evolution import random_genome
+from strategies.evolution.start import random_genome
 from strategies.fedex import Belief, FedEx, Trial, step
 from strategies.streams import rng
 

@@ -6,10 +6,10 @@ import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.aggregation import Aggregation
+from strategies.core.aggregation import Aggregation
+from strategies.core.privacy import Privacy
 from strategies.fedavg import FedAvg, StrategyError
 from strategies.fednova import FedNova, accumulated, local_steps
-from strategies.privacy import Privacy
 
 
 def play(strategy: FedAvg, clients: int, **faults: toy.Fault) -> list[np.ndarray]:

@@ -8,10 +8,10 @@ import toy
 from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import strategy as flower
 
-from strategies.aggregation import Aggregation
+from strategies.core.aggregation import Aggregation
+from strategies.core.privacy import Privacy
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedAdam, FedAvgM, FedYogi, ServerOptimiser
-from strategies.privacy import Privacy
 
 CLIENTS = 6
 KINDS = (FedAvgM, FedAdam, FedYogi)

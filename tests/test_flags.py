@@ -3,9 +3,9 @@
 import pytest
 from typer.main import get_command
 
-from fedgen import defaults
 from fedgen.cli import app
-from fedgen.config import Config
+from fedgen.config import defaults
+from fedgen.config.tree import Config
 
 SETTINGS = {
     "rounds": "run.rounds",

@@ -18,15 +18,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from shards import arm, assert_same, checkpoint, new_shard, reopen
 
-from fedgen import checkpoints
-from fedgen.config import Config, build, dump, parse_setting, read_toml
-from fedgen.datasets import read_npz
+from fedgen.config.sections import Faults
+from fedgen.config.toml import parse_setting, read_toml
+from fedgen.config.tree import Config, build, dump
+from fedgen.data.datasets import read_npz
 from fedgen.errors import InputError, RunError
-from fedgen.grid import identify_task
-from fedgen.records import ClientRow, RoundRow, parse_csv, to_csv
-from fedgen.sections import Faults
-from fedgen.store import Shard
-from strategies.replies import ReplyError, read_peer, read_update
+from fedgen.federation.grid import identify_task
+from fedgen.files.csv import parse_csv, to_csv
+from fedgen.runs import checkpoints
+from fedgen.runs.rows import ClientRow, RoundRow
+from fedgen.runs.shard import Shard
+from strategies.messages.replies import ReplyError, read_peer, read_update
 
 pytestmark = pytest.mark.fuzz
 identify_task()

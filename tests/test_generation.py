@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from strategies.controls import CONTROLS, Control, shuffle
-from strategies.evolution import Assignment, Genome, evolve
-from strategies.generation import Breeding, adapted, unchanged
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.evolution.generation import Breeding, adapted, unchanged
+from strategies.evolution.selection import evolve
+from strategies.evolution.variants import CONTROLS, Control, shuffle
 from strategies.streams import rng
 
 MEMBERS = {

@@ -6,10 +6,12 @@ import pytest
 import toy
 from flwr.app import ArrayRecord, ConfigRecord
 
-from fedgen.grid import InProcessGrid
-from strategies.aggregation import weighted_mean
-from strategies.clustering import NOISE, cluster, place
-from strategies.evolution import Assignment, Genome, evolve, jitter, probe_grid, random_genome
+from fedgen.federation.grid import InProcessGrid
+from strategies.core.aggregation import weighted_mean
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.evolution.clustering import NOISE, cluster, place
+from strategies.evolution.selection import evolve
+from strategies.evolution.start import jitter, probe_grid, random_genome
 from strategies.genetic import GeneticCFL
 from strategies.streams import rng
 

@@ -16,11 +16,11 @@ from shards import client_row
 from test_bad_input import imported
 from test_bad_input import run as fedgen
 
-from fedgen import genomes
-from fedgen.config import build
+from fedgen.config.tree import build
 from fedgen.errors import InputError, RunError
-from fedgen.records import ClientRow
-from fedgen.results import Results, load
+from fedgen.export import optuna as genomes
+from fedgen.report.results import Results, load
+from fedgen.runs.rows import ClientRow
 
 
 @pytest.fixture(scope="module")

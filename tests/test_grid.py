@@ -9,8 +9,8 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedgen import grid as module
-from fedgen.grid import FIRST_NODE, InProcessGrid
+from fedgen.federation import grid as module
+from fedgen.federation.grid import FIRST_NODE, InProcessGrid
 
 Body = Callable[[int], None]
 

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 
-from strategies.aggregation import Arrays
-from strategies.evolution import Assignment, Genome
-from strategies.heads import ClusterModels
-from strategies.outcomes import OK, ClientOutcome, RoundOutcome
-from strategies.replies import Update
+from strategies.core.aggregation import Arrays
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.outcomes import OK, ClientOutcome, RoundOutcome, Update
+from strategies.evolution.heads import ClusterModels
 
 GENES = Genome(1e-3, 16)
 

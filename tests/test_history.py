@@ -1,6 +1,6 @@
 import pytest
 
-from strategies.history import averages, remember
+from strategies.evolution.history import averages, remember
 
 
 def test_losses_count_relative_to_the_median_of_their_round() -> None:

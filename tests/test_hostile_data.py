@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from test_datasets import cifar_files, small, write_npz, write_tar
 
-from fedgen import cifar, npz
-from fedgen.datasets import read_cifar10, read_npz
+from fedgen.data import cifar
+from fedgen.data.datasets import read_cifar10, read_npz
 from fedgen.errors import InputError
+from fedgen.files import npz
 
 
 @contextmanager

@@ -8,10 +8,10 @@ import quadratic
 import toy
 from flwr.app import ArrayRecord
 
-from strategies.aggregation import Arrays
+from strategies.core.aggregation import Arrays
+from strategies.core.privacy import Privacy
 from strategies.fedavg import StrategyError
 from strategies.ifca import IFCA
-from strategies.privacy import Privacy
 
 GOALS = [-1.0, -1.0, 9.0, 9.0, 9.0]
 

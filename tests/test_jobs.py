@@ -9,7 +9,7 @@ import psutil
 import pytest
 from runs import FLAGS, comparable, finish, play, rows, start, wait_for_file
 
-from fedgen.jobs import answer
+from fedgen.comparison.processes import answer
 
 PLAN = {"rounds": 20, "seeds": 2}
 FIRST = "shards/genetic-cfl-seed0/checkpoint-000001.json"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedgen.data.labels import are_classes, classify, note, read, tell
 from fedgen.errors import InputError
-from fedgen.labels import are_classes, classify, note, read, tell
 
 EYE = np.eye(3)[[0, 2, 1, 1]]
 

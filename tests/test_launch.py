@@ -12,10 +12,10 @@ import pytest
 from cryptography import x509
 
 from fedgen import launch
-from fedgen.config import build
-from fedgen.credentials import write_certificates, write_node_key
+from fedgen.config.tree import build
 from fedgen.errors import InputError
-from fedgen.runconfig import from_run_config
+from fedgen.federation.credentials import write_certificates, write_node_key
+from fedgen.federation.run_config import from_run_config
 
 ROOT = Path(__file__).parents[1]
 

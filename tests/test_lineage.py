@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from runs import play
 
-from fedgen import story
-from fedgen.lineage import ancestry, best_of_last_round, tell
-from fedgen.records import ClientRow
-from fedgen.results import load
+from fedgen.analysis.lineage import ancestry, best_of_last_round, tell
+from fedgen.report import evolution
+from fedgen.report.results import load
+from fedgen.runs.rows import ClientRow
 
 
 def row(
@@ -139,5 +139,5 @@ def test_who_draws_anew_each_round_inherits_nothing() -> None:
     assert tell(ancestry(rows, rows[-1], "learning rate"), "g") == [
         "Round 2: client 3 draws 0.0002.",
     ]
-    assert {story.SYMBOLS[origin] for origin in ("random", "drawn")} == {"circle"}
-    assert {story.SYMBOLS[origin] for origin in ("elite", "kept")} == {"star"}
+    assert {evolution.SYMBOLS[origin] for origin in ("random", "drawn")} == {"circle"}
+    assert {evolution.SYMBOLS[origin] for origin in ("elite", "kept")} == {"star"}

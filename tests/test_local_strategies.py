@@ -7,18 +7,20 @@ import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from runs import SMALL, comparable, finish, play, rows, start
 
-from fedgen import client_app, comparison, intake, models, world
-from fedgen import run as runs
-from fedgen.config import build, merge, parse_setting
+from fedgen.comparison import flow, opening, request
+from fedgen.config.toml import merge, parse_setting
+from fedgen.config.tree import build
+from fedgen.engine import models
+from fedgen.engine.plan import Plan
 from fedgen.errors import InputError
-from fedgen.grid import FIRST_NODE, InProcessGrid
-from fedgen.plan import Plan
-from fedgen.progress import Silent
-from fedgen.run import Run
-from fedgen.runconfig import to_run_config
-from strategies.aggregation import weighted_mean
-from strategies.arrays import read_arrays
-from strategies.evolution import random_genome
+from fedgen.federation import client_app, resources
+from fedgen.federation.grid import FIRST_NODE, InProcessGrid
+from fedgen.federation.run_config import to_run_config
+from fedgen.runs.run import Run
+from fedgen.runs.watch import Silent
+from strategies.core.aggregation import weighted_mean
+from strategies.evolution.start import random_genome
+from strategies.messages.arrays import read_arrays
 from strategies.streams import rng
 
 STRATEGIES = ["fedavg", "fedprox", "cyclic", "scaffold", "delta-sgd", "ifca"]
@@ -59,7 +61,7 @@ def test_what_was_applied_is_told(run: Run) -> None:
 
 
 def test_what_travels_is_counted(run: Run) -> None:
-    weights = sum(w.nbytes for w in world.initial_model(run.config, 0).get_weights())
+    weights = sum(w.nbytes for w in resources.initial_model(run.config, 0).get_weights())
     down = {"fedprox": 1, "cyclic": 3, "scaffold": 2, "delta-sgd": 1, "ifca": 2}
     up = {name: 3 if name == "cyclic" else 1 for name in down}
     for row in rows(run.path / "rounds.csv"):
@@ -73,8 +75,8 @@ def test_a_resumed_run_has_the_same_bytes_with_any_number_of_workers(
     run: Run, tmp_path: Path
 ) -> None:
     part = play(tmp_path / "run", run={"rounds": 1, "strategies": STRATEGIES, "workers": 1})
-    with runs.resumed(part.path, rounds=ROUNDS) as resumed:
-        comparison.play(resumed, Silent())
+    with opening.resumed(part.path, rounds=ROUNDS) as resumed:
+        flow.play(resumed, Silent())
     assert comparable(resumed.path) == comparable(run.path)
 
 
@@ -82,9 +84,9 @@ def test_cyclic_is_the_engine_called_once_per_client(tmp_path: Path) -> None:
     """One Adam trains one model on one client after another; snapshots are averaged."""
     sections = {"run": {"rounds": 2, "strategies": ["cyclic"]}}
     played = play(tmp_path / "run", **sections)
-    here = world.load(played.config, 0)
+    here = resources.load(played.config, 0)
     cohort = sorted({int(r["client"]) for r in rows(played.path / "clients.csv")})
-    weights = models.get_weights(world.initial_model(played.config, 0))
+    weights = models.get_weights(resources.initial_model(played.config, 0))
     moments = None
     for number in (1, 2):
         snapshots = []
@@ -125,7 +127,7 @@ def test_well_formed_malice_keeps_what_travels_beside_the_weights(tmp_path: Path
 def test_what_does_not_go_together_is_refused(strategy: str, setting: str, reason: str) -> None:
     tree = merge(SMALL | {"run": {"strategies": [strategy]}}, [parse_setting(setting)])
     with pytest.raises(InputError, match=reason):
-        intake.check(build(tree), pytest.fail)
+        request.check(build(tree), pytest.fail)
 
 
 def test_a_refusal_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
@@ -138,8 +140,8 @@ def test_a_refusal_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_client_picks_the_model_that_was_trained_on_its_samples() -> None:
     config = build(SMALL)
-    here = world.load(config, 0)
-    bad = models.get_weights(world.initial_model(config, 0))
+    here = resources.load(config, 0)
+    bad = models.get_weights(resources.initial_model(config, 0))
     order = np.stack([here.partition.shards[3].train] * 10)
     good = here.engine.train(bad, Plan(1e-3, 32, order)).weights
     settings = {"seed": 0, "server-round": 1, "fitness": "validation", "learning-rate": 1e-9}

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from fedgen.errors import InputError
-from fedgen.locks import LOCK, hold
+from fedgen.files.locks import LOCK, hold
 
 HOLDING = """
 import sys, time
 from pathlib import Path
-from fedgen.locks import hold
+from fedgen.files.locks import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

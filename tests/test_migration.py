@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from strategies.evolution import Assignment, Genome
-from strategies.migration import migrate
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.evolution.migration import migrate
 
 ISLANDS = {
     1: {5: Genome(5e-4, 50)},

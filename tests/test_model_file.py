@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedgen.config import build, dump
+from fedgen.config.tree import build, dump
 from fedgen.errors import InputError
 
 GIVEN = {"name": "layers", "hidden_layers": [30, 20], "activation": "tanh", "dropout": 0.5}

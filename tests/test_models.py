@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from fedgen import models
-from fedgen.architectures import MODELS, Model, named_layers
+from fedgen.config.model import MODELS, Model, named_layers
+from fedgen.engine import models
 from fedgen.errors import InputError
 
 CIFAR, MNIST, DIGITS = (32, 32, 3), (28, 28, 1), (8, 8, 1)

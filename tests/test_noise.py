@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from runs import play
 
-from fedgen.run import Run
+from fedgen.runs.run import Run
 
 Z, CLIP, COHORT = 20.0, 1.0, 6
 

@@ -9,9 +9,9 @@ import pytest
 from runs import FLAGS, comparable, finish, play, rows, start
 
 import fedgen
-from fedgen import datasets
-from fedgen.run import Run
-from fedgen.sections import Data
+from fedgen.config.sections import Data
+from fedgen.data import datasets
+from fedgen.runs.run import Run
 
 SETTINGS = {
     "run": {"rounds": 2, "strategies": ["fedavg"]},

@@ -11,14 +11,16 @@ import pytest
 import tensorflow as tf
 from keras import layers, regularizers
 
-from fedgen import datasets, extensions, models, own_model
-from fedgen.architectures import Model
+from fedgen.config import plugins
+from fedgen.config.model import Model
+from fedgen.config.sections import Data
+from fedgen.data import datasets
+from fedgen.engine import models, own_model
+from fedgen.engine.plan import Plan, Trained
+from fedgen.engine.rules import AutoTuned, Corrected, Proximal, Rule
+from fedgen.engine.tensorflow.engine import Engine
 from fedgen.errors import InputError
-from fedgen.plan import Plan, Trained
-from fedgen.rules import AutoTuned, Corrected, Proximal, Rule
-from fedgen.sections import Data
-from fedgen.training import Engine
-from strategies.aggregation import Arrays
+from strategies.core.aggregation import Arrays
 
 SHAPE, CLASSES = (8, 8, 1), 10
 Make = Callable[[tuple[int, int, int], int], Any]
@@ -179,7 +181,7 @@ def order(epochs: int = 2) -> np.ndarray:
 
 
 def build(make: Make) -> keras.Sequential:
-    return models.build(Model(name=extensions.give(make)), SHAPE, CLASSES, 0)
+    return models.build(Model(name=plugins.give(make)), SHAPE, CLASSES, 0)
 
 
 def train(digits: datasets.Dataset, make: Make, rule: Rule | None = None, **kind: Any) -> Trained:
@@ -211,7 +213,7 @@ def test_what_keras_fit_minimises_is_what_clients_minimise(
     name: str, digits: datasets.Dataset
 ) -> None:
     make = FUNCTIONS[name]
-    own_model.check(extensions.give(make), SHAPE, CLASSES, 0)
+    own_model.check(plugins.give(make), SHAPE, CLASSES, 0)
     trained = train(digits, make)
     wanted, losses = fit(digits, make, keras.optimizers.SGD(0.05))
     assert any(not np.array_equal(a, b) for a, b in zip(wanted, build(make).get_weights()))  # noqa: B905
@@ -294,7 +296,7 @@ REFUSED: list[tuple[Make, str]] = [
 def test_what_an_engine_cannot_honour_is_refused_by_name(number: int) -> None:
     make, why = REFUSED[number]
     with pytest.raises(InputError, match=why):
-        own_model.check(extensions.give(make), SHAPE, CLASSES, 0)
+        own_model.check(plugins.give(make), SHAPE, CLASSES, 0)
 
 
 def test_log_probabilities_are_logits() -> None:
@@ -302,7 +304,7 @@ def test_log_probabilities_are_logits() -> None:
         return [layers.Flatten(), layers.Dense(classes), layers.Activation("log_softmax")]
 
     with pytest.raises(InputError, match="with activation log_softmax"):
-        own_model.check(extensions.give(make), SHAPE, CLASSES, 0)
+        own_model.check(plugins.give(make), SHAPE, CLASSES, 0)
 
 
 def test_keras_json_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +343,7 @@ def test_a_spectrally_normalised_kernel_stays_normalised(digits: datasets.Datase
 def test_a_saved_model_file_is_of_what_was_evaluated(
     tmp_path: Path, digits: datasets.Dataset
 ) -> None:
-    from fedgen import saved_model
+    from fedgen.engine import saved_model
 
     make = FUNCTIONS["adapted"]
     trained = train(digits, make)

@@ -8,7 +8,7 @@ import pytest
 from browser import CHROMIUM, Page, opened
 from runs import play
 
-from fedgen import report
+from fedgen.report import pages
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="needs a browser: Debian's package chromium is not installed"
@@ -137,13 +137,13 @@ def test_nothing_that_a_stranger_put_into_a_run_is_executed(
 ) -> None:
     from dataclasses import replace
 
-    from fedgen.results import load
+    from fedgen.report.results import load
 
     evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
     whole = load(path.parent)
     clients = [replace(row, origin=f"{row.origin}{evil}", status=evil) for row in whole.clients]
     target = tmp_path / "evil.html"
-    target.write_text(report.one(replace(whole, clients=clients)))
+    target.write_text(pages.one(replace(whole, clients=clients)))
     browser.errors.clear()
     browser.requests.clear()
     show(browser, target)
@@ -159,7 +159,7 @@ def test_nothing_that_a_stranger_put_into_a_run_is_executed(
 
 
 def test_several_runs_on_one_page_open_as_well(browser: Page, path: Path, tmp_path: Path) -> None:
-    target = report.write_several([path.parent, path.parent], tmp_path / "both.html")
+    target = pages.write_several([path.parent, path.parent], tmp_path / "both.html")
     browser.errors.clear()
     show(browser, target)
     browser.wait(f"{CURVE}.data && {CURVE}.data.length === 4 * 3")

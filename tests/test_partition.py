@@ -5,15 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedgen.partition import (
-    Partition,
-    Slice,
-    contiguous,
-    divide,
-    hold_out,
-    partition,
-    slice_lengths,
-)
+from fedgen.data.contiguous import contiguous, divide, partition, slice_lengths
+from fedgen.data.partition import Partition, Slice, hold_out
 from strategies.streams import rng
 
 SEEDS = st.integers(0, 2**32)

@@ -7,7 +7,8 @@ import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.evolution import Genome, random_genome
+from strategies.core.hyperparameters import Genome
+from strategies.evolution.start import random_genome
 from strategies.pbt import FACTORS, PBT, select
 from strategies.streams import rng
 

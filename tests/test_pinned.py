@@ -24,7 +24,7 @@ from runs import comparable, rows
 
 import fedgen
 import strategies
-from fedgen import report
+from fedgen.report import pages
 
 RECORD = Path(__file__).with_name("pinned.json")
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "scipy", "plotly", "flwr")
@@ -115,7 +115,7 @@ def page(path: Path) -> str:
         rounds=[replace(row, seconds=1.0) for row in run.rounds],
         clients=[replace(row, seconds=row.seconds and 1.0) for row in run.clients],
     )
-    text = report.one(timed).replace(str(path), "RUN")
+    text = pages.one(timed).replace(str(path), "RUN")
     return re.sub(r"(?m)^(fedgen|python|data_dir) = .*$", "", text)
 
 

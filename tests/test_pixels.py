@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from fedgen.data.pixels import arrange, as_stored, divisor, find_layout
 from fedgen.errors import InputError
-from fedgen.pixels import arrange, as_stored, divisor, find_layout
 
 FIRST, LAST = "channels-first", "channels-last"
 

@@ -9,11 +9,11 @@ import toy
 from flwr.app import ArrayRecord, Message
 
 import strategies
-from strategies.aggregation import Arrays, update_norm
+from strategies.core.aggregation import Arrays, update_norm
+from strategies.core.outcomes import RoundOutcome
+from strategies.core.privacy import Privacy, add_noise, privatise
 from strategies.fedavg import FedAvg
 from strategies.genetic import GeneticCFL
-from strategies.outcomes import RoundOutcome
-from strategies.privacy import Privacy, add_noise, privatise
 from strategies.streams import rng
 from strategies.tuned import FedAvgTuned
 

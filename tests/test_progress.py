@@ -14,8 +14,10 @@ from rich.console import Console
 from runs import FLAGS, environment, finish, start
 from shards import round_row
 
-from fedgen.config import Arm, build
-from fedgen.progress import Lines, LiveTable, Several, Silent, duration
+from fedgen.comparison.progress import Lines, LiveTable
+from fedgen.config.tree import Arm, build
+from fedgen.console import duration
+from fedgen.runs.watch import Several, Silent
 
 
 def shown(table: LiveTable) -> str:

@@ -1,6 +1,6 @@
 import toy
 
-from strategies.evolution import random_genome
+from strategies.evolution.start import random_genome
 from strategies.random_search import RandomSearch
 from strategies.streams import rng
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.ranking import rank_weights
+from strategies.core.weighting import rank_weights
 
 
 @pytest.mark.parametrize(

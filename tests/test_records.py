@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedgen.errors import InputError
-from fedgen.records import ClientRow, RoundRow, Row, TimedRow, columns, read_csv, to_csv
+from fedgen.files.csv import columns, read_csv, to_csv
+from fedgen.runs.rows import ClientRow, RoundRow, Row, TimedRow
 
 ROUNDS = (
     "strategy,seed,round,test_accuracy,test_loss,validation_accuracy,validation_loss,train_loss,"

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from runs import FLAGS, finish, play, start
 
-from fedgen import contrasts, report
-from fedgen.records import ClientRow, RoundRow, to_csv
-from fedgen.results import Results, load
-from fedgen.run import Run
-from strategies.controls import CONTROLS
+from fedgen.files.csv import to_csv
+from fedgen.report import contrasts, pages
+from fedgen.report.results import Results, load
+from fedgen.runs.rows import ClientRow, RoundRow
+from fedgen.runs.run import Run
+from strategies.evolution.variants import CONTROLS
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>'\"&amp;"
 
@@ -46,7 +47,7 @@ def test_hostile_strings_in_rows_and_settings_stay_text(run: Run, tmp_path: Path
     """Every string of every row, and the provenance; the page has the elements it always has."""
     from dataclasses import fields, replace
 
-    from fedgen.store import read_rows
+    from fedgen.runs.store import read_rows
 
     rows = read_rows(run.path, run.arms)
 
@@ -59,8 +60,8 @@ def test_hostile_strings_in_rows_and_settings_stay_text(run: Run, tmp_path: Path
     whole = load(run.path)
     extras = [[poison(row) for row in rows] for rows in (whole.evaluations, whole.partition)]
     hostile = Run(run.path, run.config, {"dataset": HOSTILE, HOSTILE: HOSTILE})
-    page = report.one(Results(hostile, rounds, clients, *extras))  # type: ignore[arg-type]
-    found, usual = elements(page), elements(report.one(whole))
+    page = pages.one(Results(hostile, rounds, clients, *extras))  # type: ignore[arg-type]
+    found, usual = elements(page), elements(pages.one(whole))
     assert "img" not in found.tags and "b" not in found.tags
     assert not found.handlers
     assert set(found.tags) == set(usual.tags)
@@ -122,11 +123,11 @@ def test_files_of_another_kind_are_one_line(
 def test_rows_that_make_no_sense_are_drawn_or_left_out(run: Run, change: dict) -> None:
     from dataclasses import replace
 
-    from fedgen.store import read_rows
+    from fedgen.runs.store import read_rows
 
     rows = read_rows(run.path, run.arms)
     clients = [replace(row, **change) for row in rows["clients.csv"]]
-    assert "</html>" in report.one(Results(run, rows["rounds.csv"], clients))
+    assert "</html>" in pages.one(Results(run, rows["rounds.csv"], clients))
 
 
 def test_a_report_is_not_drawn_without_an_arm_that_is_damaged(run: Run, tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_a_run_without_a_finished_round_has_nothing_to_draw(run: Run, tmp_path: 
     from fedgen.errors import InputError
 
     with pytest.raises(InputError, match="no round is finished yet"):
-        report.write(tmp_path)
+        pages.write(tmp_path)
 
 
 def test_the_page_says_who_is_ahead_with_intervals_and_equal_cost(tmp_path: Path) -> None:
@@ -214,15 +215,15 @@ def test_several_runs_are_laid_side_by_side(run: Run, tmp_path: Path) -> None:
 def test_reasons_are_grouped_and_long_lists_cut() -> None:
     from shards import client_row
 
-    from fedgen.tables import unused
+    from fedgen.report.tables import unused
 
     rows = [client_row(number, client) for number in (1, 2) for client in range(20)]
     assert unused(rows).body == [["fedavg", "40", "1, 2", "20 of 0 to 19", 'rejected: "a",\nb']]
 
 
 def test_the_worst_tenth_is_the_mean_of_the_worst_clients_over_seeds() -> None:
-    from fedgen.records import EvaluationRow
-    from fedgen.tables import worst_tenth
+    from fedgen.report.tables import worst_tenth
+    from fedgen.runs.rows import EvaluationRow
 
     def rows(seed: int, accuracies: list[float]) -> list[EvaluationRow]:
         return [EvaluationRow("a", seed, 1, c, 10, v, 1.0) for c, v in enumerate(accuracies)]
@@ -238,8 +239,8 @@ def test_final_models_are_evaluated_on_every_client_and_the_partition_is_kept(ru
     import keras
     import numpy as np
 
-    from fedgen import datasets
-    from fedgen.agreement import load_partition
+    from fedgen.data import datasets
+    from fedgen.federation.agreement import load_partition
 
     whole = load(run.path)
     data, partition = datasets.load(run.config.data), load_partition(run.config, 0)
@@ -266,11 +267,11 @@ def test_a_page_of_many_seeds_tells_three_and_says_how_to_see_the_others(run: Ru
     four = [again(list(r), 4) for r in (whole.rounds, whole.clients, whole.evaluations)]
     many = Results(run, *four, again(list(whole.partition), 4))
     assert "rates-genetic-cfl-seed3" in many.charts and many.figure("labels-seed3").data
-    page = report.one(many)
+    page = pages.one(many)
     assert "Told of 3 of 4 seeds" in page
     assert 'id="chart-rates-genetic-cfl-seed2"' in page
     assert 'id="chart-rates-genetic-cfl-seed3"' not in page
-    assert "Told of" not in report.one(whole)
+    assert "Told of" not in pages.one(whole)
 
 
 def test_differences_are_drawn_by_hand_best_on_top() -> None:
@@ -314,7 +315,7 @@ def test_few_seeds_are_drawn_in_place_of_their_interval() -> None:
 
 def test_a_page_of_many_strategies_is_short_where_it_can_be(tmp_path: Path) -> None:
     names = ["genetic-cfl", *(f"genetic-cfl+{name}" for name in CONTROLS), "random-search"]
-    assert len(names) == report.TOLD_STRATEGIES + 1 == report.FEW + 1
+    assert len(names) == pages.TOLD_STRATEGIES + 1 == pages.FEW + 1
     many = play(tmp_path / "run", run={"rounds": 1, "seeds": 2, "strategies": names})
     page = (many.path / "report.html").read_text()
     assert "<h1>genetic-cfl and 6 others on " in page

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from runs import FLAGS, comparable, finish, play, rows, start, wait_for_file, wait_for_line
 
-from fedgen.run import Run
+from fedgen.runs.run import Run
 
 ROUNDS = 4
 STRATEGIES = ["genetic-cfl", "fedavg", "centralised"]

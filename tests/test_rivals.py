@@ -10,11 +10,10 @@ from flwr.app import ArrayRecord
 from runs import comparable, play, rows
 
 import strategies
-from fedgen import comparison
-from fedgen import run as runs
-from fedgen.config import build
+from fedgen.comparison import flow, opening
+from fedgen.config.tree import build
 from fedgen.errors import InputError
-from fedgen.progress import Silent
+from fedgen.runs.watch import Silent
 from strategies.fedavg import FedAvg
 
 CLIENTS = 10
@@ -115,8 +114,8 @@ def test_a_comparison_of_all_rivals_goes_on_to_the_same_bytes(tmp_path: Path) ->
     }
     whole = play(tmp_path / "whole", run={"rounds": 2, "strategies": names}, **small)
     part = play(tmp_path / "part", run={"rounds": 1, "strategies": names}, **small)
-    with runs.resumed(part.path, rounds=2) as longer:
-        comparison.play(longer, Silent())
+    with opening.resumed(part.path, rounds=2) as longer:
+        flow.play(longer, Silent())
     assert comparable(part.path) == comparable(whole.path)
 
     table = [r for r in rows(whole.path / "rounds.csv") if r["round"] in "01"]

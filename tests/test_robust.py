@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.aggregation import Aggregation, Arrays, clip, krum, update_norm
+from strategies.core.aggregation import Aggregation, Arrays, clip, krum, update_norm
 
 START: Arrays = [np.zeros(2), np.zeros((1, 1))]
 

@@ -9,16 +9,17 @@ import pytest
 import tensorflow as tf
 from test_training import same
 
-from fedgen import datasets, models
-from fedgen.architectures import Model
-from fedgen.datasets import Dataset
-from fedgen.optimizers import Optimizer
-from fedgen.plan import Plan, Stopped
-from fedgen.rules import AutoTuned, Corrected, Proximal, Rule
-from fedgen.sections import Data
-from fedgen.steps import STEPS, Step
-from fedgen.training import Engine
-from strategies.aggregation import Arrays
+from fedgen.config.model import Model
+from fedgen.config.sections import Data
+from fedgen.data import datasets
+from fedgen.data.datasets import Dataset
+from fedgen.engine import models
+from fedgen.engine.plan import Plan, Stopped
+from fedgen.engine.rules import AutoTuned, Corrected, Proximal, Rule
+from fedgen.engine.tensorflow.engine import Engine
+from fedgen.engine.tensorflow.optimizers import Optimizer
+from fedgen.engine.tensorflow.steps import STEPS, Step
+from strategies.core.aggregation import Arrays
 
 LINEAR = Model(name="layers")
 """Softmax regression: its gradients are two lines of NumPy."""

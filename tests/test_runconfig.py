@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedgen.architectures import MODELS
-from fedgen.config import Config, build, dump
+from fedgen.config.model import MODELS
+from fedgen.config.sections import CENTRALISED, DATASETS, Faults
+from fedgen.config.tree import Config, build, dump
 from fedgen.errors import InputError
-from fedgen.runconfig import FLAT, from_run_config, to_run_config
-from fedgen.sections import CENTRALISED, DATASETS, Faults
+from fedgen.federation.run_config import FLAT, from_run_config, to_run_config
 from strategies import REGISTRY, VARIANTS
 
 NEEDY = {"genetic-cfl+momentum", "genetic-cfl+cluster-models"}

@@ -251,7 +251,7 @@ def test_a_worker_builds_loads_and_traces_once(
     app.mkdir()
     project = (ROOT / "pyproject.toml").read_text()
     (app / "pyproject.toml").write_text(
-        project.replace("fedgen.client_app:app", "counting:app").replace(
+        project.replace("fedgen.federation.client_app:app", "counting:app").replace(
             'readme = "README.md"\n', ""
         )
     )
@@ -274,8 +274,9 @@ import os
 
 from flwr.clientapp import ClientApp
 
-from fedgen import client_app, datasets, world
-from fedgen.training import Engine
+from fedgen.data import datasets
+from fedgen.engine.tensorflow.engine import Engine
+from fedgen.federation import client_app
 
 built = []
 build = Engine.__init__

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from fedgen import models, saved_model
+from fedgen.engine import models, saved_model
+from fedgen.engine.saved_model import KERAS, WEIGHTS, Format
 from fedgen.errors import RunError
-from fedgen.saved_model import KERAS, WEIGHTS, Format
 
 SHAPE = (8, 8, 1)
 IMAGES = np.random.default_rng(0).random((3, *SHAPE), np.float32)

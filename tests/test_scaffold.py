@@ -7,9 +7,9 @@ import pytest
 import quadratic
 import toy
 
-from strategies.aggregation import Aggregation
+from strategies.core.aggregation import Aggregation
+from strategies.core.privacy import Privacy
 from strategies.fedavg import StrategyError
-from strategies.privacy import Privacy
 from strategies.scaffold import Scaffold
 
 GOALS = [0.0, 4.0]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from shards import arm, round_row
 
-from fedgen.scalars import curve, rows_of
+from fedgen.export.scalars import curve, rows_of
 
 
 def test_costs_are_those_up_to_and_with_the_round() -> None:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from test_summary import CONFIG, row
 
-from fedgen import contrasts, tables
-from fedgen.records import BUDGET, DIVERGED, EndedRow, RoundRow
-from fedgen.sentences import cost, endings, fair, place, rounds_played, sentences, standing
-from fedgen.summary import summarise
+from fedgen.analysis.sentences import cost, endings, fair, place, rounds_played, sentences, standing
+from fedgen.analysis.summary import summarise
+from fedgen.report import contrasts, tables
+from fedgen.runs.rows import BUDGET, DIVERGED, EndedRow, RoundRow
 
 
 def arm(name: str, seed: int, *rounds: tuple[float, int]) -> list[RoundRow]:

@@ -8,11 +8,10 @@ import psutil
 import pytest
 from runs import SMALL
 
-from fedgen import comparison
-from fedgen import run as runs
-from fedgen.config import build
-from fedgen.progress import Silent
-from fedgen.records import RoundRow
+from fedgen.comparison import flow, opening
+from fedgen.config.tree import build
+from fedgen.runs.rows import RoundRow
+from fedgen.runs.watch import Silent
 
 ROUNDS = 2_000
 
@@ -32,8 +31,8 @@ class Watch(Silent):
 @pytest.mark.soak
 def test_two_thousand_rounds_are_flat(tmp_path: Path) -> None:
     watch = Watch()
-    with runs.created(build(SMALL | {"run": {"rounds": ROUNDS}}), tmp_path / "run") as run:
-        comparison.play(run, watch)
+    with opening.created(build(SMALL | {"run": {"rounds": ROUNDS}}), tmp_path / "run") as run:
+        flow.play(run, watch)
     assert len(watch.seconds) == ROUNDS + 1
     quarter = ROUNDS // 4
     second, last = slice(quarter, 2 * quarter), slice(3 * quarter, None)

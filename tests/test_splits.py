@@ -9,10 +9,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from runs import play, rows
 
-from fedgen import holdings, results, splits
+from fedgen.config.sections import Partition as Settings
+from fedgen.data import disjoint
+from fedgen.data import split as splits_split
+from fedgen.data.contiguous import partition
+from fedgen.data.partition import Partition, effective_labels
 from fedgen.errors import InputError
-from fedgen.partition import Partition, effective_labels, partition
-from fedgen.sections import Partition as Settings
+from fedgen.report import partition as holdings
+from fedgen.report import results
 from strategies.streams import rng
 
 SEEDS = st.integers(0, 2**32)
@@ -48,7 +52,7 @@ def made(case: tuple[np.ndarray, Settings, int]) -> Partition:
     """The partition of a case; a refusal is a line that names a setting, and no example."""
     labels, wanted, seed = case
     try:
-        return splits.split(labels, wanted, seed)
+        return splits_split.split(labels, wanted, seed)
     except InputError as error:
         assert "partition." in str(error) and "\n" not in str(error)
         assume(False)
@@ -122,7 +126,7 @@ def test_sizes_and_labels_are_as_promised(case: tuple[np.ndarray, Settings, int]
         held_out = np.zeros(len(labels), bool)
         held_out[split.validation] = True
         few = wanted.min_partition_size
-        parts = splits.dirichlet_labels(
+        parts = disjoint.dirichlet_labels(
             labels, held_out, wanted.clients, case[2], wanted.alpha, few
         )
         assert sizes == [int((~held_out[part]).sum()) for part in parts]
@@ -135,7 +139,7 @@ def test_sizes_and_labels_are_as_promised(case: tuple[np.ndarray, Settings, int]
     if wanted.kind == "dirichlet":
         held_out = np.zeros(len(labels), bool)
         held_out[split.validation] = True
-        parts = splits.dirichlet(labels, wanted.clients, case[2], wanted.alpha)
+        parts = disjoint.dirichlet(labels, wanted.clients, case[2], wanted.alpha)
         whole = [len(part) for part in parts]
         assert max(whole) - min(whole) <= 1
         assert sizes == [int((~held_out[part]).sum()) for part in parts]
@@ -143,7 +147,9 @@ def test_sizes_and_labels_are_as_promised(case: tuple[np.ndarray, Settings, int]
 
 def test_seeds_differ() -> None:
     for kind in KINDS:
-        one, other = (splits.split(DIGITS, Settings(kind=kind, clients=10), s) for s in (0, 1))
+        one, other = (
+            splits_split.split(DIGITS, Settings(kind=kind, clients=10), s) for s in (0, 1)
+        )
         assert one.shards[0].train.tolist() != other.shards[0].train.tolist()
 
 
@@ -179,10 +185,10 @@ def skew(split: Partition) -> float:
 
 def test_a_small_alpha_skews_labels_and_a_large_one_does_not() -> None:
     skews = [
-        skew(splits.split(DIGITS, Settings(kind="dirichlet", clients=10, alpha=alpha), 0))
+        skew(splits_split.split(DIGITS, Settings(kind="dirichlet", clients=10, alpha=alpha), 0))
         for alpha in (1e-300, 0.1, 1.0, 10.0, 1e6)
     ]
-    even = skew(splits.split(DIGITS, Settings(kind="iid", clients=10), 0))
+    even = skew(splits_split.split(DIGITS, Settings(kind="iid", clients=10), 0))
     assert skews == sorted(skews, reverse=True)
     assert skews[0] > 0.7 and skews[-1] == pytest.approx(even, abs=0.02)
 
@@ -192,7 +198,7 @@ def test_dirichlet_shares_have_the_mean_and_variance_of_the_distribution() -> No
     labels = np.repeat([0, 1], [3000, 7000])
     first = []
     for seed in range(60):
-        parts = splits.dirichlet(labels, 20, seed, 3.0)
+        parts = disjoint.dirichlet(labels, 20, seed, 3.0)
         served_first = rng(seed, "partition-dirichlet").permutation(20)[0]  # meets no shortage
         first.append(float((labels[parts[served_first]] == 0).mean()))
     assert np.mean(first) == pytest.approx(0.3, abs=4 * np.sqrt(0.21 / 4 / 60))
@@ -205,9 +211,9 @@ def drawn(kind: str, alpha: float, seeds: int) -> tuple[list[float], list[list[i
     nobody, effective, sizes = np.zeros(50_000, bool), [], []
     for seed in range(seeds):
         if kind == "dirichlet":
-            parts = splits.dirichlet(labels, 100, seed, alpha)
+            parts = disjoint.dirichlet(labels, 100, seed, alpha)
         else:
-            parts = splits.dirichlet_labels(labels, nobody, 100, seed, alpha)
+            parts = disjoint.dirichlet_labels(labels, nobody, 100, seed, alpha)
         effective.append(effective_labels([np.bincount(labels[part]).tolist() for part in parts]))
         sizes.append([len(part) for part in parts])
     return effective, sizes
@@ -252,7 +258,7 @@ def test_log_normal_sizes() -> None:
     """Logarithms of the sizes have the standard deviation that was asked for."""
     held_out = np.zeros(200_000, bool)
     held_out[::10] = True
-    parts = splits.quantity(held_out, 400, 0, 0.8)
+    parts = disjoint.quantity(held_out, 400, 0, 0.8)
     logs = np.log([len(part) for part in parts])
     assert np.std(logs) == pytest.approx(0.8, rel=0.12)
     assert sum(map(len, parts)) == 200_000
@@ -260,16 +266,16 @@ def test_log_normal_sizes() -> None:
 
 def test_apportion_by_hand() -> None:
     """Quotas 2.5, 1.25, 1.25: floors 2, 1, 1, and the largest remainder is the first one's."""
-    assert splits.apportion(5, np.array([2.0, 1.0, 1.0])).tolist() == [3, 1, 1]
-    assert splits.apportion(2, np.ones(3)).tolist() == [1, 1, 0]
-    assert splits.apportion(0, np.ones(2)).tolist() == [0, 0]
+    assert disjoint.apportion(5, np.array([2.0, 1.0, 1.0])).tolist() == [3, 1, 1]
+    assert disjoint.apportion(2, np.ones(3)).tolist() == [1, 1, 0]
+    assert disjoint.apportion(0, np.ones(2)).tolist() == [0, 0]
 
 
 def test_numbers_of_shards_by_hand() -> None:
     """Of 60, 30 and 10 samples six shards: 60 is cut at once, then 30s and the 30, and so on."""
-    numbers = splits._numbers_of_shards(np.array([60, 30, 10]), 6, np.array([9, 9, 9]))
+    numbers = disjoint._numbers_of_shards(np.array([60, 30, 10]), 6, np.array([9, 9, 9]))
     assert numbers.tolist() == [3, 2, 1]
-    capped = splits._numbers_of_shards(np.array([60, 30, 10]), 6, np.array([2, 9, 9]))
+    capped = disjoint._numbers_of_shards(np.array([60, 30, 10]), 6, np.array([2, 9, 9]))
     assert capped.tolist() == [2, 3, 1]
 
 
@@ -277,7 +283,7 @@ def test_a_client_without_a_held_out_sample_validates_on_one_of_its_labels() -> 
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 1])
     held_out = np.array([0, 0, 1, 0, 0, 0, 1, 1], bool)
     parts = [np.array([0, 1, 3], np.int32), np.array([4, 5], np.int32)]
-    one, two = splits._divide(parts, labels, held_out, 0)
+    one, two = disjoint._divide(parts, labels, held_out, 0)
     assert one.validation.size == 1 and one.validation[0] in (2, 6, 7)
     assert two.validation.size == 1 and two.validation[0] in (6, 7)
     assert two.train.tolist() == [4, 5]
@@ -302,7 +308,7 @@ def test_a_client_without_a_held_out_sample_validates_on_one_of_its_labels() -> 
 )
 def test_what_is_impossible_is_one_line(wanted: dict, said: str) -> None:
     with pytest.raises(InputError, match=said) as error:
-        splits.split(DIGITS, Settings(**wanted), 0)
+        splits_split.split(DIGITS, Settings(**wanted), 0)
     assert error.value.exit_code == 2 and "\n" not in str(error.value)
 
 

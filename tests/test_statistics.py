@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks import coverage
-from fedgen.statistics import (
+from fedgen.analysis.statistics import (
     SHARE,
     SHARES_APART,
     Comparison,

@@ -18,13 +18,16 @@ from shards import (
     silent,
 )
 
-from fedgen import checkpoints, store
-from fedgen.checkpoints import Extent
-from fedgen.config import Arm
-from fedgen.directory import check_free, claim, create
+from fedgen.config.tree import Arm
 from fedgen.errors import InputError
-from fedgen.records import ClientRow, RoundRow, read_csv, to_csv
-from fedgen.store import Shard, merge, read_rows
+from fedgen.files.csv import read_csv, to_csv
+from fedgen.runs import checkpoints
+from fedgen.runs import shard as store_shard
+from fedgen.runs.checkpoints import Extent
+from fedgen.runs.directory import check_free, claim, create
+from fedgen.runs.rows import ClientRow, RoundRow
+from fedgen.runs.shard import Shard
+from fedgen.runs.store import merge, read_rows
 
 
 def make(path: Path) -> None:
@@ -215,7 +218,7 @@ def test_shards_with_the_old_spelling_of_infinity_go_on_and_are_merged_in_the_ne
     content = checkpoints.read(old.folder, manifest)
     sums = {
         name: Extent(len(found), hashlib.sha256(found).hexdigest())
-        for name in store.ROWS
+        for name in store_shard.ROWS
         if (found := (old.folder / name).read_bytes())
     }
     checkpoints.write(old.folder, content, sums, MADE_WITH)
@@ -227,7 +230,7 @@ def test_shards_with_the_old_spelling_of_infinity_go_on_and_are_merged_in_the_ne
     assert path.read_bytes().startswith(before), "what was committed stays as it was"
     for name in ("new", "old"):
         merge(tmp_path / name, [arm()])
-    for name in store.ROWS:
+    for name in store_shard.ROWS:
         assert (tmp_path / "old" / name).read_bytes() == (tmp_path / "new" / name).read_bytes()
     assert (tmp_path / "old" / "rounds.csv").read_text().count(",1e999,") == 3
 
@@ -259,4 +262,4 @@ def test_altered_rows_are_not_read(tmp_path: Path) -> None:
 
 
 def test_the_rows_of_a_shard_are_those_of_the_run() -> None:
-    assert store.ROWS == {"rounds.csv": RoundRow, "clients.csv": ClientRow}
+    assert store_shard.ROWS == {"rounds.csv": RoundRow, "clients.csv": ClientRow}

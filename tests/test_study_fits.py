@@ -9,9 +9,11 @@ import studies
 from sklearn.neural_network import MLPClassifier
 from studies import KERAS, SKLEARN
 
-from fedgen import datasets
-from fedgen.study import keras_fit, sklearn_fit
-from fedgen.study.fits import Fit, Trained, _score, fit, stopped_improving
+from fedgen.data import datasets
+from fedgen.study.fits import keras as keras_fit
+from fedgen.study.fits import sklearn as sklearn_fit
+from fedgen.study.fits.fit import _score, fit
+from fedgen.study.fits.outcome import Fit, Trained, stopped_improving
 from fedgen.study.samples import draw, load
 from strategies.streams import rng
 
@@ -91,8 +93,8 @@ def test_moments_live_on_from_epoch_to_epoch() -> None:
     )
     samples = load(wanted)
     trained = keras_fit.prepare(case.settings, samples, 1, 1)()
-    from fedgen import models
-    from fedgen.plan import Plan
+    from fedgen.engine import models
+    from fedgen.engine.plan import Plan
 
     model = models.build(case.settings.federated(), samples.dataset.shape, 10, 1)
     engine = keras_fit._engine(case.settings.federated(), "", "adam", 0.0, samples.dataset, 1)

@@ -7,13 +7,14 @@ import pytest
 import studies
 from studies import KERAS, SKLEARN
 
-from fedgen import datasets, locks
+from fedgen.data import datasets
 from fedgen.errors import InputError
+from fedgen.files import locks
 from fedgen.study import ledger, sweep
 from fedgen.study.cases import Case
-from fedgen.study.fits import Outcome
+from fedgen.study.fits.outcome import Outcome
 from fedgen.study.ledger import EPOCHS, RESULTS, STUDY
-from fedgen.study.terminal import Silent
+from fedgen.study.report.terminal import Silent
 
 
 class Counting(Silent):

@@ -7,13 +7,13 @@ import pytest
 import studies
 from studies import KERAS, SKLEARN
 
-from fedgen.config import build as build_config
+from fedgen.config.tree import build as build_config
 from fedgen.errors import InputError
 from fedgen.study.export import to_model_file
-from fedgen.study.fits import Fit
+from fedgen.study.fits.outcome import Fit
 from fedgen.study.ledger import Ledger
 from fedgen.study.ranking import Standing, choose, rank, summarise
-from fedgen.study.terminal import reasons
+from fedgen.study.report.terminal import reasons
 
 
 def filled(study: studies.Study, *scores: tuple[list[float], float], **faults: str) -> Ledger:

@@ -8,9 +8,10 @@ from pathlib import Path
 import studies
 from studies import KERAS, SKLEARN
 
-from fedgen.study import panels, report
-from fedgen.study.fits import Epoch, Fit
+from fedgen.study.fits.outcome import Epoch, Fit
 from fedgen.study.ledger import Ledger
+from fedgen.study.report import page as report
+from fedgen.study.report import panels
 
 
 def drawn(folder: Path, study: studies.Study, leaked: float = 0.0, **changes: object) -> str:

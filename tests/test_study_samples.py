@@ -7,7 +7,7 @@ import pytest
 import studies
 from studies import SKLEARN
 
-from fedgen import datasets
+from fedgen.data import datasets
 from fedgen.errors import InputError
 from fedgen.study import samples as samples_module
 from fedgen.study.samples import Samples, draw, load

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from fedgen.architectures import Model
-from fedgen.config import Config
-from fedgen.records import RoundRow
-from fedgen.sections import Run
-from fedgen.sentences import sentences
-from fedgen.summary import METRICS, best, final, reach, spent, summarise, within
+from fedgen.analysis.sentences import sentences
+from fedgen.analysis.summary import METRICS, best, final, reach, spent, summarise, within
+from fedgen.config.model import Model
+from fedgen.config.sections import Run
+from fedgen.config.tree import Config
+from fedgen.runs.rows import RoundRow
 
 
 def row(strategy: str, seed: int, number: int, test: float, validation: float) -> RoundRow:

@@ -11,11 +11,12 @@ import pytest
 from runs import FLAGS, finish, rows, start
 from shards import MADE_WITH, arm, checkpoint, client_row, new_shard, round_row
 
-from fedgen import directory, runtime
+from fedgen import runtime
 from fedgen.errors import InputError, RunError
-from fedgen.results import Results
-from fedgen.run import Run
-from fedgen.tensorboard import EventFiles, write
+from fedgen.export.tensorboard import EventFiles, write
+from fedgen.report.results import Results
+from fedgen.runs import directory
+from fedgen.runs.run import Run
 
 ARM = arm("fedavg", 0)
 Point = tuple[int, float]
@@ -105,7 +106,7 @@ from pathlib import Path
 import fedgen
 from fedgen.config import Arm, Config
 from fedgen.errors import RunError
-from fedgen.tensorboard import EventFile
+from fedgen.export.tensorboard import EventFile
 sys.path.insert(0, sys.argv[2])
 from shards import round_row
 fedgen.runtime.import_tensorflow()

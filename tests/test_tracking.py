@@ -17,12 +17,13 @@ from shards import MADE_WITH, arm, checkpoint, new_shard, round_row, silent
 from test_bad_input import environment
 from test_bad_input import run as fedgen
 
-from fedgen import tracking
-from fedgen.config import build, to_toml
+from fedgen.config.toml import to_toml
+from fedgen.config.tree import build
 from fedgen.errors import InputError, RunError
-from fedgen.results import load
-from fedgen.run import Run
-from fedgen.store import Shard
+from fedgen.export import mlflow as tracking
+from fedgen.report.results import load
+from fedgen.runs.run import Run
+from fedgen.runs.shard import Shard
 
 URI = "sqlite:///ml.db"
 

@@ -8,12 +8,13 @@ import keras
 import numpy as np
 import pytest
 
-from fedgen import datasets, models
-from fedgen.datasets import Dataset
-from fedgen.plan import Plan, Stopped, Trained
-from fedgen.sections import Data
-from fedgen.training import Engine
-from strategies.aggregation import Arrays
+from fedgen.config.sections import Data
+from fedgen.data import datasets
+from fedgen.data.datasets import Dataset
+from fedgen.engine import models
+from fedgen.engine.plan import Plan, Stopped, Trained
+from fedgen.engine.tensorflow.engine import Engine
+from strategies.core.aggregation import Arrays
 
 SHAPE, CLASSES = (8, 8, 1), 10
 

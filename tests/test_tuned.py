@@ -5,7 +5,7 @@ import pytest
 import toy
 from flwr.app import ConfigRecord
 
-from strategies.evolution import Assignment, Genome
+from strategies.core.hyperparameters import Assignment, Genome
 from strategies.fedavg import FedAvg, StrategyError
 from strategies.tuned import FedAvgTuned, rungs, validation_loss
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strategies.evolution.variation import RATES, WIDTHS, Variation, adapt, count_successes
 from strategies.streams import rng
-from strategies.variation import RATES, WIDTHS, Variation, adapt, count_successes
 
 
 def draw(number: int) -> np.random.Generator:

@@ -10,11 +10,11 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 
 import fedgen  # noqa: F401  settings that must stand before Flower is used
-from fedgen.faults import misbehave
-from fedgen.grid import FIRST_NODE, InProcessGrid
-from strategies.arrays import read_arrays
-from strategies.evolution import Genome
+from fedgen.federation.faults import misbehave
+from fedgen.federation.grid import FIRST_NODE, InProcessGrid
+from strategies.core.hyperparameters import Genome
 from strategies.fedavg import FedAvg
+from strategies.messages.arrays import read_arrays
 
 Weights = list[np.ndarray]
 Metrics = dict[str, Any]

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from fedgen.errors import InputError
-from fedgen.results import load
+from fedgen.report.results import load
 
 COLUMNS = ("strategy", "round", "lowest", "median", "highest")
 

@@ -5,7 +5,7 @@
 
 Every value is that of a strategy's last round, which is the last whole one within the budget.
 Nothing is chosen by a test accuracy: candidates are sorted by validation accuracy, differences are
-paired by seed, and intervals and tests are those of ``fedgen.statistics``.
+paired by seed, and intervals and tests are those of ``fedgen.analysis.statistics``.
 """
 
 import math
@@ -17,9 +17,10 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 
-from fedgen import statistics
-from fedgen.budget import spent
-from fedgen.records import RoundRow, read_csv
+from fedgen.analysis import statistics
+from fedgen.files.csv import read_csv
+from fedgen.runs.costs import spent
+from fedgen.runs.rows import RoundRow
 
 EXPERIMENTS = Path(__file__).parents[1]
 RESULTS = EXPERIMENTS / "results"

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fedgen.architectures import LAYERS, Layers, Model
-from fedgen.sections import Count, Deviations, Positive, Rate, Section, Sizes
+from fedgen.config.base import Count, Deviations, Positive, Rate, Section, Sizes
+from fedgen.config.model import LAYERS, Layers, Model
 
 Activation = Literal["identity", "logistic", "tanh", "relu"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fedgen.config import to_toml
+from fedgen.config.toml import to_toml
 from fedgen.study.estimators import KerasModel
 from fedgen.study.ledger import LEAK, Ledger
 from fedgen.study.ranking import Choice

@@ -15,14 +15,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fedgen import disk, locks, records, run
-from fedgen.config import Tree, read_toml, to_toml
-from fedgen.datasets import Dataset
-from fedgen.directory import CONFIG
+from fedgen.config.toml import Tree, read_toml, to_toml
+from fedgen.data.datasets import Dataset
+from fedgen.data.pixels import AUTO
 from fedgen.errors import InputError
-from fedgen.pixels import AUTO
+from fedgen.files import csv as records_csv
+from fedgen.files import disk, locks
+from fedgen.runs import provenance
+from fedgen.runs.directory import CONFIG
 from fedgen.study.cases import Case, Study, columns
-from fedgen.study.fits import Epoch, Fit, Outcome
+from fedgen.study.fits.outcome import Epoch, Fit, Outcome
 
 STUDY, RESULTS, EPOCHS = "study.toml", "results.csv", "epochs.csv"
 PACKAGES = {
@@ -79,9 +81,9 @@ class Ledger:
         fit = outcome.fit
         place = fit.case, fit.seed
         if outcome.epochs:
-            lines = records.write_lines(map(astuple, outcome.epochs))
+            lines = records_csv.write_lines(map(astuple, outcome.epochs))
             disk.append(self.path / EPOCHS, lines.encode())
-        line = records.write_lines([_row(self.study, case, fit)])
+        line = records_csv.write_lines([_row(self.study, case, fit)])
         disk.append(self.path / RESULTS, line.encode())
         self.fits[place], self.lines[place] = fit, line
         self.epochs[place] = list(outcome.epochs)
@@ -96,7 +98,7 @@ class Ledger:
         places = sorted(
             self.fits, key=lambda place: (ranked.get(place[0], len(ranked)), place[0], place[1])
         )
-        header = records.write_lines([_header(self.study)])
+        header = records_csv.write_lines([_header(self.study)])
         results = header + "".join(self.lines[place] for place in places)
         disk.replace(self.path / RESULTS, results.encode())
         epochs = [epoch for place in places for epoch in self.epochs.get(place, [])]
@@ -152,23 +154,23 @@ def read(path: Path, study: Study, dataset: Dataset) -> Ledger:
     if then != now:
         raise InputError(
             f"{path}: its results are of another study: "
-            f"{'; '.join(run.differences(then, now))}. Name another directory with --out, "
+            f"{'; '.join(provenance.differences(then, now))}. Name another directory with --out, "
             "or undo the difference"
         )
     ledger = Ledger(path, study)
     header = _header(study)
     for number, fields in _table(path / RESULTS, header):
-        own = fields[-len(records.columns(Fit)) :]
-        fit: Fit = records.parse(path / RESULTS, number, own, Fit)
+        own = fields[-len(records_csv.columns(Fit)) :]
+        fit: Fit = records_csv.parse(path / RESULTS, number, own, Fit)
         if len(fields) != len(header) or fields[0] != study.study.name:
             raise InputError(
                 f"{path / RESULTS} line {number}: expected {len(header)} fields of study "
                 f"{study.study.name!r}, received {len(fields)} of {fields[0]!r}"
             )
         ledger.fits[fit.case, fit.seed] = fit
-        ledger.lines[fit.case, fit.seed] = records.write_lines([fields])
-    for number, fields in _table(path / EPOCHS, records.columns(Epoch)):
-        epoch: Epoch = records.parse(path / EPOCHS, number, fields, Epoch)
+        ledger.lines[fit.case, fit.seed] = records_csv.write_lines([fields])
+    for number, fields in _table(path / EPOCHS, records_csv.columns(Epoch)):
+        epoch: Epoch = records_csv.parse(path / EPOCHS, number, fields, Epoch)
         if (epoch.case, epoch.seed) in ledger.fits:
             ledger.epochs.setdefault((epoch.case, epoch.seed), []).append(epoch)
     return ledger
@@ -194,12 +196,12 @@ def _table(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]]]
 
 
 def _header(study: Study) -> list[str]:
-    return ["study", "sampling", *map(_column, columns(study)), *records.columns(Fit)]
+    return ["study", "sampling", *map(_column, columns(study)), *records_csv.columns(Fit)]
 
 
 def _column(setting: str) -> str:
     # scikit-learn's own share, not what the study holds out; and names of scores are taken.
-    return f"set_{setting}" if setting in records.columns(Fit) else setting
+    return f"set_{setting}" if setting in records_csv.columns(Fit) else setting
 
 
 def _row(study: Study, case: Case, fit: Fit) -> list[Any]:
@@ -218,7 +220,7 @@ def _text(value: Any) -> Any:
 
 
 def _write_epochs(path: Path, epochs: Sequence[Epoch]) -> None:
-    content = records.write_lines([records.columns(Epoch), *map(astuple, epochs)])
+    content = records_csv.write_lines([records_csv.columns(Epoch), *map(astuple, epochs)])
     disk.replace(path / EPOCHS, content.encode())
 
 
@@ -230,7 +232,7 @@ def _tree(study: Study, dataset: Dataset) -> Tree:
             "fingerprint": dataset.fingerprint,
             "python": platform.python_version(),
             **{name: version(name) for name in PACKAGES[study.study.estimator]},
-            **run.told(dataset),
+            **dataset.told,
         }
     }
 

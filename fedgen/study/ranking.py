@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedgen import statistics
+from fedgen.analysis import statistics
+from fedgen.analysis.statistics import Interval
 from fedgen.errors import InputError
-from fedgen.statistics import Interval
 from fedgen.study.cases import METRICS, Case
-from fedgen.study.fits import Fit
+from fedgen.study.fits.outcome import Fit
 from fedgen.study.ledger import LEAK, Ledger
 
 MEASURED = (*METRICS, "epochs", "parameters")

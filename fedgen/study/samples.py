@@ -6,8 +6,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgen import datasets
-from fedgen.datasets import Dataset
+from fedgen.data import datasets
+from fedgen.data.datasets import Dataset
 from fedgen.errors import InputError
 from fedgen.study.cases import Study, StudyData
 from strategies.streams import rng

@@ -8,7 +8,8 @@ from typing import Protocol
 from fedgen.errors import RunError
 from fedgen.study.cases import Case
 from fedgen.study.estimators import SklearnMlp
-from fedgen.study.fits import Outcome, fit
+from fedgen.study.fits.fit import fit
+from fedgen.study.fits.outcome import Outcome
 from fedgen.study.ledger import Ledger
 from fedgen.study.samples import Draw, draw
 

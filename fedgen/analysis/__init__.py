@@ -1,0 +1,1 @@
+"""What a run comes to, and what may be claimed of it."""

@@ -1,0 +1,265 @@
+"""``summary.json``: what a run comes to, per strategy and seed, and how strategies compare."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fedgen.analysis import privacy, statistics
+from fedgen.config import budget
+from fedgen.config.budget import CLIENT_EPOCHS, Budget
+from fedgen.config.sections import CENTRALISED
+from fedgen.config.tree import Config
+from fedgen.runs import costs
+from fedgen.runs.costs import spent
+from fedgen.runs.rows import EndedRow, RoundRow
+
+COMPARED = ("final_accuracy", "best_accuracy", "accuracy_at_equal_client_epochs")
+"""What strategies are compared by; the first one makes the sentences, if costs are equal."""
+
+AT_EQUAL_COST, AT_EQUAL_BUDGET = COMPARED[2], "accuracy_at_equal_budget"
+"""What makes the sentences otherwise: within equal client-epochs, or a budget of another unit."""
+
+Rounds = Sequence[RoundRow]
+"""The rounds of one arm."""
+
+
+def final(rows: Rounds) -> RoundRow:
+    """Return the row of the last round."""
+    return max(rows, key=lambda row: row.round)
+
+
+def best(rows: Rounds) -> RoundRow:
+    """Return the row of the best validation accuracy, the earliest one on a tie.
+
+    The test set has no say in it.
+    """
+    return max(rows, key=lambda row: (row.validation_accuracy, -row.round))
+
+
+def within(rows: Rounds, amount: float, unit: str = CLIENT_EPOCHS) -> RoundRow | None:
+    """Return the row of the last round within a budget."""
+    inside = [row for row, cost in zip(rows, spent(rows, unit), strict=True) if cost <= amount]
+    return inside[-1] if inside else None
+
+
+def reach(rows: Rounds, target: float) -> tuple[int, float] | None:
+    """Return the first round with a test accuracy, and the client-epochs spent until then."""
+    for row, cost in zip(rows, spent(rows), strict=True):
+        if row.test_accuracy >= target:
+            return row.round, cost
+    return None
+
+
+def summarise(
+    config: Config,
+    dataset: str,
+    parameters: int | None,
+    rows: Sequence[RoundRow],
+    ended: Sequence[EndedRow] = (),
+    classes: int = 0,
+) -> dict[str, Any]:
+    """Summarise the rows of a run; values are listed in the order of the seeds.
+
+    A value that is not finite, or that there is none of, is ``null``, so every list of values is
+    as long as that of the seeds. Means are over the seeds that there is a value of. An arm that
+    has diverged, or whose budget buys no round, has no accuracy or loss that is its result: it
+    limits neither the equal budget nor the common target.
+
+    Args:
+        config: The run's settings.
+        dataset: What it was played on.
+        parameters: How many weights the model has, where that is known.
+        rows: The committed rounds.
+        ended: Which arms ended before the last round.
+        classes: How many classes there are, 0 if unknown: a common target is above chance.
+    """
+    seeds = [config.run.seed + offset for offset in range(config.run.seeds)]
+    arms: dict[str, dict[int, list[RoundRow]]] = {name: {} for name in config.run.strategies}
+    for row in sorted(rows, key=lambda row: (row.seed, row.round)):
+        if row.strategy in arms:
+            arms[row.strategy].setdefault(row.seed, []).append(row)
+    limit = budget.parse(config.run.budget)
+    out = {(row.strategy, row.seed) for row in ended if not row.compared}
+    whole = {
+        name: {seed: mine for seed, mine in by_seed.items() if (name, seed) not in out}
+        for name, by_seed in arms.items()
+    }
+    equal = _equal_budget(whole, CLIENT_EPOCHS, limit)
+    target = config.run.target or _common_target(whole, classes)
+    values = {name: _values(name, mine, equal, target) for name, mine in arms.items()}
+    compared: tuple[str, ...] = COMPARED
+    told: dict[str, Any] = {}
+    if config.devices.speed != "none":
+        for name, mine in arms.items():
+            values[name]["simulated_seconds"] = _simulated(name, mine)
+    if limit:
+        told["budget"] = config.run.budget
+    if limit and limit.unit != CLIENT_EPOCHS:
+        compared = (*COMPARED, AT_EQUAL_BUDGET)
+        told["equal_budget"] = amount = _equal_budget(whole, limit.unit, limit)
+        for name, mine in arms.items():
+            values[name][AT_EQUAL_BUDGET] = _at_equal(name, mine, amount, limit.unit)
+    for name, seed in sorted(out):
+        for key in (*compared, "final_loss"):
+            if seed in arms.get(name, {}):
+                values[name][key][seed] = None
+    described = {
+        name: {
+            key: _over_seeds(key, [by_seed.get(seed) for seed in seeds])
+            for key, by_seed in measured.items()
+        }
+        for name, measured in values.items()
+    }
+    if config.privacy.kind != "none":
+        for name, mine in arms.items():
+            if mine:
+                spending = [privacy.spent(config, name, arm) for arm in mine.values()]
+                described[name]["privacy"] = asdict(privacy.worst(spending))
+        if sum(map(len, arms.values())) > 1:
+            told["privacy_together"] = asdict(privacy.spent_together(config, arms))
+    return {
+        "dataset": dataset,
+        "model": config.model.title,
+        "parameters": parameters,
+        "rounds": config.run.rounds,
+        "seeds": seeds,
+        "equal_client_epochs": equal,
+        **told,
+        "target_accuracy": target,
+        "ended": [asdict(row) for row in ended],
+        "strategies": described,
+        "comparisons": [
+            {"metric": metric, **_plain(comparison)}
+            for metric in compared
+            for comparison in statistics.compare(
+                [(name, _known(measured[metric])) for name, measured in values.items()],
+                statistics.SHARES_APART,
+            )
+        ],
+    }
+
+
+def _values(
+    name: str, arms: Mapping[int, Rounds], equal: float | None, target: float | None
+) -> dict[str, dict[int, float | None]]:
+    """Measure every arm of a strategy: by metric, then by seed."""
+    found: dict[str, dict[int, float | None]] = {}
+    at_equal = _at_equal(name, arms, equal, CLIENT_EPOCHS)
+    for seed, rows in arms.items():
+        reached = None if target is None else reach(rows, target)
+        measured: dict[str, float | None] = {
+            "final_accuracy": final(rows).test_accuracy,
+            "best_accuracy": best(rows).test_accuracy,
+            "final_loss": final(rows).test_loss,
+            "accuracy_at_equal_client_epochs": at_equal[seed],
+            "rounds_to_target": reached[0] if reached else None,
+            "client_epochs_to_target": reached[1] if reached else None,
+            "rounds": final(rows).round,
+            "client_epochs": spent(rows)[-1],
+            "samples": sum(row.samples for row in rows),
+            "bytes": sum(row.bytes_down + row.bytes_up for row in rows),
+            "seconds": round(sum(row.seconds for row in rows), 3),
+        }
+        for key, value in measured.items():
+            found.setdefault(key, {})[seed] = value
+    return found or {key: {} for key in METRICS}
+
+
+METRICS = (
+    *("final_accuracy", "best_accuracy", "final_loss", "accuracy_at_equal_client_epochs"),
+    *("rounds_to_target", "client_epochs_to_target", "rounds", "client_epochs", "samples"),
+    *("bytes", "seconds"),
+)
+"""What is measured of every arm."""
+
+TO_TARGET = ("rounds_to_target", "client_epochs_to_target")
+"""What has no mean where an arm does not get there: that of those which do would flatter."""
+
+
+def _at_equal(
+    name: str, arms: Mapping[int, Rounds], amount: float | None, unit: str
+) -> dict[int, float | None]:
+    """Return the accuracy of the last round within a budget; pooled training has no clients."""
+    rows = {
+        seed: None if amount is None or name == CENTRALISED else within(mine, amount, unit)
+        for seed, mine in arms.items()
+    }
+    return {seed: row.test_accuracy if row else None for seed, row in rows.items()}
+
+
+def _simulated(name: str, arms: Mapping[int, Rounds]) -> dict[int, float | None]:
+    return {
+        seed: None if name == CENTRALISED else spent(rows, budget.SIMULATED_SECONDS)[-1]
+        for seed, rows in arms.items()
+    }
+
+
+def _equal_budget(
+    arms: Mapping[str, Mapping[int, Rounds]], unit: str, limit: Budget | None
+) -> float | None:
+    """Return what every federated arm has spent at least.
+
+    An arm whose budget leaves less than its latest round cost, or that has no round but 0, has
+    spent the budget: what is left of it buys no whole round, and must not cut the others short.
+    """
+    totals = [
+        _used(rows, unit, limit)
+        for name, mine in arms.items()
+        if name != CENTRALISED
+        for rows in mine.values()
+    ]
+    return min(totals, default=None)
+
+
+def _used(rows: Rounds, unit: str, limit: Budget | None) -> float:
+    if limit and limit.unit == unit:
+        last = final(rows)
+        if last.round == 0 or costs.left(limit, rows) < costs.COSTS[unit](last):
+            return int(limit.amount) if limit.amount.is_integer() else limit.amount
+    return spent(rows, unit)[-1]
+
+
+def _common_target(arms: Mapping[str, Mapping[int, Rounds]], classes: int) -> float | None:
+    """Return the highest test accuracy that every arm reaches.
+
+    None, where it is no more than chance, or than a model that is not trained has.
+    """
+    every = [rows for mine in arms.values() for rows in mine.values()]
+    top = min((max(row.test_accuracy for row in rows) for rows in every), default=0.0)
+    free = [row.test_accuracy for rows in every for row in rows if not row.client_epochs]
+    return top if top > max([1 / classes if classes else 0.0, *free]) else None
+
+
+def _known(by_seed: Mapping[int, float | None]) -> dict[int, float]:
+    return {seed: value for seed, value in by_seed.items() if value is not None}
+
+
+def _plain(comparison: statistics.Comparison) -> dict[str, Any]:
+    return {
+        "strategy": comparison.strategy,
+        "baseline": comparison.baseline,
+        "mean": _finite(comparison.mean),
+        "values": list(comparison.differences),
+        "interval": list(comparison.interval) if comparison.interval else None,
+        "counted": comparison.counted,
+        "p": comparison.p,
+        "p_method": None if comparison.p is None else statistics.EXACT,
+        "significant": comparison.significant,
+    }
+
+
+def _over_seeds(key: str, values: Sequence[float | None]) -> dict[str, Any]:
+    known = [value for value in values if value is not None]
+    # What it took to the target has no mean where a seed has not reached it.
+    told = bool(known) and (len(known) == len(values) or key not in TO_TARGET)
+    bounds = statistics.interval(known, statistics.bounds_of(key)) if told else None
+    return {
+        "mean": _finite(math.fsum(known) / len(known)) if told else None,
+        "values": [None if value is None else _finite(value) for value in values],
+        "interval": list(bounds) if bounds else None,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Arms side by side: requested, trained, watched and finished."""

@@ -1,0 +1,123 @@
+"""All arms of one seed, in turn, round by round."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fedgen.config.plugins import is_own
+from fedgen.config.sections import CENTRALISED
+from fedgen.config.tree import Arm
+from fedgen.errors import RunError
+from fedgen.federation.run_config import to_run_config
+from fedgen.files import disk
+from fedgen.runs import shard as store_shard
+from fedgen.runs.provenance import made_with
+from fedgen.runs.rows import EvaluationRow, RoundRow
+from fedgen.runs.run import Run
+from fedgen.runs.watch import Watcher
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+    from fedgen.federation.resources import World
+    from strategies.core.aggregation import Arrays
+
+
+def play_arms(
+    run: Run, seeded: Sequence[Arm], progress: Watcher, grid: "Grid | None" = None
+) -> list[EvaluationRow]:
+    """Play arms of one seed in turn, and return how their final models do on every client.
+
+    Raises:
+        InputError: If a shard is damaged, or another process works on it.
+        RunError: If a round fails. Of an arm that cannot go on its shard says so.
+    """
+    from fedgen.comparison import rounds, trainers
+    from fedgen.engine import models, saved_model
+    from fedgen.federation import client_app, resources
+    from fedgen.federation.faults import FaultyGrid
+    from fedgen.federation.grid import InProcessGrid
+    from strategies.core.outcomes import Unusable
+
+    config, seed = run.config, seeded[0].seed
+    slots = resources.workers(config)
+    here = resources.load(config, seed, slots)
+    model = resources.initial_model(config, seed)
+    initial = models.get_weights(model)
+    began = run.provenance.get(f"weights of seed {seed}")  # said of a user's own model
+    if began is not None and began != resources.digest(initial):
+        raise RunError(
+            f"model {config.model.name!r}: seed {seed} starts from other weights in this process "
+            "than in the one that began the run; they must depend on nothing but the seed"
+        )
+    with ExitStack() as stack:
+        iterators: list[Iterator[RoundRow]] = []
+        shards = [store_shard.Shard(run.path, arm) for arm in seeded]
+        for shard in shards:
+            stack.enter_context(shard.owned())
+            shard.open(progress.warn)
+        progress.begin(
+            f"seed {seed} on {here.engine.device}", seeded, [shard.opened_round for shard in shards]
+        )
+        for arm, shard in zip(seeded, shards, strict=True):
+            player: trainers.Player
+            if arm.strategy == CENTRALISED:
+                player = trainers.Centralised(here, config, seed)
+            else:
+                nodes: Grid | None = grid
+                if nodes is None:
+                    nodes = InProcessGrid(
+                        client_app.app,
+                        to_run_config(config),
+                        clients=config.partition.clients,
+                        workers=slots,
+                        on_reply=partial(progress.answered, arm),
+                        deadline=config.training.deadline,
+                    )
+                    stack.callback(nodes.close)
+                if config.faults.counts():
+                    nodes = FaultyGrid(nodes, config.faults, seed)
+                player = trainers.Federated(trainers.build_strategy(arm), nodes)
+            iterators.append(
+                rounds.play(arm, player, here, shard, initial, config.run.rounds, made_with(run))
+            )
+        # Entered last, so left first: clients stop before the grids wait for them.
+        stack.enter_context(here.engine.interruptible())
+        # A killed run may have left one arm a round ahead of another.
+        behind = [config.run.rounds - shard.opened_round for shard in shards]
+        for left in range(max(behind), 0, -1):
+            rows = []
+            for arm, iterator, mine in zip(seeded, iterators, behind, strict=True):
+                if mine < left:
+                    continue
+                try:
+                    if row := next(iterator, None):  # nothing of an arm that has ended
+                        rows.append(row)
+                except Unusable as error:
+                    progress.ended(arm, str(error))
+            if rows:
+                progress.finished(rows)
+        evaluations = []
+        own = is_own(config.model.name)
+        suffix = saved_model.format_of(model).suffix if own else saved_model.KERAS
+        for arm, shard in zip(seeded, shards, strict=True):
+            path = run.path / "models" / f"{arm.name}{suffix}"
+            if shard.failed():
+                disk.remove(path)  # of rounds before, where more were added
+            elif shard.latest is not None:
+                evaluations += _evaluate(here, arm, shard.latest.round, shard.latest.weights)
+                model.set_weights(shard.latest.weights)
+                disk.make_folder(path.parent)
+                disk.replace(path, saved_model.to_bytes(model, suffix))
+        return evaluations
+
+
+def _evaluate(here: "World", arm: Arm, number: int, weights: "Arrays") -> list[EvaluationRow]:
+    """Evaluate a model on what every client validates on: samples that trained nobody."""
+    rows = []
+    for client, shard in enumerate(here.partition.shards):
+        found = here.engine.evaluate(weights, shard.validation)
+        figures = (len(shard.validation), found.accuracy, found.loss)
+        rows.append(EvaluationRow(arm.strategy, arm.seed, number, client, *figures))
+    return rows

@@ -1,0 +1,158 @@
+"""A run directory made, or opened again where nothing that its results depend on has changed."""
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from fedgen import runtime
+from fedgen.config.plugins import code_of, is_own
+from fedgen.config.toml import Tree, merge, to_toml
+from fedgen.config.tree import Config, build, dump
+from fedgen.data import datasets
+from fedgen.data.datasets import Dataset
+from fedgen.errors import InputError, Unavailable
+from fedgen.files import disk
+from fedgen.runs import directory, shard, store
+from fedgen.runs.checkpoints import latest_manifest
+from fedgen.runs.directory import CONFIG
+from fedgen.runs.provenance import differences, made_with
+from fedgen.runs.run import Run, default_path, open_run
+
+FALLBACK = "digits"
+
+
+def choose_dataset(config: Config, named: bool) -> tuple[Config, str | None]:
+    """Load the data set; fall back on digits when nobody named one.
+
+    Returns:
+        The config with absolute paths that names the data set in use, and what
+        went wrong, if it is not the one asked for.
+
+    Raises:
+        InputError: If a data set that somebody named cannot be had, or one that
+            is there is damaged.
+    """
+    config = config.model_copy(update={"data": datasets.absolute(config.data)})
+    try:
+        datasets.load(config.data)
+    except Unavailable as error:
+        if named:
+            raise
+        data = config.data.model_copy(update={"dataset": FALLBACK})
+        config = config.model_copy(update={"data": data})
+        datasets.load(config.data)
+        return config, str(error)
+    return config, None
+
+
+@contextmanager
+def created(config: Config, out: Path | None) -> Iterator[Run]:
+    """Make the run directory of a checked config, and be its parent inside a ``with`` block.
+
+    Raises:
+        InputError: If the directory is not free, or cannot be written.
+        RunError: If the config cannot be written.
+
+    A run that ends before a round of it is finished leaves nothing.
+    """
+    dataset = datasets.load(config.data)
+    run = Run(out or default_path(dataset.name), config, provenance(dataset, config))
+    with (
+        directory.discarded_unless(run.path, partial(store.has_begun, run.path, run.arms)),
+        directory.claim(run.path, new=True),
+    ):
+        directory.create(run.path, to_toml(run.tree()))
+        yield run
+
+
+@contextmanager
+def resumed(path: Path, rounds: int | None = None, workers: int | None = None) -> Iterator[Run]:
+    """Open a run to go on with it, and be its parent inside a ``with`` block.
+
+    Args:
+        path: The run directory.
+        rounds: The last round, ``None`` to leave it.
+        workers: Clients at once, ``None`` to leave it.
+
+    Raises:
+        InputError: If it is no run directory, another process works on it, rounds
+            would be lost, or going on would not give the results of one run: with
+            the list of differences.
+        RunError: If the config cannot be written.
+    """
+    with directory.claim(path, new=False):
+        run = open_run(path)
+        settings = (("run", "rounds", rounds), ("run", "workers", workers))
+        given = [setting for setting in settings if setting[2] is not None]
+        config = build(merge(dump(run.config), given))
+        if config.run.rounds < run.config.run.rounds:
+            raise InputError(
+                f"--rounds {rounds}: the run has {run.config.run.rounds}, expected at least that"
+            )
+        check_resumable(run, provenance(datasets.load(config.data), config))
+        extended = Run(path, config, run.provenance)
+        if given:
+            disk.replace(path / CONFIG, to_toml(extended.tree()).encode())
+        yield extended
+
+
+def provenance(dataset: Dataset, config: Config) -> Tree:
+    """Return what the results depend on beside the settings.
+
+    Where a model or strategy is the user's own, its code is among it, and what a model of the
+    user's starts from: every process that plays an arm must come to the same.
+    """
+    codes = {name: code_of(name) for name in (config.model.name, *config.run.strategies)}
+    return {
+        "dataset": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("fedgen", *runtime.PACKAGES)},
+        **dataset.told,
+        **{f"code of {name}": code for name, code in codes.items() if code},
+        **(_initial_weights(config) if is_own(config.model.name) else {}),
+    }
+
+
+def _initial_weights(config: Config) -> Tree:
+    runtime.import_tensorflow()
+    from fedgen.engine import models
+    from fedgen.federation import resources
+
+    seeds = range(config.run.seed, config.run.seed + config.run.seeds)
+    built = {seed: models.get_weights(resources.initial_model(config, seed)) for seed in seeds}
+    return {f"weights of seed {seed}": resources.digest(weights) for seed, weights in built.items()}
+
+
+def check_resumable(run: Run, here: Tree) -> None:
+    """Check that what goes on is what began.
+
+    Args:
+        run: What ``config.toml`` says now.
+        here: The provenance that a run made now would have.
+
+    Raises:
+        InputError: With every difference between the settings and versions in the
+            checkpoints, those in ``config.toml``, and those of this machine.
+    """
+    now = made_with(Run(run.path, run.config, here))
+    manifests = map(latest_manifest, sorted((run.path / shard.SHARDS).glob("*")))
+    began = [made_with(run), *(manifest.made_with for manifest in manifests if manifest)]
+    found = [text for then in began for text in differences(then, now)]
+    if found:
+        raise InputError(
+            f"{run.path}: cannot go on, as its results would be of two runs: "
+            f"{'; '.join(dict.fromkeys(found))}. Undo the difference, or start a new run"
+        )
+
+
+def other_provenance(made_by: object, config: Config) -> list[str]:
+    """List where a run's provenance differs from that of a run made now; none without one."""
+    if not isinstance(made_by, dict) or not made_by:
+        return []
+    now = provenance(datasets.load(config.data), config)
+    texts = differences(made_by, now)
+    return [text for text in texts if not text.startswith(("python ", "notes "))]

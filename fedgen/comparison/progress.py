@@ -1,0 +1,234 @@
+"""What a comparison shows while it runs: a live table on a terminal, else plain lines."""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fedgen.analysis.sentences import endings, rounds_played, seeds_known, sentences, standing
+from fedgen.config import budget
+from fedgen.config.tree import Arm
+from fedgen.console import duration, note
+from fedgen.runs import costs
+from fedgen.runs.rows import RoundRow
+from fedgen.runs.watch import Silent
+
+CELL = 22
+
+
+class Lines(Silent):
+    """Prints a line per round."""
+
+    def __init__(self, strategies: Sequence[str]) -> None:
+        self._strategies = strategies
+        self._mixed = False
+
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+        """Print a seed's heading; where seeds are mixed, every line says its own."""
+        self._mixed = len({arm.seed for arm in arms}) > 1
+        print(text)
+        print("round" + "".join(f"{name:>{CELL}}" for name in self._strategies) + "     seconds")
+        print("     " + f"{'accuracy':>{CELL - 8}}    loss" * len(self._strategies), flush=True)
+
+    def note(self, text: str) -> None:
+        """Print it on stderr."""
+        note(text)
+
+    def finished(self, rows: Sequence[RoundRow]) -> None:
+        """Print a round's line; an arm that was already there has an empty cell."""
+        by_name = {row.strategy: row for row in rows}
+        line = f"{rows[0].round:>5}"
+        for name in self._strategies:
+            row = by_name.get(name)
+            cell = f"{row.test_accuracy:>14.4f}{row.test_loss:>8.4f}" if row else ""
+            line += f"{cell:>{CELL}}"
+        line += f"{sum(row.seconds for row in rows):>12.1f}"
+        line += f"  seed {rows[0].seed}" if self._mixed else ""
+        unused = sum(row.rejected + row.failed for row in rows)
+        print(line + (f"  {unused} replies not used" if unused else ""), flush=True)
+
+
+@dataclass
+class _Standing:
+    """How far an arm is."""
+
+    rounds: int
+    round: int
+    limit: budget.Budget | None = None
+    earlier: int = 0  # rounds that another process has played
+    spent: float = 0.0
+    price: float = 0.0
+    accuracy: float | None = None
+    best: float | None = None
+    unused: int = 0
+    ended: bool = False
+    seconds: list[float] = field(default_factory=list)
+
+    def take(self, row: RoundRow) -> None:
+        self.round, self.accuracy = row.round, row.test_accuracy
+        self.best = max(row.test_accuracy, self.best or 0.0)
+        self.unused += row.rejected + row.failed
+        if self.limit:
+            self.price = costs.COSTS[self.limit.unit](row)
+            self.spent += self.price
+        if row.round:  # round 0 trains nothing, or probes
+            self.seconds.append(row.seconds)
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds a round, of the latest ones; the first one warms up."""
+        latest = self.seconds[1:][-10:] or self.seconds
+        return sum(latest) / len(latest) if latest else None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to the last round, or to the last one within the budget."""
+        rounds = self.rounds - self.round
+        if self.limit and self.price:  # what other rounds cost is told by the latest one
+            unspent = self.limit.amount - self.spent - self.price * self.earlier
+            rounds = min(rounds, max(0, math.floor(unspent / self.price)))
+        return None if self.pace is None else self.pace * rounds
+
+    @property
+    def to_go(self) -> str:
+        """The time left, or that the arm has ended early, in words."""
+        if self.ended:
+            return f"ended in round {self.round + 1}"
+        return "" if self.left is None else duration(self.left)
+
+
+class LiveTable(Silent):
+    """A table with a line per arm, and under it the clients of the round in progress."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._standings: dict[tuple[str, int], _Standing] = {}
+        self._titles: list[str] = []
+        self._clients = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("clients"),
+            TimeElapsedColumn(),
+            console=self._console,
+            expand=True,
+        )
+        self._task = self._clients.add_task("", total=None)
+        self._live = Live(console=self._console, get_renderable=self.render, auto_refresh=True)
+
+    def __enter__(self) -> "LiveTable":
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clients.update(self._task, visible=False)
+        self._live.stop()
+
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+        """Add a seed's lines."""
+        self._titles.append(text)
+        for arm, done in zip(arms, finished, strict=True):
+            limit = budget.parse(arm.config.run.budget)
+            standing = _Standing(arm.config.run.rounds, done, limit, max(done, 0))
+            self._standings[arm.strategy, arm.seed] = standing
+
+    def answered(self, arm: Arm, done: int, asked: int) -> None:
+        """Move the clients' bar."""
+        number = self._standings[arm.strategy, arm.seed].round + 1
+        what = f"round {number}" if number else "probe"
+        text = f"{arm.strategy}, seed {arm.seed}, {what}"
+        if self._clients.tasks[0].description != text:
+            self._clients.reset(self._task, description=text, total=asked)
+        self._clients.update(self._task, completed=done, total=asked)
+
+    def finished(self, rows: Sequence[RoundRow]) -> None:
+        """Bring the lines up to date."""
+        for row in rows:
+            self._standings[row.strategy, row.seed].take(row)
+
+    def note(self, text: str) -> None:
+        """Print a line above the table."""
+        self._console.print(f"note: {text}", markup=False, highlight=False)
+
+    def ended(self, arm: Arm, why: str) -> None:
+        """Say it, and in the arm's line that nothing is left of it."""
+        super().ended(arm, why)
+        self._standings[arm.strategy, arm.seed].ended = True
+
+    def warn(self, text: str) -> None:
+        """Print a loud line above the table."""
+        self._console.print(f"!!! {text}", style="bold red", markup=False)
+
+    def render(self) -> Group:
+        """Return what is shown now."""
+        table = Table(title=self._titles[-1] if self._titles else None, title_justify="left")
+        table.add_column("strategy", no_wrap=True)
+        for heading in ("seed", "round", "accuracy", "highest", "not used", "s/round", "left"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for (strategy, seed), mine in self._standings.items():
+            table.add_row(
+                strategy,
+                str(seed),
+                f"{max(mine.round, 0)}/{mine.rounds}",
+                "" if mine.accuracy is None else f"{mine.accuracy:.4f}",
+                "" if mine.best is None else f"{mine.best:.4f}",
+                str(mine.unused),
+                "" if mine.pace is None else f"{mine.pace:.1f}",
+                mine.to_go,
+            )
+        return Group(table, self._clients)
+
+
+def watcher(strategies: Sequence[str]) -> LiveTable | Lines:
+    """Return what suits stdout: a live table on a terminal, else a line per round."""
+    return LiveTable() if sys.stdout.isatty() else Lines(strategies)
+
+
+def results(summary: dict[str, Any]) -> None:
+    """Print the table of results: means over seeds, cost beside accuracy."""
+    played = rounds_played(summary, summary["strategies"])
+    unit = "round" if played == "1" else "rounds"
+    table = Table(
+        title=f"{summary['dataset']}, {summary['model']}, {played} {unit}",
+        caption="best accuracy: of the round with the best validation accuracy",
+    )
+    table.add_column("strategy", overflow="fold")  # a long name must not hide figures
+    table.add_column("rounds", overflow="fold")
+    for heading in ("final accuracy", "best accuracy", "final loss", "client-epochs", "seconds"):
+        narrow = heading.replace(" ", "\n").replace("-", "-\n")
+        table.add_column(narrow, justify="right", no_wrap=True)
+    for name, values in summary["strategies"].items():
+        digits = {"final_accuracy": 4, "best_accuracy": 4, "final_loss": 4, "client_epochs": 0}
+        cells = [
+            f"{_cell(values[key]['mean'], places)}{seeds_known(summary, values[key]['values'])}"
+            for key, places in (digits | {"seconds": 0}).items()
+        ]
+        diverged = values["final_accuracy"]["mean"] is not None and values["final_loss"]
+        if diverged and diverged["mean"] is None:
+            cells[2] = "not finite"
+        table.add_row(name, standing(summary, name), *cells)
+    Console().print(table)
+    for sentence in [*sentences(summary), *endings(summary)]:
+        Console().print(sentence, highlight=False)
+    for name, values in summary["strategies"].items():
+        if "privacy" in values:
+            Console().print(f"{name}: {claim(values['privacy'])}", highlight=False)
+    if "privacy_together" in summary:
+        Console().print(f"Released together: {claim(summary['privacy_together'])}", highlight=False)
+
+
+def claim(spending: Mapping[str, Any]) -> str:
+    """Return what an arm may claim of privacy, as a sentence."""
+    epsilon = spending["epsilon"]
+    bound = "no epsilon" if epsilon is None else f"epsilon {epsilon:.3g}"
+    return f"{bound} at delta {spending['delta']:g}: {spending['note']}."
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "none" if value is None else f"{value:,.{digits}f}"

@@ -1,0 +1,131 @@
+"""What a comparison is asked for, and whether it can be had: before anything is written."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedgen import runtime
+from fedgen.comparison import opening
+from fedgen.config.toml import Setting, merge, read_toml
+from fedgen.config.tree import Arm, Config, build, dump
+from fedgen.errors import InputError
+from fedgen.federation import agreement
+from fedgen.runs.run import PROVENANCE
+from strategies import CONTROL_ARMS, GENETIC
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked config.
+
+    Attributes:
+        config: Every setting.
+        names_dataset: Whether somebody named the data set; nothing else will do then.
+        made_by: Versions and data of the run whose ``config.toml`` it is, if it is one.
+    """
+
+    config: Config
+    names_dataset: bool
+    made_by: object
+
+
+def read(path: Path | None, settings: Iterable[Setting], *, controls: bool = False) -> Request:
+    """Read a config file, and lay single settings over it.
+
+    Args:
+        path: The file, if there is one.
+        settings: What wins over it.
+        controls: Compare all controls of the genetic strategy as well.
+
+    Raises:
+        InputError: If the file, or a setting, is wrong.
+    """
+    tree = read_toml(path) if path else {}
+    if "study" in tree:
+        raise InputError(
+            f"config {path}: is a study, expected settings of a comparison; run it with: "
+            f"python -m fedgen study {path}"
+        )
+    made_by = tree.pop(PROVENANCE, {})
+    build(tree, str(path))
+    given = list(settings)
+    if any((section, key) == ("model", "name") for section, key, _ in given):
+        tree.pop("model", None)  # nothing is left of another model's layers
+    tree = merge(tree, given)
+    config = build(tree)
+    if controls:
+        config = with_controls(config)
+    return Request(config, "dataset" in tree.get("data", {}), made_by)
+
+
+def with_controls(config: Config) -> Config:
+    """Return a config in which all controls are compared that are not yet.
+
+    Raises:
+        InputError: If what they are controls of is not compared.
+    """
+    names = config.run.strategies
+    if GENETIC not in names:
+        raise InputError(
+            f"--controls: expected {GENETIC} among the strategies, which the controls are of, "
+            f"received {','.join(names)}"
+        )
+    if config.genetic_cfl.control != "none":
+        raise InputError(
+            f"--controls: expected {GENETIC}.control 'none', so that there is something to "
+            f"compare them with, received {config.genetic_cfl.control!r}"
+        )
+    everybody = [*names, *(name for name in CONTROL_ARMS if name not in names)]
+    return build(merge(dump(config), [("run", "strategies", everybody)]))
+
+
+def settle(request: Request, warn: Warn) -> Config:
+    """Return the config that can be played; TensorFlow comes in here.
+
+    Args:
+        request: What is asked for.
+        warn: Is told what will be otherwise: the data set, or the versions.
+
+    Raises:
+        InputError: If the data cannot be had, or the model or a strategy cannot be built.
+    """
+    config, problem = opening.choose_dataset(request.config, request.names_dataset)
+    if problem is not None:
+        warn(f"!!! CIFAR-10 CANNOT BE HAD: {problem}")
+        warn(
+            "!!! GOING ON WITH DIGITS. Put cifar10.npz or cifar-10-binary.tar.gz into --data-dir, "
+            "or name a data set with --dataset."
+        )
+    for difference in opening.other_provenance(request.made_by, config):
+        warn(f"!!! NOT THE SAME RUN AGAIN: {difference}")
+    check(config, warn)
+    return config
+
+
+def check(config: Config, warn: Warn) -> None:
+    """Check that the partition, the model and the strategies of a config can be had.
+
+    Args:
+        config: What is checked.
+        warn: Is told what the user of a model should know.
+
+    Raises:
+        InputError: If not.
+    """
+    runtime.import_tensorflow()
+    from fedgen.comparison import trainers
+    from fedgen.federation import resources
+    from strategies.core.outcomes import StrategyError
+
+    if config.partition.kind != "contiguous":  # which fits any data set
+        for seed in range(config.run.seed, config.run.seed + config.run.seeds):
+            agreement.load_partition(config, seed)
+    for note in resources.check_model(config):
+        warn(note)
+    for name in config.run.strategies:
+        try:
+            trainers.check_strategy(Arm(config, name, config.run.seed))
+        except StrategyError as error:
+            raise InputError(str(error)) from error

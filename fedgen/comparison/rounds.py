@@ -1,0 +1,187 @@
+"""The one round loop: every launcher plays its arms through it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fedgen.comparison.trainers import Player
+from fedgen.config import budget
+from fedgen.config.sections import CENTRALISED
+from fedgen.config.tree import Arm
+from fedgen.engine.plan import Evaluation
+from fedgen.errors import InputError
+from fedgen.federation import devices
+from fedgen.federation.resources import World
+from fedgen.runs import costs
+from fedgen.runs.checkpoints import Checkpoint
+from fedgen.runs.rows import ClientRow, GeneRow, RoundRow, TimedRow
+from fedgen.runs.shard import Shard
+from strategies.core.aggregation import Arrays
+from strategies.core.outcomes import POOLED, RoundOutcome, Unusable
+
+
+def play(
+    arm: Arm,
+    player: Player,
+    world: World,
+    shard: Shard,
+    initial: Arrays,
+    rounds: int,
+    made_with: Mapping[str, Any],
+) -> Iterator[RoundRow]:
+    """Play an arm to its last round, from the checkpoint that its shard was opened at.
+
+    Every round is committed before its row is yielded: whoever stops asking, or
+    is killed, loses at most the round in progress.
+
+    What a round costs is known once it is played. So the first round beyond ``run.budget`` is
+    played and dropped; where nothing is left, none is. Round 0 always counts, whatever a search
+    has cost.
+
+    Args:
+        arm: The strategy and seed.
+        player: What plays the rounds.
+        world: What evaluates the weights.
+        shard: Where rows and checkpoints go; opened.
+        initial: Weights before the first round.
+        rounds: Number of the last round.
+        made_with: What decides the results, for the checkpoints.
+
+    Yields:
+        The row of every round played now, from round 0 on.
+
+    Raises:
+        InputError: If the checkpoint is one of another model.
+        Unusable: If too few replies of a round can be used; the shard notes it.
+        RunError: If a round fails otherwise, or cannot be written.
+    """
+    checkpoint = shard.latest
+    if checkpoint is not None:
+        _check_fit(checkpoint.weights, initial, shard)
+        try:
+            player.restore(checkpoint.state, checkpoint.arrays)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"shard {shard.folder}: its checkpoint holds no state of {arm.strategy} "
+                f"({type(error).__name__}: {error})"
+            ) from error
+        weights, first = checkpoint.weights, checkpoint.round + 1
+    else:
+        weights, first = initial, 0
+    setting = arm.config.run.budget
+    limit = budget.parse(setting)
+    rows: list[RoundRow] = shard.rows("rounds.csv") if limit and first else []
+    for number in range(first, rounds + 1):
+        if limit and number:
+            if shard.stopped(setting) is not None:
+                return
+            if costs.left(limit, rows) <= 0:
+                shard.stop(setting, costs.spent(rows, limit.unit)[-1], tried=False)
+                return
+        started = time.perf_counter()
+        try:
+            if number == 0:
+                weights, outcome = player.start(weights)
+            else:
+                weights, outcome = player.step(number, weights)
+        except Unusable as error:
+            shard.fail(str(error), client_rows(arm, number, error.outcome))
+            raise
+        validation, test = world.evaluate(weights)
+        seconds = time.perf_counter() - started
+        row = round_row(arm, number, outcome, validation, test, seconds)
+        rows.append(row)
+        if limit and number and costs.left(limit, rows) < 0:
+            shard.stop(setting, costs.spent(rows, limit.unit)[-1], tried=True)
+            return
+        state, arrays = player.state()
+        shard.commit(
+            Checkpoint(number, weights, state, arrays),
+            [row],
+            client_rows(arm, number, outcome),
+            made_with,
+        )
+        yield row
+
+
+def _check_fit(weights: Arrays, initial: Arrays, shard: Shard) -> None:
+    received = [(array.shape, array.dtype) for array in weights]
+    if received != [(array.shape, array.dtype) for array in initial]:
+        raise InputError(
+            f"shard {shard.folder}: its checkpoint holds other weights than the model's "
+            f"{len(initial)} arrays; remove the folder to start this arm anew"
+        )
+
+
+def round_row(
+    arm: Arm,
+    number: int,
+    outcome: RoundOutcome,
+    validation: Evaluation,
+    test: Evaluation,
+    seconds: float,
+) -> RoundRow:
+    """Make the row of a round; without a trained client there is no training loss."""
+    row = RoundRow(
+        strategy=arm.strategy,
+        seed=arm.seed,
+        round=number,
+        test_accuracy=test.accuracy,
+        test_loss=test.loss,
+        validation_accuracy=validation.accuracy,
+        validation_loss=validation.loss,
+        train_loss=outcome.train_loss if outcome.updates else None,
+        clients=len(outcome.clients),
+        rejected=outcome.rejected,
+        failed=outcome.failed,
+        client_epochs=outcome.client_epochs,
+        samples=outcome.samples,
+        bytes_down=outcome.bytes_down,
+        bytes_up=outcome.bytes_up,
+        seconds=round(seconds, 3),
+    )
+    if arm.config.devices.speed == "none":
+        return row
+    # Pooled training has no clients, so no devices.
+    pooled = arm.strategy == CENTRALISED
+    simulated = None if pooled else devices.round_seconds(arm.config.devices, arm.seed, outcome)
+    return TimedRow(**vars(row), simulated_seconds=simulated)
+
+
+def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]:
+    """Make the rows of a round's clients, by partition id; pooled training has none."""
+    rows: list[ClientRow] = []
+    further = arm.config.has_further_genes
+    for result in outcome.clients:
+        if result.client == POOLED:
+            continue
+        assignment, update = result.assignment, result.update
+        row = ClientRow(
+            strategy=arm.strategy,
+            seed=arm.seed,
+            round=number,
+            client=result.client,
+            cluster=assignment.cluster if assignment else None,
+            learning_rate=assignment.genome.learning_rate if assignment else None,
+            batch_size=assignment.genome.batch_size if assignment else None,
+            applied_learning_rate=update.applied.learning_rate if update else None,
+            applied_batch_size=update.applied.batch_size if update else None,
+            fitness=update.fitness if update else None,
+            train_loss=update.train_loss if update else None,
+            samples=update.samples if update else 0,
+            origin=assignment.origin if assignment else None,
+            parent=assignment.parent if assignment else None,
+            batch_parent=assignment.batch_parent if assignment else None,
+            mutation=assignment.mutation if assignment else None,
+            status=result.status,
+            seconds=round(update.seconds, 3) if update else None,
+        )
+        if further:
+            genome = assignment.genome if assignment else None
+            row = GeneRow(
+                **vars(row),
+                local_epochs=genome.local_epochs if genome else None,
+                momentum=genome.momentum if genome else None,
+            )
+        rows.append(row)
+    return rows

@@ -1,0 +1,1 @@
+"""One tree of settings: sections, their checks, and their forms in files and flags."""

@@ -1,0 +1,1 @@
+"""Data sets, and who holds what of them; NumPy only."""

@@ -1,0 +1,100 @@
+"""What an engine is asked for, and what it answers; no framework is imported here."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgen.engine.rules import Rule
+from strategies.core.aggregation import Arrays
+
+Kind = Literal["adam", "sgd"]
+"""Optimisers that clients have."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """State of an optimiser between two calls of ``Engine.train``.
+
+    Attributes:
+        first: Adam's first moments, or SGD's velocities, per trainable weight.
+        second: Adam's second moments; zeros for SGD.
+        steps: Steps taken so far.
+    """
+
+    first: Arrays
+    second: Arrays
+    steps: int
+
+
+class Stopped(RuntimeError):
+    """Training or evaluation ended early: time was up, or ``Engine.interruptible`` was left."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One local training.
+
+    Attributes:
+        learning_rate: Step size, greater than 0.
+        batch_size: Samples in a full batch; the last one of an epoch may be short.
+        order: Array of shape (epochs, n): per epoch, the training-set indices in
+            the order in which they are visited.
+        dropout_seed: Seed of dropout, at least 0.
+        moments: Optimiser state to go on from, ``None`` for a fresh one.
+        rule: What is done with the gradients, ``None`` for the optimiser's own step.
+        momentum: Momentum of SGD, in [0, 1); ``None`` for the engine's own.
+    """
+
+    learning_rate: float
+    batch_size: int
+    order: NDArray[np.int32]
+    dropout_seed: int = 0
+    moments: Moments | None = None
+    rule: Rule | None = None
+    momentum: float | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Result of one local training.
+
+    Attributes:
+        weights: All weights in the model's order.
+        losses: Mean training loss of every epoch, each batch before its update: cross-entropy, and
+            the terms that the model adds (regularisers, ``add_loss``).
+        accuracies: Training accuracy of every epoch, measured like the losses.
+        learning_rate: The rate that the update operations received, a float32; the mean over
+            all steps where a rule changes it.
+        batch_size: The batch size that the loop cut the epochs into.
+        moments: Optimiser state at the end, if it was asked for.
+        initial_rate: The rate that the compiled loop was given, a float32.
+        steps: Steps taken.
+        momentum: The momentum that the update operations received, a float32; Adam's have none.
+    """
+
+    weights: Arrays
+    losses: list[float]
+    accuracies: list[float]
+    learning_rate: float
+    batch_size: int
+    moments: Moments | None = None
+    initial_rate: float = 0.0
+    steps: int = 0
+    momentum: float = 0.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy and accuracy over some samples; terms that a model adds are left out."""
+
+    loss: float
+    accuracy: float
+
+
+def batch_order(
+    train: NDArray[np.int32], draw: np.random.Generator, epochs: int
+) -> NDArray[np.int32]:
+    """Return an array of shape (epochs, n): a fresh permutation of the samples per epoch."""
+    return np.stack([draw.permutation(train) for _ in range(epochs)])

@@ -1,0 +1,1 @@
+"""The engine on TensorFlow: whole local trainings as compiled loops."""

@@ -1,0 +1,331 @@
+"""The training engine: whole local trainings compiled once, several at a time.
+
+One ``tf.function`` trains any client: learning rate, batch size, epochs, order
+of samples and dropout seed are arguments, images stay in memory as they are
+stored and are gathered and scaled inside the compiled loop. Each concurrent
+client has a resident *slot* of variables; nothing is built or retraced from one
+client to the next. Operations run single-threaded (see ``fedgen.runtime``), so
+the result of a client does not depend on how many run beside it.
+"""
+
+import math
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fedgen import runtime
+from fedgen.data.datasets import Dataset
+from fedgen.engine import models
+from fedgen.engine.plan import Evaluation, Kind, Moments, Plan, Stopped, Trained
+from fedgen.engine.rules import Rule
+from fedgen.engine.tensorflow.convolution import with_fast_gradients
+from fedgen.engine.tensorflow.loops import EVALUATION_BATCH, Loops
+from fedgen.engine.tensorflow.optimizers import Optimizer
+from fedgen.engine.tensorflow.steps import STEPS
+from strategies.core.aggregation import Arrays
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Variables of one client in training."""
+
+    trainable: list[tf.Variable]
+    state: list[tf.Variable]
+    first: list[tf.Variable]
+    second: list[tf.Variable]
+
+
+class Engine:
+    """Trains and evaluates one model on one data set, ``workers`` clients at once.
+
+    Safe to call from several threads; a call beyond ``workers`` waits for a slot.
+
+    Args:
+        model: A built model that ends in logits; its own weights are not used.
+        dataset: What the indices of plans and evaluations refer to.
+        optimizer: ``"adam"`` or ``"sgd"``.
+        momentum: Momentum of SGD, in [0, 1).
+        workers: Slots, at least 1.
+
+    Attributes:
+        workers: Slots.
+        statistics: Positions of the weights that are statistics of the data.
+    """
+
+    def __init__(
+        self,
+        model: keras.Sequential,
+        dataset: Dataset,
+        *,
+        optimizer: Kind = "adam",
+        momentum: float = 0.0,
+        workers: int = 1,
+    ) -> None:
+        runtime.require()
+        self.workers = workers
+        self.statistics = models.statistics(model)
+        self._model = model = with_fast_gradients(model)
+        self._data = {
+            "train": (tf.constant(dataset.x_train), tf.constant(dataset.y_train)),
+            "test": (tf.constant(dataset.x_test), tf.constant(dataset.y_test)),
+        }
+        # All weights travel; state that is none (the seeds of dropout) stays here.
+        position = {id(weight): index for index, weight in enumerate(model.weights)}
+        self._trainable = [position[id(weight)] for weight in model.trainable_variables]
+        self._state = [position.get(id(weight)) for weight in model.non_trainable_variables]
+        self._zeros = [tf.zeros(weight.shape) for weight in model.trainable_variables]
+        self._stop = tf.Variable(False, trainable=False)
+        self._momentum = momentum
+        optimise = Optimizer(optimizer, momentum)
+        self._loops = loops = Loops(model, optimise, dataset.scale, self._stop)
+        slots = [self._slot() for _ in range(workers)]
+        self._slots: queue.LifoQueue[_Slot] = queue.LifoQueue()
+        for slot in slots:
+            self._slots.put(slot)
+        self._pool = ThreadPoolExecutor(workers, "evaluate")
+        self._functions = tf.function(loops.train), tf.function(loops.evaluate)
+        self._train, self._evaluate = self._trace(slots[0])
+        self._tracing = threading.Lock()
+        self._ruled: dict[type[Rule], tuple[Any, Any]] = {}
+
+    @property
+    def traces(self) -> int:
+        """How often functions were traced: 2, and once for every kind of rule that was used."""
+        functions = [*self._functions, *(function for function, _ in self._ruled.values())]
+        return sum(function.experimental_get_tracing_count() for function in functions)
+
+    @property
+    def trainable(self) -> list[int]:
+        """Positions of the trainable weights among all weights, in the order of moments."""
+        return list(self._trainable)
+
+    @property
+    def device(self) -> str:
+        """The device that trains, for people."""
+        gpus = tf.config.list_physical_devices("GPU")
+        if not gpus:
+            return "CPU"
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return f"GPU ({details.get('device_name', gpus[0].name)})"
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Stop all running calls within a batch when the block is left by an exception.
+
+        They raise ``Stopped``, so that whoever waits for their threads waits no
+        longer than that. Entering the block lets calls run again.
+        """
+        self._stop.assign(False)
+        try:
+            yield
+        except BaseException:
+            self._stop.assign(True)
+            raise
+
+    def train(
+        self,
+        weights: Sequence[NDArray[Any]],
+        plan: Plan,
+        *,
+        until: float = math.inf,
+        keep: bool = False,
+    ) -> Trained:
+        """Train locally from given weights.
+
+        Args:
+            weights: All weights in the model's order; not changed.
+            plan: What to train.
+            until: When to stop at the latest, in seconds since the epoch; looked at
+                inside the compiled loop, before each batch.
+            keep: Return the optimiser's state as well.
+
+        Raises:
+            Stopped: If that moment came, or ``interruptible`` was left by an
+                exception, before the end.
+        """
+        moments = plan.moments
+        start = [
+            [tf.constant(weights[index]) for index in self._trainable],
+            self._state_values(weights, plan.dropout_seed),
+            self._zeros if moments is None else [tf.constant(a) for a in moments.first],
+            self._zeros if moments is None else [tf.constant(a) for a in moments.second],
+        ]
+        steps = 0 if moments is None else moments.steps
+        rule = plan.rule
+        own = [rule.arrays[index] for index in self._trainable] if rule and rule.arrays else []
+        terms = (tf.constant(rule.numbers), [tf.constant(a) for a in own]) if rule else ()
+        momentum = self._momentum if plan.momentum is None else plan.momentum
+        taken = plan.order.shape[0] * -(-plan.order.shape[1] // plan.batch_size)
+        slot = self._slots.get()
+        try:
+            function = self._train if rule is None else self._with_rule(rule, terms, slot)
+            trained, state, losses, hits, rate, mean_rate, batch, momentum, stopped = function(
+                slot.trainable,
+                slot.state,
+                slot.first,
+                slot.second,
+                start,
+                *self._data["train"],
+                tf.constant(plan.order, tf.int32),
+                tf.constant(plan.learning_rate, tf.float32),
+                tf.constant(plan.batch_size, tf.int32),
+                tf.constant(momentum, tf.float32),
+                tf.constant(steps, tf.int32),
+                tf.constant(until, tf.float64),
+                terms,
+            )
+            if stopped:
+                raise Stopped
+            if keep:
+                moments = Moments(
+                    [variable.numpy() for variable in slot.first],
+                    [variable.numpy() for variable in slot.second],
+                    steps + taken,
+                )
+        finally:
+            self._slots.put(slot)
+        result: Arrays = [np.asarray(weight) for weight in weights]
+        for index, value in zip(self._trainable, trained, strict=True):
+            result[index] = value.numpy()
+        for place, value in zip(self._state, state, strict=True):
+            if place is not None:
+                result[place] = value.numpy()
+        return Trained(
+            weights=result,
+            losses=losses.numpy().tolist(),
+            accuracies=hits.numpy().tolist(),
+            learning_rate=float(mean_rate),
+            batch_size=int(batch),
+            moments=moments if keep else None,
+            initial_rate=float(rate),
+            steps=taken,
+            momentum=float(momentum),
+        )
+
+    def evaluate(
+        self,
+        weights: Sequence[NDArray[Any]],
+        indices: NDArray[np.int32],
+        split: Split = "train",
+        until: float = math.inf,
+    ) -> Evaluation:
+        """Return loss and accuracy over samples of a split, in the calling thread.
+
+        Raises:
+            Stopped: As ``train`` does.
+        """
+        loss, correct = self._count(self._constants(weights), indices, split, until)
+        return Evaluation(loss / len(indices), correct / len(indices))
+
+    def evaluate_all(
+        self, weights: Sequence[NDArray[Any]], indices: NDArray[np.int32], split: Split
+    ) -> Evaluation:
+        """Do what ``evaluate`` does, on all workers, for a large set.
+
+        The set is cut into pieces of fixed size that are added in order, so the
+        result does not depend on the number of workers.
+        """
+        constants = self._constants(weights)
+        pieces = np.split(indices, range(EVALUATION_BATCH, len(indices), EVALUATION_BATCH))
+        counts = self._pool.map(
+            lambda piece: self._count(constants, piece, split, math.inf), pieces
+        )
+        total = np.sum(list(counts), axis=0)
+        return Evaluation(float(total[0]) / len(indices), float(total[1]) / len(indices))
+
+    def _constants(self, weights: Sequence[NDArray[Any]]) -> tuple[list[Any], list[Any]]:
+        return [tf.constant(weights[i]) for i in self._trainable], self._state_values(weights, 0)
+
+    def _count(
+        self,
+        constants: tuple[list[Any], list[Any]],
+        indices: NDArray[np.int32],
+        split: Split,
+        until: float,
+    ) -> tuple[float, float]:
+        loss, correct, stopped = self._evaluate(
+            *constants,
+            *self._data[split],
+            tf.constant(indices, tf.int32),
+            tf.constant(until, tf.float64),
+        )
+        if stopped:
+            raise Stopped
+        return float(loss), float(correct)
+
+    def _state_values(self, weights: Sequence[NDArray[Any]], seed: int) -> list[Any]:
+        values = []
+        for number, (place, variable) in enumerate(
+            zip(self._state, self._model.non_trainable_variables, strict=True)
+        ):
+            # A seed generator's state is (seed, counter); layers get seeds of their own.
+            value = weights[place] if place is not None else [(seed + number) % 2**31, 0]
+            values.append(tf.constant(value, variable.dtype))
+        return values
+
+    def _slot(self) -> _Slot:
+        def variables(values: Sequence[Any]) -> list[tf.Variable]:
+            return [tf.Variable(value, trainable=False) for value in values]
+
+        state = [tf.zeros(v.shape, v.dtype) for v in self._model.non_trainable_variables]
+        return _Slot(*(variables(v) for v in (self._zeros, state, self._zeros, self._zeros)))
+
+    def _trace(self, slot: _Slot) -> tuple[Any, Any]:
+        """Return what is called from then on: its dispatch costs half of a ``tf.function``'s."""
+        pixels, targets, moment = self._specs()
+        train, evaluate = self._functions
+        evaluated = evaluate.get_concrete_function(
+            _like(slot.trainable),
+            _like(slot.state),
+            pixels,
+            targets,
+            tf.TensorSpec([None], tf.int32),
+            moment,
+        )
+        return self._trace_training(train, slot, ()), evaluated
+
+    def _with_rule(self, rule: Rule, terms: Sequence[Any], slot: _Slot) -> Any:
+        """Return the compiled training of a kind of rule, traced when it is first asked for."""
+        with self._tracing:
+            if type(rule) not in self._ruled:
+                function = tf.function(replace(self._loops, rule=STEPS[type(rule)]).train)
+                specs = (*_like(terms[:1]), _like(terms[1]))
+                self._ruled[type(rule)] = function, self._trace_training(function, slot, specs)
+            return self._ruled[type(rule)][1]
+
+    def _trace_training(self, function: Any, slot: _Slot, terms: Sequence[Any]) -> Any:
+        pixels, targets, moment = self._specs()
+        groups = (slot.trainable, slot.state, slot.first, slot.second)
+        return function.get_concrete_function(
+            *groups,
+            [_like(group) for group in groups],
+            pixels,
+            targets,
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([], tf.float32),
+            tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([], tf.float32),
+            tf.TensorSpec([], tf.int32),
+            moment,
+            terms,
+        )
+
+    def _specs(self) -> tuple[tf.TensorSpec, tf.TensorSpec, tf.TensorSpec]:
+        images, labels = self._data["train"]
+        pixels = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+        return pixels, tf.TensorSpec([None], labels.dtype), tf.TensorSpec([], tf.float64)
+
+
+def _like(values: Sequence[Any]) -> list[tf.TensorSpec]:
+    return [tf.TensorSpec(value.shape, value.dtype) for value in values]

@@ -1,0 +1,269 @@
+"""The compiled loops of the engine: a whole local training, and a whole evaluation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fedgen.engine.tensorflow.optimizers import Optimizer
+from fedgen.engine.tensorflow.steps import LocalStep, Step
+
+EVALUATION_BATCH = 500
+
+
+class _Scope(keras.StatelessScope):  # type: ignore[misc]
+    """Hands a model's layers tensors for their variables, and keeps what they assign.
+
+    A layer that assigns a trainable weight while it is called, as spectral normalisation does,
+    trains from the assigned value: gradients are taken there and do not flow through the
+    assignment, as with variables of TensorFlow's.
+    """
+
+    def __init__(self, values: Sequence[tuple[Any, Any]], trainable: Sequence[Any], tape: Any):
+        super().__init__(values, collect_losses=True)
+        self.assigned: set[int] = set()
+        self._trainable = {id(variable): index for index, variable in enumerate(trainable)}
+        self._tape = tape
+
+    def add_update(self, update: tuple[Any, Any]) -> None:
+        """Keep a value that a layer assigns."""
+        variable, value = update
+        index = self._trainable.get(id(variable))
+        if index is not None:
+            value = tf.stop_gradient(value)
+            self._tape.watch(value)
+            self.assigned.add(index)
+        super().add_update((variable, value))
+
+
+@dataclass(frozen=True)
+class _Derivative:
+    """A batch's loss and its gradients.
+
+    Attributes:
+        weights: Trainable weights at which the gradients were taken.
+        gradients: One per trainable weight.
+        loss: The batch's mean cross-entropy, and the terms that the model adds.
+        state: The model's state after the batch.
+        logits: What the model computed.
+        assigned: Which of the weights a layer has assigned.
+    """
+
+    weights: Sequence[Any]
+    gradients: list[Any]
+    loss: Any
+    state: Sequence[Any]
+    logits: Any
+    assigned: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Loops:
+    """What is traced; every method becomes one TensorFlow graph.
+
+    Attributes:
+        model: A model that ends in logits.
+        optimizer: What steps where no rule does.
+        scale: Factor on pixels.
+        stop: Whether running loops are to end before their next batch.
+        rule: What is done with the gradients; ``None`` for the optimiser's own step.
+    """
+
+    model: keras.Sequential
+    optimizer: Optimizer
+    scale: float
+    stop: tf.Variable
+    rule: type[LocalStep] | None = None
+
+    def _batch(self, images: Any, labels: Any, indices: Any) -> tuple[Any, Any]:
+        pixels = tf.cast(tf.gather(images, indices), tf.float32) * self.scale
+        return pixels, tf.gather(labels, indices)
+
+    def train(
+        self,
+        trainable: list[tf.Variable],
+        state: list[tf.Variable],
+        first: list[tf.Variable],
+        second: list[tf.Variable],
+        start: list[list[Any]],
+        images: Any,
+        labels: Any,
+        order: Any,
+        rate: Any,
+        batch: Any,
+        momentum: Any,
+        steps_before: Any,
+        until: Any,
+        terms: Sequence[Any],
+    ) -> tuple[Any, ...]:
+        """Train whole epochs.
+
+        Args:
+            trainable: Variables that are trained.
+            state: Variables that the model updates itself.
+            first: The optimiser's first moments, or velocities.
+            second: Its second moments.
+            start: What these four start from.
+            images: All pixels, as they are stored.
+            labels: All labels.
+            order: int32 of shape (epochs, n): which samples, in which order.
+            rate: Learning rate, a float32.
+            batch: Samples in a full batch, an int32.
+            momentum: Momentum of SGD, a float32.
+            steps_before: Steps that the optimiser has taken, an int32.
+            until: When to stop at the latest, seconds since the epoch, a float64.
+            terms: Numbers and arrays of the rule; nothing without one.
+
+        Returns:
+            Trained weights, the model's state, mean loss (the terms that the model adds are in it)
+            and accuracy of every epoch, the rate
+            and its mean over all steps, the batch size, the momentum, and whether it ended early.
+        """
+        rule = self.rule
+        for variables, values in zip((trainable, state, first, second), start, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        epochs, samples = tf.shape(order)[0], tf.shape(order)[1]
+        per_epoch = (samples + batch - 1) // batch
+        carry = rule.carry(rate, terms[0]) if rule else ()
+
+        def unfinished(step: Any, *_: Any) -> Any:
+            return tf.logical_and(step < epochs * per_epoch, self._may_run(until))
+
+        def train_batch(step: Any, losses: Any, hits: Any, *carried: Any) -> tuple[Any, ...]:
+            epoch, begin = step // per_epoch, (step % per_epoch) * batch
+            pixels, targets = self._batch(images, labels, order[epoch, begin : begin + batch])
+            before = [variable.read_value() for variable in state]
+
+            def differentiate(at: Sequence[Any]) -> _Derivative:
+                return self._differentiate(at, before, pixels, targets)
+
+            found = differentiate([variable.read_value() for variable in trainable])
+            weights, loss = found.weights, found.loss
+            for index in sorted(found.assigned):
+                trainable[index].assign(weights[index])
+            number = tf.cast(steps_before + step + 1, tf.float32)
+            if rule is None:
+                self.optimizer.apply(
+                    trainable, first, second, found.gradients, rate, number, momentum
+                )
+            else:
+                step_now = Step(
+                    variables=trainable,
+                    first=first,
+                    second=second,
+                    start=start[0],
+                    weights=weights,
+                    gradients=found.gradients,
+                    differentiate=lambda at: differentiate(at).gradients,
+                    rate=rate,
+                    number=number,
+                    momentum=momentum,
+                    numbers=terms[0],
+                    arrays=terms[1],
+                )
+                carried = rule.take(step_now, self.optimizer, carried)
+            for variable, mine in zip(trainable, self.model.trainable_variables, strict=True):
+                if mine.constraint is not None:
+                    variable.assign(mine.constraint(variable.read_value()))
+            for variable, value in zip(state, found.state, strict=True):
+                variable.assign(value)
+            count = tf.cast(tf.size(targets), tf.float32)
+            here = tf.one_hot(epoch, epochs)
+            hits += here * _hits(found.logits, targets)
+            return step + 1, losses + here * loss * count, hits, *carried
+
+        # The flag itself might be read before the loop ends; the step tells for sure.
+        last, losses, hits, *carried = tf.while_loop(
+            unfinished,
+            train_batch,
+            (tf.constant(0), tf.zeros([epochs]), tf.zeros([epochs]), *carry),
+            shape_invariants=(
+                tf.TensorShape([]),
+                tf.TensorShape([None]),
+                tf.TensorShape([None]),
+                *(c.shape for c in carry),
+            ),
+            parallel_iterations=1,
+        )
+        return (
+            [variable.read_value() for variable in trainable],
+            [variable.read_value() for variable in state],
+            losses / tf.cast(samples, tf.float32),
+            hits / tf.cast(samples, tf.float32),
+            rate,
+            rule.mean_rate(rate, carried, tf.cast(last, tf.float32)) if rule else rate,
+            batch,
+            momentum,
+            last < epochs * per_epoch,
+        )
+
+    def _differentiate(
+        self, weights: Sequence[Any], state: Sequence[Any], pixels: Any, targets: Any
+    ) -> _Derivative:
+        """Differentiate what Keras' ``fit`` minimises: cross-entropy and the model's own terms."""
+        model = self.model
+        values = [
+            *zip(model.trainable_variables, weights, strict=True),
+            *zip(model.non_trainable_variables, state, strict=True),
+        ]
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            with _Scope(values, model.trainable_variables, tape) as scope:
+                logits = model.call(pixels, training=True)
+                terms = model.losses
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
+            for term in terms:
+                loss += tf.reduce_sum(tf.cast(term, tf.float32))
+        at = [scope.get_current_value(variable) for variable in model.trainable_variables]
+        # A weight that nothing depends on has no gradient, and stays as it is.
+        gradients = tape.gradient(loss, at, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return _Derivative(
+            weights=at,
+            gradients=[tf.convert_to_tensor(gradient) for gradient in gradients],
+            loss=loss,
+            state=[scope.get_current_value(v) for v in model.non_trainable_variables],
+            logits=logits,
+            assigned=frozenset(scope.assigned),
+        )
+
+    def _may_run(self, until: Any) -> Any:
+        return tf.logical_and(tf.timestamp() < until, ~self.stop.read_value())
+
+    def evaluate(
+        self,
+        trainable: list[Any],
+        state: list[Any],
+        images: Any,
+        labels: Any,
+        indices: Any,
+        until: Any,
+    ) -> tuple[Any, Any, Any]:
+        """Return the summed loss, the number of hits, and whether it ended early."""
+        samples = tf.size(indices)
+
+        def unfinished(begin: Any, *_: Any) -> Any:
+            return tf.logical_and(begin < samples, self._may_run(until))
+
+        def count_batch(begin: Any, loss: Any, correct: Any) -> tuple[Any, Any, Any]:
+            end = begin + EVALUATION_BATCH
+            pixels, targets = self._batch(images, labels, indices[begin:end])
+            logits, _ = self.model.stateless_call(trainable, state, pixels, training=False)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+            return (
+                end,
+                loss + tf.reduce_sum(tf.cast(losses, tf.float64)),
+                correct + tf.cast(_hits(logits, targets), tf.float64),
+            )
+
+        zero = tf.constant(0.0, tf.float64)
+        last, loss, correct = tf.while_loop(
+            unfinished, count_batch, (tf.constant(0), zero, zero), parallel_iterations=1
+        )
+        return loss, correct, last < samples
+
+
+def _hits(logits: Any, targets: Any) -> Any:
+    return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), targets), tf.float32))

@@ -1,0 +1,1 @@
+"""The ways out: TensorBoard, MLflow and Optuna."""

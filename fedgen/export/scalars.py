@@ -1,0 +1,46 @@
+"""The scalars of a round: what TensorBoard and MLflow plot of it, under the same names."""
+
+from collections.abc import Iterable, Mapping
+from itertools import accumulate, islice
+
+from fedgen.config.tree import Arm
+from fedgen.runs.rows import RoundRow
+
+
+def scalars(before: Mapping[str, float], row: RoundRow) -> dict[str, float]:
+    """Return a round's scalars by name; costs are those up to and with it.
+
+    Args:
+        before: The scalars of the round before, empty for the first one.
+        row: The round; without a trained client there is no training loss.
+    """
+    costs: dict[str, float] = {
+        "cost/client-epochs": row.client_epochs,
+        "cost/samples": row.samples,
+        "cost/bytes": row.bytes_down + row.bytes_up,
+        "cost/seconds": row.seconds,
+    }
+    if row.simulated_seconds is not None:
+        costs["cost/simulated-seconds"] = row.simulated_seconds
+    training: dict[str, float] = {} if row.train_loss is None else {"loss/train": row.train_loss}
+    return {
+        "accuracy/test": row.test_accuracy,
+        "accuracy/validation": row.validation_accuracy,
+        "loss/test": row.test_loss,
+        "loss/validation": row.validation_loss,
+        **training,
+        "replies/rejected": row.rejected,
+        "replies/failed": row.failed,
+        **{name: before.get(name, 0) + cost for name, cost in costs.items()},
+    }
+
+
+def rows_of(arm: Arm, rows: Iterable[RoundRow]) -> list[RoundRow]:
+    """Return the rounds of one arm, in their order."""
+    return [row for row in rows if (row.strategy, row.seed) == (arm.strategy, arm.seed)]
+
+
+def curve(rows: Iterable[RoundRow]) -> list[dict[str, float]]:
+    """Return the scalars of an arm's rounds, in their order."""
+    none: dict[str, float] = {}
+    return list(islice(accumulate(rows, scalars, initial=none), 1, None))

@@ -1,0 +1,1 @@
+"""Flower's side: the client app, grids, faults, devices, and what a process holds."""

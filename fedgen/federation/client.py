@@ -1,0 +1,215 @@
+"""A client in training: what a message asks for, done by the engine, and the reply."""
+
+import math
+import time
+from typing import cast
+
+import numpy as np
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+
+from fedgen.engine.plan import Moments, Plan, Trained, batch_order
+from fedgen.engine.rules import AutoTuned, Corrected, Proximal, Rule
+from fedgen.errors import RunError
+from fedgen.federation import devices, resources
+from fedgen.federation.resources import World
+from fedgen.federation.run_config import from_run_config
+from strategies.core.aggregation import Arrays
+from strategies.core.privacy import privatise
+from strategies.cyclic import MOMENTS
+from strategies.messages.arrays import read_arrays, write_arrays
+from strategies.streams import of_arm, rng
+
+FIRST, SECOND = MOMENTS
+
+
+class Client:
+    """One client as a training message addresses it."""
+
+    def __init__(self, message: Message, context: Context) -> None:
+        self.message = message
+        self.config = cast(ConfigRecord, message.content["config"])
+        self.seed = cast(int, self.config["seed"])
+        self.id = int(context.node_config["partition-id"])
+        self.settings = from_run_config(context.run_config)
+        self.world: World = resources.load(self.settings, self.seed)
+        self.shard = self.world.partition.shards[self.id]
+        self.started = time.perf_counter()
+        deadline = self.settings.training.deadline
+        self.until = time.time() + deadline if deadline else math.inf
+        self.simulated = 0.0
+        self.server_round = cast(int, self.config["server-round"])
+        self.records = {
+            name: read_arrays(record) for name, record in message.content.array_records.items()
+        }
+        self.weights: Arrays = self.records["arrays"]
+        self.picked: int | None = None
+
+    @property
+    def momentum(self) -> float | None:
+        """The momentum that the message asks for, ``None`` for the run's own."""
+        return cast(float | None, self.config.get("momentum"))
+
+    def train(self, learning_rate: float, batch_size: int, epochs: int) -> Trained:
+        """Train from the received weights; equal seeds visit samples in equal order.
+
+        Raises:
+            RunError: If the client's simulated device would not be done in time.
+        """
+        self._check_device(epochs)
+        draw = rng(self.seed, "batch-order", self.server_round, self.id)
+        dropout = rng(self.seed, "dropout", self.server_round, self.id)
+        plan = Plan(
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            order=batch_order(self.shard.train, draw, epochs),
+            dropout_seed=int(dropout.integers(2**31)),
+            moments=self.moments(),
+            rule=self.rule(),
+            momentum=self.momentum,
+        )
+        keep = plan.moments is not None
+        return self.world.engine.train(self.weights, plan, until=self.until, keep=keep)
+
+    def pick(self) -> None:
+        """Of several models, start from the one with the lowest loss on the training samples."""
+        models = [self.weights]
+        models += [self.records[f"model-{j}"] for j in range(1, cast(int, self.config["models"]))]
+        engine, train = self.world.engine, self.shard.train
+        losses = [engine.evaluate(model, train, until=self.until).loss for model in models]
+        self.picked = int(np.argmin([loss if loss < math.inf else math.inf for loss in losses]))
+        self.weights = models[self.picked]
+
+    def moments(self) -> Moments | None:
+        """Return the optimiser's state that came with the message, if one did."""
+        if FIRST not in self.records:
+            return None
+        places = self.world.engine.trainable
+        first, second = ([self.records[name][i] for i in places] for name in (FIRST, SECOND))
+        return Moments(first, second, cast(int, self.config["optimizer-steps"]))
+
+    def rule(self) -> Rule | None:
+        """Return what the message asks to do with the gradients, if anything."""
+        if "proximal-mu" in self.config:
+            return Proximal(cast(float, self.config["proximal-mu"]))
+        if "auto-tune" in self.config:
+            return AutoTuned(*cast(list[float], self.config["auto-tune"]))
+        if "gradient-offset" in self.records:
+            return Corrected(self.records["gradient-offset"])
+        return None
+
+    def _check_device(self, epochs: int) -> None:
+        simulated = self.settings.devices
+        if simulated.deadline:
+            samples = epochs * len(self.shard.train)
+            self.simulated += devices.training_seconds(simulated, self.seed, self.id, samples)
+            if self.simulated > simulated.deadline:
+                raise RunError(
+                    f"its device takes {self.simulated:.4g} simulated seconds, beyond the "
+                    f"deadline of {simulated.deadline:g}"
+                )
+
+    def fitness(self, weights: Arrays, validation_loss: float | None = None) -> float:
+        """Return what the strategy asked for as fitness; lower is better."""
+        kind, engine = self.config["fitness"], self.world.engine
+        if kind == "test":
+            test = np.arange(len(self.world.dataset.y_test), dtype=np.int32)
+            return engine.evaluate(weights, test, "test", self.until).loss
+        if validation_loss is None:
+            validation_loss = self.validate(weights)
+        if kind == "improvement":
+            return validation_loss - self.validate(self.weights)
+        return validation_loss
+
+    def validate(self, weights: Arrays) -> float:
+        """Return the loss on the client's own held-out samples."""
+        return self.world.engine.evaluate(weights, self.shard.validation, until=self.until).loss
+
+    def privatise(self, weights: Arrays) -> Arrays:
+        """Clip and noise what leaves the client, where privacy is local.
+
+        Raises:
+            RunError: If the message does not say whose noise it gets.
+        """
+        privacy = self.settings.privacy.rule()
+        if privacy.kind != "local":
+            return weights
+        noise = self.config.get("noise")
+        if not isinstance(noise, str):
+            raise RunError(
+                "privacy.kind = 'local': expected the message's config to name its noise, 'noise' "
+                "is missing: make training messages with FedAvg.messages"
+            )
+        purpose = of_arm("local-privacy", noise)
+        draw = rng(self.seed, purpose, self.server_round, self.id)
+        statistics = self.world.engine.statistics
+        return privatise(weights, self.weights, privacy, statistics, draw)
+
+    def reply(self, trained: Trained, fitness: float, epochs: int) -> Message:
+        """Pack a result; ``epochs`` counts all that were trained for it."""
+        metrics = MetricRecord(
+            {
+                **self.acknowledge(trained),
+                "num-examples": len(self.shard.train),
+                "learning-rate": trained.learning_rate,
+                "batch-size": trained.batch_size,
+                "fitness": fitness,
+                "train-loss": trained.losses[-1],
+                "epochs": epochs,
+                "samples": epochs * len(self.shard.train),
+                "seconds": time.perf_counter() - self.started,
+            }
+        )
+        if self.momentum is not None:
+            metrics["momentum"] = trained.momentum
+        weights = self.privatise(trained.weights)
+        content = RecordDict({"arrays": write_arrays(weights), "metrics": metrics})
+        if trained.moments is not None:
+            for name, values in ((FIRST, trained.moments.first), (SECOND, trained.moments.second)):
+                full = [np.zeros_like(weight) for weight in weights]
+                for place, value in zip(self.world.engine.trainable, values, strict=True):
+                    full[place] = value
+                content[name] = write_arrays(full)
+        return Message(content, reply_to=self.message)
+
+    def acknowledge(self, trained: Trained) -> dict[str, float]:
+        """Return, as metrics, what was made of whatever the message asked for beside training."""
+        rule = self.rule()
+        if self.picked is not None:
+            return {"model": self.picked}
+        if isinstance(rule, Proximal):
+            return {"proximal-mu": float(rule.numbers[0])}
+        if isinstance(rule, AutoTuned):
+            return {"initial-rate": trained.initial_rate}
+        return {"local-steps": trained.steps} if isinstance(rule, Corrected) else {}
+
+
+def train(client: Client) -> Message:
+    """Train with the assigned hyperparameters and report what was applied."""
+    config = client.config
+    epochs = cast(int, config["local-epochs"])
+    if "models" in config:
+        client.pick()
+    trained = client.train(
+        cast(float, config["learning-rate"]), cast(int, config["batch-size"]), epochs
+    )
+    return client.reply(trained, client.fitness(trained.weights), epochs)
+
+
+def probe(client: Client) -> Message:
+    """Try every offered pair for one epoch and keep the one that validates best."""
+    pairs = [
+        (rate, batch)
+        for rate in cast(list[float], client.config["learning-rates"])
+        for batch in cast(list[int], client.config["batch-sizes"])
+    ]
+    best: tuple[float, Trained] | None = None
+    for rate, batch in pairs:
+        trained = client.train(rate, batch, 1)
+        loss = client.validate(trained.weights)
+        loss = loss if math.isfinite(loss) else math.inf
+        if best is None or loss < best[0]:
+            best = loss, trained
+    if best is None:
+        raise ValueError("probe: expected at least one learning rate and batch size")
+    loss, trained = best
+    return client.reply(trained, client.fitness(trained.weights, loss), len(pairs))

@@ -1,0 +1,72 @@
+"""Conversion between the config tree and Flower's flat run config.
+
+Flower refuses lists and None in a run config, so the common settings are short
+flat keys and everything else is one string in the ``--set`` grammar. The
+in-process grid hands clients the same run config that ``flwr run`` does.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from fedgen.config.toml import Tree, merge, parse_setting
+from fedgen.config.tree import Config, build, dump
+from fedgen.errors import InputError, unknown
+
+FLAT = {
+    "strategy": ("run", "strategies"),
+    "rounds": ("run", "rounds"),
+    "dataset": ("data", "dataset"),
+    "data-dir": ("data", "data_dir"),
+    "model": ("model", "name"),
+    "clients": ("partition", "clients"),
+    "fraction": ("cohort", "fraction"),
+    "seed": ("run", "seed"),
+}
+"""Flat keys of the run config, and the settings that they stand for."""
+
+OUT, SET = "out", "set"
+"""The other keys: the run directory, and all settings that have no key of their own."""
+
+RunConfig = dict[str, str | int | float]
+
+
+def to_run_config(config: Config) -> RunConfig:
+    """Write a config as a flat run config."""
+    tree, defaults = dump(config), dump(Config())
+    flat = {key: tree[section][name] for key, (section, name) in FLAT.items()}
+    others = [
+        f"{section}.{key}={json.dumps(value)}"
+        for section, part in tree.items()
+        for key, value in part.items()
+        if (section, key) not in FLAT.values() and value != defaults[section].get(key)
+    ]
+    return {**flat, "strategy": ",".join(flat["strategy"]), SET: shlex.join(others), OUT: ""}
+
+
+def from_run_config(run_config: Mapping[str, Any]) -> Config:
+    """Read the config of a flat run config; equal run configs give the same object.
+
+    Raises:
+        InputError: If a key is unknown or a value is wrong.
+    """
+    return _parse(tuple(sorted(run_config.items())))
+
+
+@lru_cache(maxsize=16)
+def _parse(items: tuple[tuple[str, Any], ...]) -> Config:
+    values = dict(items)
+    for key in values:
+        if key not in (*FLAT, OUT, SET):
+            raise InputError(f"run config: {unknown('key', key, (*FLAT, OUT, SET))}")
+    tree: Tree = {}
+    for key, (section, name) in FLAT.items():
+        if key in values:
+            tree.setdefault(section, {})[name] = values[key]
+    try:
+        words = shlex.split(str(values.get(SET, "")))
+    except ValueError as error:
+        raise InputError(f"run config: set={values[SET]!r}: {error}".lower()) from error
+    return build(merge(tree, map(parse_setting, words)), "run config")

@@ -1,0 +1,1 @@
+"""The only places that write, own and read files."""

@@ -1,0 +1,382 @@
+"""The story of evolving hyperparameters: clusters, genes, fitness, and the winner's ancestors."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from fedgen.analysis import lineage
+from fedgen.report.curves import COLOURS, finish, plain, translucent
+from fedgen.report.html import Chart, Table, number
+from fedgen.runs.rows import ClientRow
+
+NOISE, NOISE_COLOUR = -1, "#8c8c8c"
+
+MOST_FRAMES = 100
+"""Rounds that the slider stops at; of longer runs, an even choice with the first and the last."""
+
+Rows = Sequence[ClientRow]
+"""The client rows of one arm whose genes evolve."""
+
+FURTHER_GENES: dict[str, tuple[str, Callable[[ClientRow], float | None]]] = {
+    "epochs": ("local epochs", lambda row: row.local_epochs),
+    "momentum": ("momentum", lambda row: row.momentum),
+}
+"""Genes that evolve in some runs only: by the name of their chart, what they are."""
+
+SYMBOLS = {
+    "random": "circle",
+    "drawn": "circle",
+    "probe": "square",
+    "elite": "star",
+    "kept": "star",
+}
+INHERITED = "diamond"
+
+
+def evolved(rows: Rows) -> list[ClientRow]:
+    """Return the rows whose genes were found by evolution, and can be drawn."""
+    return [
+        row
+        for row in rows
+        if row.origin not in (None, "fixed")
+        and 0 < (row.learning_rate or 0) < math.inf
+        and 0 < (row.batch_size or 0)
+    ]
+
+
+def charts(rows: Rows) -> dict[str, Callable[[], Chart]]:
+    """Return what draws the charts of one arm's story, by name, in the order of telling."""
+    further = {
+        name: partial(genes, rows, what, gene)
+        for name, (what, gene) in FURTHER_GENES.items()
+        if any(gene(row) is not None for row in rows)
+    }
+    told: dict[str, Callable[[], Chart]] = {
+        "clusters": partial(clusters, rows),
+        "sizes": partial(sizes, rows),
+        "rates": partial(genes, rows, "learning rate", lambda row: row.learning_rate, base=10),
+        "batches": partial(genes, rows, "batch size", lambda row: row.batch_size, base=2),
+        **further,
+        "fitness": partial(fitness, rows),
+    }
+    if _labels(rows) == [None]:
+        del told["sizes"]
+    best = lineage.best_of_last_round(rows)
+    return told if best is None else told | {"lineage": partial(ancestors, rows, best)}
+
+
+def clusters(rows: Rows) -> Chart:
+    """Draw the clients in the plane of their genes, a frame per round."""
+    rounds = _some(sorted({row.round for row in rows}))
+    labels = _labels(rows)
+    frames = [
+        go.Frame(name=str(at), data=[_dots(rows, at, label) for label in labels]) for at in rounds
+    ]
+    figure = go.Figure(data=frames[-1].data, frames=frames)
+    finish(figure, "batch size (log2)", "learning rate (log10)", height=460)
+    figure.update_xaxes(_log_axis(2, [row.batch_size or 1 for row in rows]))
+    figure.update_yaxes(_log_axis(10, [row.learning_rate or 1 for row in rows]))
+    last = [row for row in rows if row.round == rounds[-1]]
+    clustered = labels != [None]
+    parts = [f"{_count(last, label)} in {_name(label)}" for label in _labels(last)]
+    text = (
+        "Every client of the cohort by its batch size and learning rate"
+        f"{', coloured by cluster' if clustered else ''}. In round {rounds[-1]}: "
+        f"{', '.join(parts) if clustered else f'{len(last)} clients'}."
+    )
+    title = "Clusters" if clustered else "Genes"
+    return Chart(f"{title}, round by round", figure, text, _table(rows))
+
+
+def _dots(rows: Rows, at: int, label: int | None) -> go.Scatter:
+    mine = [row for row in rows if row.round == at and row.cluster == label]
+    return go.Scatter(
+        x=[row.batch_size for row in mine],
+        y=[row.learning_rate for row in mine],
+        text=[f"client {row.client}: {_origin(row)}" for row in mine],
+        customdata=[[row.learning_rate, row.batch_size, number(row.fitness)] for row in mine],
+        mode="markers",
+        marker={
+            "size": 11,
+            "color": _colour(label),
+            "opacity": 0.85,
+            "line": {"width": 1, "color": "#ffffff"},
+        },
+        name=_name(label),
+        hovertemplate="%{text}<br>rate %{customdata[0]:.3g}, batch %{customdata[1]}"
+        "<br>fitness %{customdata[2]}<extra></extra>",
+    )
+
+
+def _origin(row: ClientRow) -> str:
+    if row.parent is None or row.parent == row.client:
+        return plain(row.origin or "")
+    if row.origin == "average":
+        return f"average of clients {row.parent} and {row.batch_parent}"
+    return f"{plain(row.origin or '')}, rate of client {row.parent}"
+
+
+def _ticks(base: int, values: Sequence[float]) -> dict[str, list[Any]]:
+    """Return ticks at powers of a base, and between powers of 10 where they lie close together."""
+    powers = [math.log(value, base) for value in values]
+    low, high = math.floor(min(powers)), math.ceil(max(powers))
+    between = (1, 2, 5) if base == 10 and max(powers) - min(powers) < 1.5 else (1,)
+    every = max(1, (high - low) // 12)
+    steps = [(step, power) for power in range(low, high + 1, every) for step in between]
+    return {
+        "tickvals": [step * float(base) ** power for step, power in steps],
+        "ticktext": [f"{step}e{p}" if base == 10 else f"{2.0**p:g}" for step, p in steps],
+    }
+
+
+def _log_axis(base: int, values: Sequence[float]) -> dict[str, Any]:
+    """Return a logarithmic axis that holds some values, and the ticks next to them."""
+    ticks = _ticks(base, values)
+    below = [tick for tick in ticks["tickvals"] if tick <= min(values)]
+    above = [tick for tick in ticks["tickvals"] if tick >= max(values)]
+    ends = max(below, default=min(values)), min(above, default=max(values))
+    margin = 0.04 * math.log10(ends[1] / ends[0]) + 0.04
+    return {
+        "type": "log",
+        "range": [math.log10(ends[0]) - margin, math.log10(ends[1]) + margin],
+        **ticks,
+    }
+
+
+def sizes(rows: Rows) -> Chart:
+    """Draw how many clients each cluster has, round by round."""
+    figure = go.Figure()
+    rounds = sorted({row.round for row in rows})
+    body = []
+    counts: dict[tuple[int, int | None], int] = {}
+    for row in rows:
+        counts[row.round, row.cluster] = counts.get((row.round, row.cluster), 0) + 1
+    for label in _labels(rows):
+        mine = [counts.get((at, label), 0) for at in rounds]
+        figure.add_bar(
+            x=rounds,
+            y=mine,
+            name=_name(label),
+            marker={"color": _colour(label)},
+            hovertemplate=f"{_name(label)}, round %{{x}}: %{{y}} clients<extra></extra>",
+        )
+        body += [[_name(label), str(at), str(n)] for at, n in zip(rounds, mine, strict=True)]
+    finish(figure, "round", "clients", height=300)
+    figure.update_layout(barmode="stack", bargap=0.25)
+    _whole_rounds(figure, rounds)
+    found = sum(label is not None and label >= 0 for label in _labels(rows))
+    noise = ", and noise" if NOISE in _labels(rows) else ""
+    several = f"{found} {'cluster' if found == 1 else 'clusters'}{noise}"
+    text = f"Clients per cluster; {several if found else 'no cluster, all are noise'}."
+    return Chart("Cluster sizes", figure, text, Table(["cluster", "round", "clients"], body))
+
+
+def genes(
+    rows: Rows, what: str, gene: Callable[[ClientRow], float | None], base: int | None = None
+) -> Chart:
+    """Draw one gene of every client over the rounds, coloured by its latest cluster.
+
+    Args:
+        rows: Rows of one arm.
+        what: The gene's name for people.
+        gene: Its value.
+        base: Of a logarithmic axis; ``None`` for a linear one.
+    """
+    figure = go.Figure()
+    seen: set[int | None] = set()
+    by_client: dict[int, list[ClientRow]] = {}
+    for row in rows:
+        by_client.setdefault(row.client, []).append(row)
+    for client, mine in sorted(by_client.items()):
+        label = mine[-1].cluster
+        figure.add_scatter(
+            x=[row.round for row in mine],
+            y=[gene(row) for row in mine],
+            mode="lines+markers",
+            marker={"size": 4},
+            line={"color": _colour(label), "width": 1.3},
+            name=_name(label),
+            legendgroup=str(label),
+            showlegend=label not in seen,
+            hovertemplate=f"client {client}, round %{{x}}: {what} %{{y:.3g}}<extra></extra>",
+        )
+        seen.add(label)
+    finish(figure, "round", what)
+    if base is not None:
+        figure.update_yaxes(_log_axis(base, [value for row in rows if (value := gene(row))]))
+    rounds = sorted({row.round for row in rows if gene(row) is not None})
+    _whole_rounds(figure, rounds)
+    ends = [
+        [value for row in rows if row.round == at and (value := gene(row)) is not None]
+        for at in (rounds[0], rounds[-1])
+    ]
+    medians = [f"{statistics.median(values):.3g}" for values in ends]
+    later = f", {medians[1]} in round {rounds[-1]}" if len(rounds) > 1 else ""
+    text = f"The {what} of every client. Median {medians[0]} in round {rounds[0]}{later}."
+    head = ["client", "round", "cluster", what]
+    body = [
+        [str(row.client), str(row.round), _name(row.cluster), number(gene(row), ".4g")]
+        for row in sorted(rows, key=lambda row: (row.round, row.client))
+    ]
+    return Chart(f"{what.capitalize()} of every client", figure, text, Table(head, body))
+
+
+def fitness(rows: Rows) -> Chart:
+    """Draw every cluster's fitness: its median, from its best member to its worst."""
+    figure = go.Figure()
+    body = []
+    told = []
+    for label in _labels(rows):
+        by_round: dict[int, list[float]] = {}
+        for row in rows:
+            if row.cluster == label and row.fitness is not None and math.isfinite(row.fitness):
+                by_round.setdefault(row.round, []).append(row.fitness)
+        if not by_round:
+            continue
+        rounds = sorted(by_round)
+        low, high = ([pick(by_round[at]) for at in rounds] for pick in (min, max))
+        middle = [statistics.median(by_round[at]) for at in rounds]
+        colour, name = _colour(label), _name(label)
+        figure.add_scatter(
+            x=[*rounds, *rounds[::-1]],
+            y=[*high, *low[::-1]],
+            fill="toself",
+            fillcolor=translucent(colour, 0.12),
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+            legendgroup=name,
+            showlegend=False,
+        )
+        figure.add_scatter(
+            x=rounds,
+            y=middle,
+            customdata=list(zip(low, high, strict=True)),
+            mode="lines+markers",
+            marker={"size": 5},
+            line={"color": colour, "width": 2},
+            name=name,
+            legendgroup=name,
+            hovertemplate=f"{name}, round %{{x}}: median %{{y:.4f}}, "
+            "%{customdata[0]:.4f} to %{customdata[1]:.4f}<extra></extra>",
+        )
+        later = f" to {middle[-1]:.4f}" if len(rounds) > 1 else ""
+        told.append(f"{name}: {middle[0]:.4f}{later}")
+        body += [
+            [name, str(at), *(f"{value:.4f}" for value in values)]
+            for at, *values in zip(rounds, middle, low, high, strict=True)
+        ]
+    finish(figure, "round", "fitness (lower is better)")
+    played = sorted({row.round for row in rows})
+    _whole_rounds(figure, played)
+    first = "From the first round to the last" if len(played) > 1 else f"In round {played[0]}"
+    text = (
+        "Median fitness of every cluster, shaded from its best client to its worst; lower is "
+        f"better. {first}: {'; '.join(told) or 'none known'}."
+    )
+    head = ["cluster", "round", "median", "best", "worst"]
+    return Chart("Fitness per cluster", figure, text, Table(head, body))
+
+
+def ancestors(rows: Rows, best: ClientRow) -> Chart:
+    """Draw where the genome of the fittest client came from."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    body = []
+    axes = []
+    ways: tuple[tuple[lineage.Gene, str], ...] = (("learning rate", ".3g"), ("batch size", "g"))
+    for place, (gene, form) in enumerate(ways, 1):
+        steps = lineage.ancestry(rows, best, gene)
+        told = lineage.tell(steps, form)
+        body += [[gene, text] for text in told]
+        figure.add_scatter(
+            row=place,
+            col=1,
+            x=[step.round for step in steps],
+            y=[step.value for step in steps],
+            text=[
+                str(step.client) if _arrives(steps, index) else ""
+                for index, step in enumerate(steps)
+            ],
+            textposition="top center",
+            customdata=[lineage.tell([step], form)[0] for step in steps],
+            mode="lines+markers+text",
+            marker={"size": 10, "symbol": [SYMBOLS.get(step.origin, INHERITED) for step in steps]},
+            line={"color": COLOURS[place - 1], "width": 2},
+            showlegend=False,
+            cliponaxis=False,
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+        axes.append(_log_axis(10 if place == 1 else 2, [step.value for step in steps]))
+    finish(figure, "", "", height=460)
+    for place, (gene, _) in enumerate(ways, 1):
+        figure.update_yaxes(axes[place - 1], title=gene, row=place, col=1)
+    figure.update_xaxes(title="round", row=2, col=1)
+    _whole_rounds(figure, sorted({row.round for row in rows}))
+    ends = [text for gene, text in body if gene == "learning rate"]
+    text = (
+        f"Client {best.client} ends with the best fitness, {number(best.fitness)}, at rate "
+        f"{best.learning_rate:.3g} and batch size {best.batch_size}. Numbers are the clients that "
+        "held the gene: circles drew it at random, squares probed it, stars kept it, "
+        f"diamonds inherited it. The rate's way, oldest first: {' '.join(ends)}"
+    )
+    return Chart(
+        "Ancestors of the best genome", figure, text, Table(["gene", "its way"], body, prose=True)
+    )
+
+
+def _arrives(steps: Sequence[lineage.Step], index: int) -> bool:
+    return index == 0 or steps[index - 1].client != steps[index].client
+
+
+def _table(rows: Rows) -> Table:
+    head = (
+        *("client", "round", "cluster", "learning rate", "batch size", "fitness", "origin"),
+        *("rate of", "factor", "batch size of"),
+    )
+    body = [
+        [
+            *(str(row.client), str(row.round), _name(row.cluster), f"{row.learning_rate:.4g}"),
+            *(str(row.batch_size), number(row.fitness), row.origin or ""),
+            *(_cell(value) for value in (row.parent, row.mutation, row.batch_parent)),
+        ]
+        for row in sorted(rows, key=lambda row: (row.round, row.client))
+    ]
+    return Table(head, body)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _some(rounds: list[int]) -> list[int]:
+    if len(rounds) <= MOST_FRAMES:
+        return rounds
+    last = len(rounds) - 1
+    return [rounds[last * i // (MOST_FRAMES - 1)] for i in range(MOST_FRAMES)]
+
+
+def _whole_rounds(figure: go.Figure, rounds: list[int]) -> None:
+    figure.update_xaxes(dtick=max(1, (rounds[-1] - rounds[0]) // 12), tick0=rounds[0])
+
+
+def _labels(rows: Rows) -> list[int | None]:
+    return sorted({row.cluster for row in rows}, key=lambda label: -2 if label is None else label)
+
+
+def _count(rows: Rows, label: int | None) -> int:
+    return sum(row.cluster == label for row in rows)
+
+
+def _colour(label: int | None) -> str:
+    return NOISE_COLOUR if label is None or label < 0 else COLOURS[label % len(COLOURS)]
+
+
+def _name(label: int | None) -> str:
+    if label is None:
+        return "no cluster"
+    return "noise" if label < 0 else f"cluster {label}"

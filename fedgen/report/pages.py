@@ -1,0 +1,387 @@
+"""``report.html``: one self-contained page, drawn from the CSV files of one run or several."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from fedgen.analysis.sentences import endings, rounds_played, seeds_known, sentences
+from fedgen.config.toml import to_toml
+from fedgen.config.tree import dump
+from fedgen.files import disk
+from fedgen.report import curves, tables
+from fedgen.report import html as page
+from fedgen.report.html import Table
+from fedgen.report.results import Results, load
+from fedgen.runs.directory import CONFIG
+
+Sections = list[tuple[str, str, str]]
+"""Id, heading and HTML of the parts of a page."""
+
+SHOWN_SEEDS, TOLD_SEEDS, TOLD_STRATEGIES = 1, 3, 6
+"""Of so many seeds a story is open at first, and told at all; of so many strategies is one told:
+a page must stay small."""
+
+FEW = 6
+"""So many strategies are named in the title, and compared in sentences that stand open."""
+
+
+def write(path: Path) -> Path:
+    """Draw a run's report again from its finished rounds and return its path.
+
+    Raises:
+        InputError: If the run has no finished round, or its files do not read.
+        RunError: If the page cannot be written.
+    """
+    return draw(load(path))
+
+
+def draw(results: Results) -> Path:
+    """Draw a run's report and return its path.
+
+    Raises:
+        RunError: If the page cannot be written.
+    """
+    target = results.path / "report.html"
+    disk.replace(target, one(results).encode())
+    return target
+
+
+def write_several(paths: Sequence[Path], target: Path) -> Path:
+    """Draw several runs side by side and return the page's path.
+
+    Raises:
+        InputError: As ``write`` does.
+        RunError: If the page cannot be written.
+    """
+    disk.replace(target, several([load(path) for path in paths]).encode())
+    return target
+
+
+def one(results: Results) -> str:
+    """Return the page of a run as HTML."""
+    run, config = results.run, results.run.config
+    data = _dataset(results)
+    seeds = sorted({row.seed for row in results.rounds})
+    note = (
+        f"{data}, model {config.model.title}, {config.partition.clients:,} clients, a cohort of "
+        f"{config.cohort.fraction:.0%}, {_seeds(seeds)}. {config.partition.told}"
+    )
+    notes = "".join(f'<p class="note">{escape(text)}</p>' for text in (note, *run.notes))
+    lead = _headline(results) + _leak(results) + notes
+    sections: Sections = [
+        ("results", "Results", _apart(results) + _results({"": results.summary})),
+        ("curves", "Accuracy and loss", _curves(results.charts, results.arms)),
+        ("cost", "What it cost", _cost(results.placed)),
+        *_stories(results),
+    ]
+    if results.evaluations:
+        evenness = tables.worst_tenth(results.evaluations_placed).html("Accuracy over clients")
+        body = evenness + _mean_note(seeds) + results.charts["clients"].html("clients")
+        sections.append(("clients", "Client by client", body))
+    if results.partition:
+        sections.append(("partition", "Who holds what", _partition(results)))
+    sections += [
+        ("unused", "Replies that were not used", _unused(results)),
+        *([("privacy", "Privacy", _privacy(results))] if config.privacy.kind != "none" else []),
+        ("again", "The same again", _again(results)),
+        ("settings", "Settings and versions", f"<pre>{escape(to_toml(run.tree()))}</pre>"),
+    ]
+    names = list(results.arms)
+    title = ", ".join(names) if len(names) <= FEW else f"{names[0]} and {len(names) - 1} others"
+    return page.document(f"{title} on {data}", lead, sections)
+
+
+def several(runs: Sequence[Results]) -> str:
+    """Return the page of several runs side by side as HTML."""
+    named = dict(zip(_names([run.path for run in runs]), runs, strict=True))
+    arms = {
+        tables.label(name, strategy): seeds
+        for name, run in named.items()
+        for strategy, seeds in run.placed.items()
+    }
+    lead = (
+        '<p class="note">Runs are drawn together, but only strategies of one run share clients, '
+        "weights and batches: between runs no difference is tested.</p>"
+    )
+    drawn = {
+        "accuracy": curves.curves(arms, "test_accuracy", "test accuracy"),
+        "loss": curves.curves(arms, "test_loss", "test loss"),
+    }
+    told = "".join(
+        f'<p class="lead">{escape(name)}: {escape(text)}</p>'
+        for name, run in named.items()
+        for text in [*sentences(run.summary), *endings(run.summary)]
+    )
+    summaries = {name: run.summary for name, run in named.items()}
+    sections: Sections = [
+        ("runs", "Runs", _runs(named)),
+        ("results", "Results", told + _results(summaries)),
+        ("curves", "Accuracy and loss", _curves(drawn, arms)),
+        ("cost", "What it cost", _cost(arms)),
+        ("differences", "Settings that differ", _differences(named)),
+    ]
+    return page.document(f"{len(runs)} runs side by side", lead, sections)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    names = [path.resolve().name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{number}: {path}" for number, path in enumerate(paths, 1)]
+
+
+def _dataset(results: Results) -> str:
+    return str(results.run.provenance.get("dataset", results.run.config.data.dataset))
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+
+
+def _headline(results: Results) -> str:
+    told = sentences(results.summary)
+    if not told:
+        told = [
+            f"{name}: a test accuracy of {accuracy:.4f}"
+            f"{_of_seeds(results.summary, name)}, rounds played: "
+            f"{rounds_played(results.summary, [name])}."
+            for name in results.arms
+            if (accuracy := _accuracy(results, name)) is not None
+        ]
+    ended = "".join(f'<p class="warning">{escape(text)}</p>' for text in endings(results.summary))
+    if len(told) < FEW:
+        return "".join(f'<p class="lead">{escape(text)}</p>' for text in told) + ended
+    body = "".join(f"<p>{escape(text)}</p>" for text in told)
+    first = next(iter(results.arms))
+    return (
+        page.folded(f"{len(told)} strategies against {first}, in words", body, opened=False) + ended
+    )
+
+
+def _of_seeds(summary: Mapping[str, Any], strategy: str) -> str:
+    values = summary["strategies"][strategy]["final_accuracy"]["values"]
+    if len(values) == 1:
+        return ""
+    return seeds_known(summary, values) or f", mean of {len(values)} seeds"
+
+
+def _apart(results: Results) -> str:
+    """Draw how far strategies are from the first one, where seeds tell."""
+    chart = results.charts.get("differences")
+    return chart.html("differences") if chart else ""
+
+
+def _accuracy(results: Results, strategy: str) -> float | None:
+    values = results.summary["strategies"].get(strategy)
+    mean: float | None = values["final_accuracy"]["mean"] if values else None
+    return mean
+
+
+def _leak(results: Results) -> str:
+    config = results.run.config
+    genetics = config.genetics
+    compared = [name for name in config.run.strategies if name in genetics]
+    ranked = [name for name in compared if genetics[name].fitness == "test"]
+    if not ranked:
+        return ""
+    return (
+        '<p class="warning"><strong>This run leaks:</strong> fitness is the loss on the test set, '
+        "as in the published code, so the test figures of "
+        f"{escape(', '.join(ranked))} are flattered.</p>"
+    )
+
+
+def _results(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    ends = "; ".join(
+        f"{f'{name}: ' if name else ''}{_plain(summary['equal_client_epochs'])} equal "
+        f"client-epochs, {_target(summary)}{_budget(summary)}"
+        for name, summary in summaries.items()
+    )
+    return tables.results(summaries).html("Results") + (
+        '<p class="note">Means over seeds, with their values, or 95 % intervals from five on; what '
+        "it took to the target seed by seed, of many seeds the median and the range. "
+        "Best accuracy is the test accuracy of the round with the best validation accuracy. "
+        f"{escape(ends)}.</p>"
+    )
+
+
+def _target(summary: Mapping[str, Any]) -> str:
+    target = summary["target_accuracy"]
+    if target is None:
+        return "no target accuracy, as not every arm gets above chance and above every start"
+    return f"target accuracy {_plain(target)}"
+
+
+def _budget(summary: Mapping[str, Any]) -> str:
+    """Say what arms could spend, if that was limited."""
+    if "budget" not in summary:
+        return ""
+    equal = "" if "equal_budget" not in summary else f", {_plain(summary['equal_budget'])} equal"
+    return f", budget {summary['budget']}{equal}: after round 0 no strategy plays a round beyond it"
+
+
+def _plain(number: float | None) -> str:
+    if number is None:
+        return "none"
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.4g}"
+
+
+def _curves(drawn: Mapping[str, page.Chart], arms: curves.Arms) -> str:
+    axes = curves.axes_of(arms)
+    control = page.switch("Draw against", axes, next(iter(axes)))
+    return control + drawn["accuracy"].html("accuracy") + drawn["loss"].html("loss")
+
+
+def _cost(arms: curves.Arms) -> str:
+    # The rows of a round that ended an arm are among the clients' only.
+    return tables.costs(arms).html("Costs") + (
+        '<p class="note">Totals of a run, means over seeds. What a strategy spends before round 1, '
+        "as on a probe, is in all totals and in the curves. Clients whose reply was not used count "
+        "in the bytes only; a search asks clients several times, and counts those of whom it used "
+        "no reply. A round that ended an arm is not counted.</p>"
+    )
+
+
+def _stories(results: Results) -> Sections:
+    sections: Sections = []
+    strategies = list(dict.fromkeys(name for name, _ in results.evolved))
+    for strategy in strategies[:TOLD_STRATEGIES]:
+        seeds = sorted(seed for name, seed in results.evolved if name == strategy)
+        parts = []
+        for place, seed in enumerate(seeds[:TOLD_SEEDS]):
+            ending = f"-{strategy}-seed{seed}"
+            drawn = "".join(
+                results.charts[name].html(_id(name))
+                for name in results.charts
+                if name.endswith(ending)
+            )
+            parts.append(page.folded(f"Seed {seed}", drawn, opened=place < SHOWN_SEEDS))
+        name = _id(f"story-{strategy}")
+        body = "".join(parts) + _untold(seeds, f"rates-{strategy}-seed{seeds[-1]}")
+        sections.append((name, f"How {strategy} evolved", body))
+    if untold := strategies[TOLD_STRATEGIES:]:
+        seed = min(seed for name, seed in results.evolved if name == untold[0])
+        example = _drawn_by_python(f"rates-{untold[0]}-seed{seed}")
+        body = (
+            f'<p class="note">Not told here: {escape(", ".join(untold))}. From Python, all can be '
+            f"drawn: {example}</p>"
+        )
+        sections.append(("untold", "How others evolved", body))
+    return sections
+
+
+def _untold(seeds: Sequence[int], example: str) -> str:
+    if len(seeds) <= TOLD_SEEDS:
+        return ""
+    return (
+        f'<p class="note">Told of {TOLD_SEEDS} of {len(seeds)} seeds. From Python, all can be '
+        f"drawn: {_drawn_by_python(example)}</p>"
+    )
+
+
+def _drawn_by_python(chart: str) -> str:
+    return f"<code>fedgen.load_run(RUN).figure({escape(chart)!r})</code>"
+
+
+def _id(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def _mean_note(seeds: Sequence[int]) -> str:
+    what = "Means over seeds of the" if len(seeds) > 1 else "The"
+    return (
+        f'<p class="note">{what} final models\' accuracy on the validation samples of every '
+        "client, which trained nobody. Few samples make extremes: a client with 40 cannot be told "
+        "apart more finely than by 2.5 points.</p>"
+    )
+
+
+def _partition(results: Results) -> str:
+    parts = []
+    seeds = sorted({row.seed for row in results.partition})
+    for place, seed in enumerate(seeds[:TOLD_SEEDS]):
+        drawn = "".join(
+            results.charts[name].html(name)
+            for name in (f"slices-seed{seed}", f"labels-seed{seed}")
+            if name in results.charts
+        )
+        parts.append(page.folded(f"Seed {seed}", drawn, opened=place < SHOWN_SEEDS))
+    return "".join(parts) + _untold(seeds, f"labels-seed{seeds[-1]}")
+
+
+def _unused(results: Results) -> str:
+    table = tables.unused(results.clients)
+    if not results.clients:
+        return "<p>None: no client was asked.</p>"
+    if not table.body:
+        return "<p>None: of every client that was asked a reply was used.</p>"
+    return table.html("Replies that were not used")
+
+
+def _privacy(results: Results) -> str:
+    settings = results.run.config.privacy
+    spendings = {
+        name: values["privacy"]
+        for name, values in results.summary["strategies"].items()
+        if "privacy" in values
+    }
+    if "privacy_together" in results.summary:
+        spendings["all of them, released together"] = results.summary["privacy_together"]
+    body = []
+    for name, spending in spendings.items():
+        epsilon = spending["epsilon"]
+        claim = "none" if epsilon is None else f"{epsilon:.3g}"
+        noise, delta = f"{spending['noise_multiplier']:g}", f"{spending['delta']:g}"
+        cells = [settings.kind, f"{settings.clip_norm:g}", noise, claim, delta]
+        body.append([name, *cells, spending["note"]])
+    head = ["strategy", "kind", "clip norm", "noise multiplier", "epsilon", "delta", "what it says"]
+    return Table(head, body, prose=True).html("Privacy")
+
+
+def _again(results: Results) -> str:
+    folder = results.path
+    config = shlex.quote(str(folder / CONFIG))
+    commands = (
+        f"python -m fedgen compare {config}\npython -m fedgen report {shlex.quote(str(folder))}"
+    )
+    return (
+        "<p>The run's own <code>config.toml</code>, printed below, makes the same run again, to "
+        "the byte on a CPU but for the seconds, and says so where data or versions are others. The "
+        f"second command draws this page.</p><pre>{escape(commands)}</pre>"
+    )
+
+
+def _runs(named: Mapping[str, Results]) -> str:
+    body = [
+        [
+            *(name, _dataset(run), run.run.config.model.title, ", ".join(run.arms)),
+            *(
+                str(len({row.seed for row in run.rounds})),
+                rounds_played(run.summary, run.summary["strategies"]),
+            ),
+        ]
+        for name, run in named.items()
+    ]
+    return Table(["run", "data", "model", "strategies", "seeds", "rounds"], body).html("Runs")
+
+
+def _differences(named: Mapping[str, Results]) -> str:
+    flat = [
+        {
+            f"{section}.{key}": value
+            for section, part in {**dump(r.run.config), "provenance": r.run.provenance}.items()
+            for key, value in part.items()
+        }
+        for r in named.values()
+    ]
+    keys = dict.fromkeys(key for tree in flat for key in tree)
+    body = [
+        [key, *(str(tree.get(key, "")) for tree in flat)]
+        for key in keys
+        if len({str(tree.get(key, "")) for tree in flat}) > 1
+    ]
+    if not body:
+        return "<p>None.</p>"
+    return Table(["setting", *named], body).html("Settings that differ")

@@ -1,0 +1,182 @@
+"""The tables of a report: results, costs, worst tenth, and replies that were not used."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from fedgen.analysis import statistics
+from fedgen.analysis.sentences import seeds_known, standing
+from fedgen.analysis.summary import AT_EQUAL_BUDGET, COMPARED, TO_TARGET
+from fedgen.report.html import Table, number
+from fedgen.runs.rows import ClientRow, EvaluationRow, RoundRow
+
+INTERVALS = (*COMPARED, AT_EQUAL_BUDGET, "final_loss")
+"""What is shown with its interval; the others are costs."""
+
+FORMS: dict[str, Callable[[float], str]] = {
+    "final_accuracy": lambda value: f"{value:.4f}",
+    "best_accuracy": lambda value: f"{value:.4f}",
+    "final_loss": lambda value: f"{value:.4f}",
+    "accuracy_at_equal_client_epochs": lambda value: f"{value:.4f}",
+    AT_EQUAL_BUDGET: lambda value: f"{value:.4f}",
+    "rounds_to_target": lambda value: f"{value:,g}",
+    "client_epochs_to_target": lambda value: f"{value:,g}",
+}
+"""What the table of results shows, where a run has it, and how."""
+
+MOST_NAMES = 12
+"""Clients or rounds that are named one by one."""
+
+
+def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return means over seeds with their intervals.
+
+    Args:
+        summaries: The summary of every run by its name; a single run needs no name.
+    """
+
+    def cell(key: str, value: Mapping[str, Any] | None, summary: Mapping[str, Any]) -> str:
+        if value is None:
+            return ""
+        if key in TO_TARGET:
+            return "" if summary["target_accuracy"] is None else _by_seed(value["values"])
+        if value["mean"] is None:
+            return "none"
+        text = FORMS[key](value["mean"])
+        known = [seed for seed in value["values"] if seed is not None]
+        if key in INTERVALS:
+            text = statistics.beside(text, known, value["interval"], FORMS[key])
+        return f"{text}{seeds_known(summary, value['values'])}"
+
+    measured = {key for s in summaries.values() for v in s["strategies"].values() for key in v}
+    shown = [key for key in FORMS if key in measured]
+    body = [
+        [
+            *(label(run, name), standing(summary, name)),
+            *(cell(key, values.get(key), summary) for key in shown),
+        ]
+        for run, summary in summaries.items()
+        for name, values in summary["strategies"].items()
+    ]
+    return Table(["strategy", "rounds", *(key.replace("_", " ") for key in shown)], body)
+
+
+def _by_seed(values: Sequence[float | None]) -> str:
+    """Return whole numbers of seeds one by one, of many their median and range."""
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return "not reached"
+    if len(values) <= statistics.FEW:
+        return ", ".join("not reached" if value is None else f"{value:,g}" for value in values)
+    text = f"{median(known):,g} ({known[0]:,g} to {known[-1]:,g})"
+    return text if len(known) == len(values) else f"{text}, {len(known)} of {len(values)} seeds"
+
+
+def label(run: str, strategy: str) -> str:
+    """Return what an arm of one of several runs is called."""
+    return f"{run}: {strategy}" if run else strategy
+
+
+def costs(arms: Mapping[str, Sequence[Sequence[RoundRow]]]) -> Table:
+    """Return what every strategy cost: means over seeds of a whole run's totals.
+
+    Args:
+        arms: Per strategy, the rounds of each seed.
+    """
+    rows = (row for seeds in arms.values() for mine in seeds for row in mine)
+    simulated = any(row.simulated_seconds is not None for row in rows)
+    body = []
+    for name, seeds in arms.items():
+
+        def mean(cost: Callable[[RoundRow], float], seeds: Any = seeds) -> float:
+            return math.fsum(cost(row) for rows in seeds for row in rows) / len(seeds)
+
+        client_epochs = mean(lambda row: row.client_epochs)
+        body.append(
+            [
+                name,
+                _range([max(row.round for row in rows) for rows in seeds]),
+                f"{client_epochs:,.0f}",
+                f"{mean(lambda row: 0 if row.round else row.client_epochs):,.0f}",
+                f"{mean(lambda row: row.samples):,.0f}",
+                f"{mean(lambda row: row.bytes_down) / 1e6:,.1f} MB",
+                f"{mean(lambda row: row.bytes_up) / 1e6:,.1f} MB",
+                f"{mean(lambda row: row.rejected + row.failed):,.1f}",
+                f"{mean(lambda row: row.seconds):,.1f}",
+                *([_simulated(seeds)] if simulated else []),
+            ]
+        )
+    head = (
+        *("strategy", "rounds", "client-epochs", "of them before round 1", "samples trained"),
+        *("sent to clients", "sent back", "replies not used", "seconds"),
+        *(["simulated seconds"] if simulated else []),
+    )
+    return Table(head, body)
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _simulated(seeds: Sequence[Sequence[RoundRow]]) -> str:
+    times = [row.simulated_seconds for rows in seeds for row in rows]
+    known = [time for time in times if time is not None]
+    return f"{math.fsum(known) / len(seeds):,.1f}" if len(known) == len(times) else "none"
+
+
+def unused(clients: Sequence[ClientRow]) -> Table:
+    """Return why replies were not used, the most frequent reasons first."""
+    groups: dict[tuple[str, str], list[ClientRow]] = {}
+    for row in clients:
+        if row.status != "ok":
+            groups.setdefault((row.strategy, row.status), []).append(row)
+    body = [
+        [
+            strategy,
+            f"{len(rows):,}",
+            _named({row.round for row in rows}),
+            _named({row.client for row in rows}),
+            status,
+        ]
+        for (strategy, status), rows in sorted(groups.items(), key=lambda item: -len(item[1]))
+    ]
+    return Table(["strategy", "replies", "rounds", "clients", "why"], body, prose=True)
+
+
+def _named(values: set[int]) -> str:
+    if len(values) > MOST_NAMES:
+        return f"{len(values)} of {min(values)} to {max(values)}"
+    return ", ".join(map(str, sorted(values)))
+
+
+def worst_tenth(rows: Sequence[EvaluationRow]) -> Table:
+    """Return how evenly the final models serve all clients; means over seeds."""
+    body = []
+    for strategy in dict.fromkeys(row.strategy for row in rows):
+        arms = [ranked(rows, strategy, seed) for seed in _seeds(rows, strategy)]
+        parts = [(_mean(arm), _mean(worst(arm)), arm[0].accuracy, arm[-1].accuracy) for arm in arms]
+        means = [math.fsum(column) / len(parts) for column in zip(*parts, strict=True)]
+        body.append([strategy, f"{len(arms[0])}", *(number(mean) for mean in means)])
+    head = ["strategy", "clients", "mean accuracy", "of the worst tenth", "lowest", "highest"]
+    return Table(head, body)
+
+
+def ranked(rows: Sequence[EvaluationRow], strategy: str, seed: int) -> list[EvaluationRow]:
+    """Return an arm's clients, the one with the lowest accuracy first."""
+    mine = [row for row in rows if (row.strategy, row.seed) == (strategy, seed)]
+    return sorted(mine, key=lambda row: (row.accuracy, row.client))
+
+
+def worst(arm: Sequence[EvaluationRow]) -> Sequence[EvaluationRow]:
+    """Return the first tenth of ranked clients, rounded up."""
+    return arm[: -(-len(arm) // 10)]
+
+
+def _seeds(rows: Sequence[EvaluationRow], strategy: str) -> list[int]:
+    return sorted({row.seed for row in rows if row.strategy == strategy})
+
+
+def _mean(rows: Sequence[EvaluationRow]) -> float:
+    return math.fsum(row.accuracy for row in rows) / len(rows)

@@ -1,0 +1,1 @@
+"""A run on disk: its directory, rows, costs, shards and checkpoints."""

@@ -1,0 +1,107 @@
+"""Who is told what happens while arms are played."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Protocol
+
+from fedgen.config.tree import Arm
+from fedgen.console import warn
+from fedgen.runs.rows import RoundRow
+
+
+class Watcher(Protocol):
+    """What a comparison tells while it runs."""
+
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+        """A seed's arms begin, or go on from the rounds that they have finished."""
+
+    def answered(self, arm: Arm, done: int, asked: int) -> None:
+        """A client of an arm's current round, or of its probe, has answered."""
+
+    def finished(self, rows: Sequence[RoundRow]) -> None:
+        """A round is finished in every arm; rows in the order of the strategies."""
+
+    def note(self, text: str) -> None:
+        """Something was done that the user may not expect."""
+
+    def ended(self, arm: Arm, why: str) -> None:
+        """An arm cannot go on; the others do."""
+
+    def warn(self, text: str) -> None:
+        """Something is wrong that does not end the comparison."""
+
+
+class Silent:
+    """Shows nothing but warnings."""
+
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+        """Ignore the start."""
+
+    def answered(self, arm: Arm, done: int, asked: int) -> None:
+        """Ignore a client."""
+
+    def finished(self, rows: Sequence[RoundRow]) -> None:
+        """Ignore a round."""
+
+    def note(self, text: str) -> None:
+        """Ignore it: the summary has it."""
+
+    def ended(self, arm: Arm, why: str) -> None:
+        """Say it all the same."""
+        self.warn(f"{arm.name} ends here: {why}")
+
+    def warn(self, text: str) -> None:
+        """Say it all the same: what was damaged must be seen."""
+        warn(text)
+
+    def __enter__(self) -> "Silent":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Several:
+    """Tells several watchers the same, in their order."""
+
+    def __init__(self, watchers: Sequence[Silent]) -> None:
+        self._watchers = watchers
+        self._entered = ExitStack()
+
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+        """Tell all of a start."""
+        for watcher in self._watchers:
+            watcher.begin(text, arms, finished)
+
+    def answered(self, arm: Arm, done: int, asked: int) -> None:
+        """Tell all of a client."""
+        for watcher in self._watchers:
+            watcher.answered(arm, done, asked)
+
+    def finished(self, rows: Sequence[RoundRow]) -> None:
+        """Tell all of a round."""
+        for watcher in self._watchers:
+            watcher.finished(rows)
+
+    def note(self, text: str) -> None:
+        """Tell all of what may not be expected."""
+        for watcher in self._watchers:
+            watcher.note(text)
+
+    def ended(self, arm: Arm, why: str) -> None:
+        """Tell all of an arm's end."""
+        for watcher in self._watchers:
+            watcher.ended(arm, why)
+
+    def warn(self, text: str) -> None:
+        """Tell all of what is wrong."""
+        for watcher in self._watchers:
+            watcher.warn(text)
+
+    def __enter__(self) -> "Several":
+        for watcher in self._watchers:
+            self._entered.enter_context(watcher)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._entered.close()

@@ -1,0 +1,1 @@
+"""One fit of an estimator: with scikit-learn or with Keras."""

@@ -1,0 +1,1 @@
+"""A study as people look at it: panels, page and terminal."""

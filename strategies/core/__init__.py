@@ -1,0 +1,1 @@
+"""The pure parts that every strategy stands on."""

@@ -1,0 +1,50 @@
+"""How genes start: drawn, or probed on a small grid."""
+
+import math
+
+import numpy as np
+
+from strategies.core.hyperparameters import Genome
+
+RATES = (1e-7, 1e-3)
+"""Lowest and highest learning rate that random genes start with, as in the published code."""
+
+
+PROBE_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+
+
+PROBE_BATCHES = (16, 32, 64, 128)
+
+
+PROBE_TRIES = (3, 2)
+"""How many of these rates and batch sizes a client tries, in all pairs, one epoch each."""
+
+
+def random_genome(generator: np.random.Generator, rates: tuple[float, float] = RATES) -> Genome:
+    """Draw a rate log-uniformly and ``batch = round(2^U(4, 7))``.
+
+    Args:
+        generator: What draws.
+        rates: Lowest and highest learning rate; ``10^U(-7, -3)`` by default.
+    """
+    rate = 10.0 ** generator.uniform(math.log10(rates[0]), math.log10(rates[1]))
+    return Genome(float(rate), round(2.0 ** generator.uniform(4, 7)))
+
+
+def probe_grid(generator: np.random.Generator) -> tuple[list[float], list[int]]:
+    """Draw the 3 learning rates and 2 batch sizes that a client probes, without replacement."""
+    rates = generator.choice(PROBE_RATES, size=PROBE_TRIES[0], replace=False)
+    batches = generator.choice(PROBE_BATCHES, size=PROBE_TRIES[1], replace=False)
+    return rates.tolist(), batches.tolist()
+
+
+def jitter(kept: Genome, generator: np.random.Generator) -> Genome:
+    """Move a probed genome by at most half a step of the probe's grid.
+
+    ``log10 rate`` and ``log2 batch`` each move by U(-0.5, 0.5); the batch size
+    stays in [16, 128]. On the bare grid no two different points lie within the
+    default eps of each other.
+    """
+    rate = 10.0 ** (math.log10(kept.learning_rate) + generator.uniform(-0.5, 0.5))
+    batch = 2.0 ** (math.log2(kept.batch_size) + generator.uniform(-0.5, 0.5))
+    return Genome(float(rate), min(max(round(batch), PROBE_BATCHES[0]), PROBE_BATCHES[-1]))
