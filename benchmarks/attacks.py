@@ -34,6 +34,7 @@ def measure() -> dict[str, Any]:
 def _play(aggregation: str, attack: str, attackers: int) -> dict[str, Any]:
     from fedgen.comparison import flow, opening
     from fedgen.config.tree import build
+    from fedgen.federation.resources import Resources
     from fedgen.runs.watch import Silent
 
     reckoned = max(attackers, 1)
@@ -50,8 +51,9 @@ def _play(aggregation: str, attack: str, attackers: int) -> dict[str, Any]:
         }
     )
     with tempfile.TemporaryDirectory() as folder:
-        with opening.created(config, Path(folder) / "run") as run:
-            summary = flow.play(run, Silent())
+        held = Resources(config)
+        with opening.created(held, Path(folder) / "run") as run:
+            summary = flow.play(run, held, Silent())
     accuracy = summary["strategies"]["fedavg"]["final_accuracy"]
     return {
         "aggregation": aggregation,

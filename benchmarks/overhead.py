@@ -26,8 +26,9 @@ def measure() -> dict[str, float]:
     from fedgen.comparison import rounds, trainers
     from fedgen.config.tree import Arm, build
     from fedgen.engine import models
-    from fedgen.federation import client_app, resources
+    from fedgen.federation import client_app
     from fedgen.federation.grid import InProcessGrid
+    from fedgen.federation.resources import Resources
     from fedgen.federation.run_config import to_run_config
     from fedgen.files import disk
     from fedgen.runs import shard as store_shard
@@ -44,15 +45,17 @@ def measure() -> dict[str, float]:
                 "run": {"rounds": ROUNDS, "workers": 1},
             }
         )
-        here = resources.load(config, 0)
+        here = Resources(config, slots=1)
         compiled = Stopwatch(here.engine._train)
         here.engine._train = compiled
         evaluation = Stopwatch(here.engine._evaluate)
         here.engine._evaluate = evaluation
         arm = Arm(config, "genetic-cfl", 0)
-        grid = InProcessGrid(client_app.app, to_run_config(config), clients=CLIENTS, workers=1)
-        player = trainers.Federated(trainers.build_strategy(arm), grid)
-        initial = models.get_weights(resources.initial_model(config, 0))
+        grid = InProcessGrid(
+            client_app.made(lambda _: here), to_run_config(config), clients=CLIENTS, workers=1
+        )
+        player = trainers.Federated(trainers.build_strategy(arm, here), grid)
+        initial = models.get_weights(here.model(0))
         shard = store_shard.Shard(Path(folder), arm)
         disk.make_folder(shard.folder)
         shard.open(print)

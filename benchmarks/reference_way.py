@@ -107,6 +107,7 @@ def fedgen_round(folder: Path) -> tuple[float, int]:
     runtime.import_tensorflow()
     from fedgen.comparison import flow, opening
     from fedgen.config.tree import build
+    from fedgen.federation.resources import Resources
     from fedgen.files.csv import read_csv
     from fedgen.runs.rows import RoundRow
     from fedgen.runs.watch import Silent
@@ -121,8 +122,9 @@ def fedgen_round(folder: Path) -> tuple[float, int]:
             "run": {"rounds": 1, "strategies": ["fedavg"]},
         }
     )
-    with opening.created(config, folder / "run") as run:
-        flow.play(run, Silent())
+    held = Resources(config)
+    with opening.created(held, folder / "run") as run:
+        flow.play(run, held, Silent())
     row = read_csv(run.path / "rounds.csv", RoundRow)[-1]
     return row.seconds, row.samples
 

@@ -42,8 +42,9 @@ def federation(clients: int) -> dict[str, float]:
     from fedgen.comparison import rounds, trainers
     from fedgen.config.tree import Arm, build
     from fedgen.engine import models
-    from fedgen.federation import client_app, resources
+    from fedgen.federation import client_app
     from fedgen.federation.grid import InProcessGrid
+    from fedgen.federation.resources import Resources
     from fedgen.federation.run_config import to_run_config
     from fedgen.files import disk
     from fedgen.runs import shard as store_shard
@@ -73,14 +74,16 @@ def federation(clients: int) -> dict[str, float]:
                 "run": {"rounds": ROUNDS},
             }
         )
-        slots = resources.workers(config)
-        here = resources.load(config, 0, slots)
+        here = Resources(config)
+        slots = here.slots
         watches = Stopwatch(here.engine._train), Stopwatch(here.engine._evaluate)
         here.engine._train, here.engine._evaluate = watches
         arm = Arm(config, "genetic-cfl", 0)
-        grid = InProcessGrid(client_app.app, to_run_config(config), clients=clients, workers=slots)
-        player = trainers.Federated(trainers.build_strategy(arm), grid)
-        model = resources.initial_model(config, 0)
+        grid = InProcessGrid(
+            client_app.made(lambda _: here), to_run_config(config), clients=clients, workers=slots
+        )
+        player = trainers.Federated(trainers.build_strategy(arm, here), grid)
+        model = here.model(0)
         shard = store_shard.Shard(Path(folder), arm)
         disk.make_folder(shard.folder)
         shard.open(print)

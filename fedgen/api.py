@@ -95,16 +95,16 @@ def compare(
         (*parse_name(name), value) for name, value in given.items() if value is not None
     ]
     request = intake.read(Path(config) if config is not None else None, laid, controls=controls)
-    checked = intake.settle(request, _warn)
+    held = intake.settle(request, _warn)
     from fedgen.comparison import flow
 
-    with opening.created(checked, path) as run:
+    with opening.created(held, path) as run:
         if arrays is not None:
-            datasets.write(Path(checked.data.dataset))
+            datasets.write(Path(held.config.data.dataset))
         if not quiet:
             print(f"run directory: {run.path}", flush=True)
         with Silent() if quiet else watcher(run.config.run.strategies) as watching:
-            flow.play(run, watching)
+            flow.play(run, held, watching)
     return load_run(run.path)
 
 

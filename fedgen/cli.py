@@ -111,9 +111,9 @@ def compare(
     _require_gpu(quiet)
     spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
-    checked = intake.settle(request, _warn)
-    with opening.created(checked, out) as run:
-        _play(run, as_json, quiet, tensorboard, mlflow, spread)
+    held = intake.settle(request, _warn)
+    with opening.created(held, out) as run:
+        _play(run, held, as_json, quiet, tensorboard, mlflow, spread)
 
 
 @app.command()
@@ -137,10 +137,10 @@ def resume(
     _require_gpu(quiet)
     spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
-    with opening.resumed(path, rounds, workers) as run:
+    with opening.resumed(path, rounds, workers) as (run, held):
         if runs.is_finished(run) and not (as_json or quiet):
             print(f"{path}: {runs.finished_how(run)} Its last files are written anew.")
-        _play(run, as_json, quiet, tensorboard, mlflow, spread)
+        _play(run, held, as_json, quiet, tensorboard, mlflow, spread)
 
 
 @app.command()
@@ -238,6 +238,7 @@ def _spread(jobs: int | None, address: str | None) -> Any:
 
 def _play(
     run: Any,
+    held: Any,
     as_json: bool,
     quiet: bool,
     tensorboard: bool,
@@ -258,7 +259,7 @@ def _play(
     try:
         watching = [Silent() if silent else watcher(run.config.run.strategies)]
         with Several([*watching, *([EventFiles(run.path)] if tensorboard else [])]) as told:
-            summary = flow.play(run, told, spread=spread)
+            summary = flow.play(run, held, told, spread=spread)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {_kept(run)}") from None
     except ArmError as error:  # the other arms have all their files

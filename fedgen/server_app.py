@@ -39,14 +39,14 @@ def main(grid: Grid, context: Context) -> None:
             )
     if out:
         directory.check_free(Path(out))
-    config, _ = opening.choose_dataset(config, named=True)
-    request.check(config, partial(print, flush=True))
-    with opening.created(config, Path(out).absolute() if out else None) as run:
+    held, _ = opening.choose_dataset(config, named=True)
+    request.check(held, partial(print, flush=True))
+    with opening.created(held, Path(out).absolute() if out else None) as run:
         print(f"run directory: {run.path.absolute()}", flush=True)
         failure = None
         try:
             with watcher(config.run.strategies) as watching:
-                summary = flow.play(run, watching, grid)
+                summary = flow.play(run, held, watching, grid)
         except ArmError as error:  # the other arms have all their files
             failure, summary = error, error.summary
     results(summary)

@@ -13,6 +13,7 @@ import numpy as np
 
 from fedgen.comparison import flow, opening
 from fedgen.config.tree import build
+from fedgen.federation.resources import Resources
 from fedgen.runs.run import Run
 from fedgen.runs.watch import Silent
 
@@ -31,8 +32,9 @@ FLAGS = (
 def play(out: Path, **sections: dict) -> Run:
     """Play a small comparison in this process; sections are laid over ``SMALL``."""
     tree = {name: SMALL.get(name, {}) | sections.get(name, {}) for name in {*SMALL, *sections}}
-    with opening.created(build(tree), out) as run:
-        flow.play(run, Silent())
+    held = Resources(build(tree))
+    with opening.created(held, out) as run:
+        flow.play(run, held, Silent())
     return run
 
 

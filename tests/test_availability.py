@@ -16,6 +16,7 @@ from fedgen.data import datasets
 from fedgen.errors import RunError
 from fedgen.federation import client_app
 from fedgen.federation.grid import InProcessGrid
+from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import to_run_config
 from strategies.core.outcomes import OK
 from strategies.fedavg import FedAvg, StrategyError
@@ -164,7 +165,7 @@ DIGITS = {
 
 
 def refused(grid: InProcessGrid) -> str:
-    strategy = trainers.build_strategy(Arm(build(DIGITS), "fedavg", 0))
+    strategy = trainers.build_strategy(Arm(build(DIGITS), "fedavg", 0), Resources(build(DIGITS)))
     begun = time.monotonic()
     with pytest.raises(RunError) as error:
         trainers.Federated(strategy, grid).step(1, [np.zeros(3, np.float32)])
@@ -199,7 +200,7 @@ def test_other_code_of_a_model_than_the_server_s_is_refused(
     (tmp_path / "served.py").write_text(net)
     monkeypatch.syspath_prepend(tmp_path)
     own = {**DIGITS, "model": {"name": "served:net"}}
-    strategy = trainers.build_strategy(Arm(build(own), "fedavg", 0))
+    strategy = trainers.build_strategy(Arm(build(own), "fedavg", 0), Resources(build(own)))
     (tmp_path / "served.py").write_text(net.replace("Flatten()", "Flatten(), layers.ReLU()"))
     grid = real_grid(own, CLIENTS)
     with pytest.raises(RunError, match="has other code of the model than the server"):
@@ -220,7 +221,7 @@ def test_strategies_under_stock_start_need_no_fingerprint() -> None:
 
 
 def test_in_this_process_nobody_is_asked_what_the_server_knows() -> None:
-    strategy = trainers.build_strategy(Arm(build(DIGITS), "fedavg", 0))
+    strategy = trainers.build_strategy(Arm(build(DIGITS), "fedavg", 0), Resources(build(DIGITS)))
     knows = InProcessGrid(client_app.app, {}, clients=CLIENTS, workers=0)  # nobody could answer
     messages = list(strategy.configure_train(1, toy.start(), ConfigRecord(), knows))
     assert sorted(m.metadata.dst_node_id for m in messages) == list(knows.get_node_ids())
@@ -231,7 +232,7 @@ QUERIED = """
 import sys
 from flwr.app import ConfigRecord, Message, RecordDict
 from fedgen.federation import client_app
-from fedgen.config import build
+from fedgen.config.tree import build
 from fedgen.federation.grid import InProcessGrid
 from fedgen.federation.run_config import to_run_config
 

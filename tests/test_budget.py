@@ -103,8 +103,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def go_on(path: Path, rounds: int | None = None) -> None:
-    with opening.resumed(path, rounds) as again:
-        flow.play(again, Silent())
+    with opening.resumed(path, rounds) as (again, held):
+        flow.play(again, held, Silent())
 
 
 def last_rounds(run: Path) -> dict[str, int]:

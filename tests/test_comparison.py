@@ -15,7 +15,7 @@ from fedgen.config.sections import Data
 from fedgen.config.tree import Arm, build
 from fedgen.data import datasets
 from fedgen.errors import ArmError, RunError
-from fedgen.federation import resources
+from fedgen.federation.resources import Resources
 from fedgen.report.results import load
 from fedgen.runs.run import Run
 from fedgen.runs.watch import Silent
@@ -115,7 +115,7 @@ def test_costs_are_counted(run: Run) -> None:
     assert second["client_epochs"] == "6" and second["clients"] == "6"
     clients = [r for r in rows(run.path / "clients.csv") if r["round"] == "1"][:6]
     assert int(second["samples"]) == sum(int(row["samples"]) for row in clients)
-    weights = sum(w.nbytes for w in resources.initial_model(run.config, 0).get_weights())
+    weights = sum(w.nbytes for w in Resources(run.config).model(0).get_weights())
     for key in ("bytes_down", "bytes_up"):
         assert 6 * weights < int(second[key]) < 6.2 * weights
     total = sum(int(row["samples"]) for row in clients)
@@ -222,7 +222,7 @@ def test_a_cohort_that_cannot_be_used_ends_the_run_with_code_3() -> None:
         def get_node_ids(self) -> list[int]:
             return []
 
-    strategy = trainers.build_strategy(arm)
+    strategy = trainers.build_strategy(arm, Resources(arm.config))
     strategy.peers.timeout = 0.0
     with pytest.raises(RunError, match="6 are needed") as error:
         trainers.Federated(strategy, Empty()).step(1, [np.zeros(3, np.float32)])
@@ -319,8 +319,8 @@ def test_an_arm_that_diverges_ends_alone(tmp_path: Path) -> None:
         assert placed in page.split(f'id="{heading}"')[1].split("<section")[0], heading
     named = [trace.name for trace in load(out).figure("accuracy").data if trace.name]
     assert named == [placed, "fedavg"]
-    with pytest.raises(ArmError), opening.resumed(out) as again:
-        flow.play(again, Silent())  # the round is tried again, to the same end
+    with pytest.raises(ArmError), opening.resumed(out) as (again, held):
+        flow.play(again, held, Silent())  # the round is tried again, to the same end
     assert comparable(out) == mine
 
 

@@ -9,6 +9,7 @@ from fedgen.comparison import flow, opening, trainers
 from fedgen.comparison import request as intake
 from fedgen.config.tree import Arm, Config, build
 from fedgen.errors import InputError
+from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import from_run_config, to_run_config
 from fedgen.report import results
 from fedgen.runs import run as runs
@@ -49,11 +50,13 @@ def test_a_variant_is_its_strategy() -> None:
 @pytest.mark.parametrize("name", CONTROL_ARMS)
 def test_a_control_has_the_section_s_settings_and_its_control(name: str) -> None:
     config = build({"data": {"dataset": "digits"}, "genetic-cfl": {"elites": 5, "eps": 0.7}})
-    strategy = trainers.build_strategy(Arm(config, name, 0))
+    strategy = trainers.build_strategy(Arm(config, name, 0), Resources(config))
     assert isinstance(strategy, GeneticCFL)
     assert strategy.control == name.partition("+")[2]
     assert (strategy.breeding.elites, strategy.eps) == (5, 0.7)
-    assert trainers.build_strategy(Arm(config, "genetic-cfl", 0)).control == "none"
+    assert (
+        trainers.build_strategy(Arm(config, "genetic-cfl", 0), Resources(config)).control == "none"
+    )
 
 
 @pytest.mark.parametrize("name", EXTENSIONS)
@@ -64,13 +67,15 @@ def test_an_extension_changes_its_settings_and_nothing_else(name: str) -> None:
     plain, extended = config.genetics["genetic-cfl"], config.genetics[f"genetic-cfl+{name}"]
     changed = EXTENSIONS[name].settings
     assert extended.model_dump() == {**plain.model_dump(), **changed} != plain.model_dump()
-    built = trainers.build_strategy(Arm(config, f"genetic-cfl+{name}", 0))
+    built = trainers.build_strategy(Arm(config, f"genetic-cfl+{name}", 0), Resources(config))
     assert isinstance(built, GeneticCFL)
     assert (built.breeding.elites, built.eps, built.control) == (5, 0.7, "none")
     section = build({**tree, "genetic-cfl": {**genetic, **changed}})
-    same = trainers.build_strategy(Arm(section, "genetic-cfl", 0))
+    same = trainers.build_strategy(Arm(section, "genetic-cfl", 0), Resources(section))
     assert _settings(built) == _settings(same)
-    assert _settings(built) != _settings(trainers.build_strategy(Arm(config, "genetic-cfl", 0)))
+    assert _settings(built) != _settings(
+        trainers.build_strategy(Arm(config, "genetic-cfl", 0), Resources(config))
+    )
 
 
 def _settings(strategy: GeneticCFL) -> dict[str, object]:
@@ -157,8 +162,8 @@ def _rounds(rounds: int) -> dict:
 
 def test_a_resumed_run_has_the_same_bytes(run: runs.Run, tmp_path: Path) -> None:
     play(tmp_path / "run", **_rounds(2))
-    with opening.resumed(tmp_path / "run", rounds=4) as again:
-        flow.play(again, Silent())
+    with opening.resumed(tmp_path / "run", rounds=4) as (again, held):
+        flow.play(again, held, Silent())
     assert comparable(again.path) == comparable(run.path)
 
 

@@ -12,6 +12,7 @@ from runs import FLAGS, comparable, finish, play, start
 from fedgen.config import plugins
 from fedgen.engine import models
 from fedgen.errors import InputError, RunError
+from fedgen.federation.resources import Resources
 
 MODULE = """
 from keras import layers
@@ -266,7 +267,8 @@ def test_arms_that_would_start_from_other_weights_do_not_play(tmp_path: Path) ->
     tree["provenance"]["weights of seed 0"] = "0" * 64
     disk.replace(run.path / "config.toml", to_toml(tree).encode())
     with pytest.raises(RunError, match="seed 0 starts from other weights in this process"):
-        flow.play(runs.open_run(run.path), Silent())
+        again = runs.open_run(run.path)
+        flow.play(again, Resources(again.config), Silent())
 
 
 @pytest.mark.parametrize("existed", [False, True])
@@ -278,7 +280,7 @@ def test_a_run_that_never_began_leaves_nothing(existed: bool, tmp_path: Path) ->
     if existed:
         out.mkdir(parents=True)
     config = build({"data": {"dataset": "digits"}})
-    with pytest.raises(KeyboardInterrupt), opening.created(config, out) as run:
+    with pytest.raises(KeyboardInterrupt), opening.created(Resources(config), out) as run:
         (run.path / "shards").mkdir()
         raise KeyboardInterrupt
     assert out.exists() == existed and not (existed and list(out.iterdir()))

@@ -13,8 +13,9 @@ from fedgen.config.tree import build
 from fedgen.engine import models
 from fedgen.engine.plan import Plan
 from fedgen.errors import InputError
-from fedgen.federation import client_app, resources
+from fedgen.federation import client_app
 from fedgen.federation.grid import FIRST_NODE, InProcessGrid
+from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import to_run_config
 from fedgen.runs.run import Run
 from fedgen.runs.watch import Silent
@@ -61,7 +62,7 @@ def test_what_was_applied_is_told(run: Run) -> None:
 
 
 def test_what_travels_is_counted(run: Run) -> None:
-    weights = sum(w.nbytes for w in resources.initial_model(run.config, 0).get_weights())
+    weights = sum(w.nbytes for w in Resources(run.config).model(0).get_weights())
     down = {"fedprox": 1, "cyclic": 3, "scaffold": 2, "delta-sgd": 1, "ifca": 2}
     up = {name: 3 if name == "cyclic" else 1 for name in down}
     for row in rows(run.path / "rounds.csv"):
@@ -75,8 +76,8 @@ def test_a_resumed_run_has_the_same_bytes_with_any_number_of_workers(
     run: Run, tmp_path: Path
 ) -> None:
     part = play(tmp_path / "run", run={"rounds": 1, "strategies": STRATEGIES, "workers": 1})
-    with opening.resumed(part.path, rounds=ROUNDS) as resumed:
-        flow.play(resumed, Silent())
+    with opening.resumed(part.path, rounds=ROUNDS) as (resumed, held):
+        flow.play(resumed, held, Silent())
     assert comparable(resumed.path) == comparable(run.path)
 
 
@@ -84,16 +85,16 @@ def test_cyclic_is_the_engine_called_once_per_client(tmp_path: Path) -> None:
     """One Adam trains one model on one client after another; snapshots are averaged."""
     sections = {"run": {"rounds": 2, "strategies": ["cyclic"]}}
     played = play(tmp_path / "run", **sections)
-    here = resources.load(played.config, 0)
+    here = Resources(played.config)
     cohort = sorted({int(r["client"]) for r in rows(played.path / "clients.csv")})
-    weights = models.get_weights(resources.initial_model(played.config, 0))
+    weights = models.get_weights(here.model(0))
     moments = None
     for number in (1, 2):
         snapshots = []
         for client in cohort:
             snapshots.append(weights)
             order = rng(0, "batch-order", number, client).permutation(
-                here.partition.shards[client].train
+                here.partition(0).shards[client].train
             )
             batch = random_genome(rng(0, "genome", 0, client)).batch_size
             job = Plan(1e-3, batch, order[None], moments=moments)
@@ -127,7 +128,7 @@ def test_well_formed_malice_keeps_what_travels_beside_the_weights(tmp_path: Path
 def test_what_does_not_go_together_is_refused(strategy: str, setting: str, reason: str) -> None:
     tree = merge(SMALL | {"run": {"strategies": [strategy]}}, [parse_setting(setting)])
     with pytest.raises(InputError, match=reason):
-        request.check(build(tree), pytest.fail)
+        request.check(Resources(build(tree)), pytest.fail)
 
 
 def test_a_refusal_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
@@ -140,13 +141,15 @@ def test_a_refusal_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_client_picks_the_model_that_was_trained_on_its_samples() -> None:
     config = build(SMALL)
-    here = resources.load(config, 0)
-    bad = models.get_weights(resources.initial_model(config, 0))
-    order = np.stack([here.partition.shards[3].train] * 10)
+    here = Resources(config, slots=1)
+    bad = models.get_weights(here.model(0))
+    order = np.stack([here.partition(0).shards[3].train] * 10)
     good = here.engine.train(bad, Plan(1e-3, 32, order)).weights
     settings = {"seed": 0, "server-round": 1, "fitness": "validation", "learning-rate": 1e-9}
     settings |= {"batch-size": 32, "local-epochs": 1, "models": 2}
-    grid = InProcessGrid(client_app.app, to_run_config(config), clients=12, workers=1)
+    grid = InProcessGrid(
+        client_app.made(lambda _: here), to_run_config(config), clients=12, workers=1
+    )
     try:
         for first, second, best in ((bad, good, 1), (good, bad, 0)):
             content = {"arrays": ArrayRecord(first), "model-1": ArrayRecord(second)}

@@ -96,9 +96,11 @@ def test_links_lead_somewhere(name: str) -> None:
             assert not anchor or anchor in anchors(linked), target
 
 
-def test_the_tree_names_every_module() -> None:
+def test_the_tree_names_every_room_and_door() -> None:
     tree = README.partition("## How it is built")[2]
     for package in ("fedgen", "strategies"):
-        for path in (ROOT / package).glob("*.py"):
-            if not path.stem.startswith("_"):
+        for path in (ROOT / package).iterdir():
+            if path.is_dir() and (path / "__init__.py").exists():
+                assert re.search(rf"^      {path.name}/ ", tree, re.M), path
+            if path.suffix == ".py" and not path.stem.startswith("_"):
                 assert re.search(rf"\b{path.stem}\b", tree), path

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from runs import FLAGS, finish, play, start
 
+from fedgen.federation.resources import Resources
 from fedgen.files.csv import to_csv
 from fedgen.report import contrasts, pages
 from fedgen.report.results import Results, load
@@ -240,10 +241,9 @@ def test_final_models_are_evaluated_on_every_client_and_the_partition_is_kept(ru
     import numpy as np
 
     from fedgen.data import datasets
-    from fedgen.federation.agreement import load_partition
 
     whole = load(run.path)
-    data, partition = datasets.load(run.config.data), load_partition(run.config, 0)
+    data, partition = datasets.load(run.config.data), Resources(run.config).partition(0)
     model = keras.models.load_model(run.path / "models" / "fedavg-seed0.keras")
     mine = [row for row in whole.evaluations if row.strategy == "fedavg"]
     assert [row.client for row in mine] == list(range(12)) and {row.round for row in mine} == {2}

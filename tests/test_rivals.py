@@ -114,8 +114,8 @@ def test_a_comparison_of_all_rivals_goes_on_to_the_same_bytes(tmp_path: Path) ->
     }
     whole = play(tmp_path / "whole", run={"rounds": 2, "strategies": names}, **small)
     part = play(tmp_path / "part", run={"rounds": 1, "strategies": names}, **small)
-    with opening.resumed(part.path, rounds=2) as longer:
-        flow.play(longer, Silent())
+    with opening.resumed(part.path, rounds=2) as (longer, held):
+        flow.play(longer, held, Silent())
     assert comparable(part.path) == comparable(whole.path)
 
     table = [r for r in rows(whole.path / "rounds.csv") if r["round"] in "01"]

@@ -272,11 +272,9 @@ COUNTING = '''
 
 import os
 
-from flwr.clientapp import ClientApp
-
 from fedgen.data import datasets
 from fedgen.engine.tensorflow.engine import Engine
-from fedgen.federation import client_app
+from fedgen.federation import client_app, resources
 
 built = []
 build = Engine.__init__
@@ -297,9 +295,7 @@ def count(message, context, call_next):
     return reply
 
 
-app = ClientApp(mods=[count, client_app.refuse])
-app.query()(client_app.query)
-app.train()(client_app.train)
+app = client_app.made(lambda context: resources.of(context.run_config), count)
 '''
 
 

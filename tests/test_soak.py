@@ -10,6 +10,7 @@ from runs import SMALL
 
 from fedgen.comparison import flow, opening
 from fedgen.config.tree import build
+from fedgen.federation.resources import Resources
 from fedgen.runs.rows import RoundRow
 from fedgen.runs.watch import Silent
 
@@ -31,8 +32,9 @@ class Watch(Silent):
 @pytest.mark.soak
 def test_two_thousand_rounds_are_flat(tmp_path: Path) -> None:
     watch = Watch()
-    with opening.created(build(SMALL | {"run": {"rounds": ROUNDS}}), tmp_path / "run") as run:
-        flow.play(run, watch)
+    held = Resources(build(SMALL | {"run": {"rounds": ROUNDS}}))
+    with opening.created(held, tmp_path / "run") as run:
+        flow.play(run, held, watch)
     assert len(watch.seconds) == ROUNDS + 1
     quarter = ROUNDS // 4
     second, last = slice(quarter, 2 * quarter), slice(3 * quarter, None)

@@ -283,7 +283,7 @@ def test_a_client_without_a_held_out_sample_validates_on_one_of_its_labels() -> 
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 1])
     held_out = np.array([0, 0, 1, 0, 0, 0, 1, 1], bool)
     parts = [np.array([0, 1, 3], np.int32), np.array([4, 5], np.int32)]
-    one, two = disjoint._divide(parts, labels, held_out, 0)
+    one, two = disjoint.divide(parts, labels, held_out, 0)
     assert one.validation.size == 1 and one.validation[0] in (2, 6, 7)
     assert two.validation.size == 1 and two.validation[0] in (6, 7)
     assert two.train.tolist() == [4, 5]

@@ -104,7 +104,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 import fedgen
-from fedgen.config import Arm, Config
+from fedgen.config.tree import Arm, Config
 from fedgen.errors import RunError
 from fedgen.export.tensorboard import EventFile
 sys.path.insert(0, sys.argv[2])

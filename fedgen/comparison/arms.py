@@ -9,6 +9,7 @@ from fedgen.config.plugins import is_own
 from fedgen.config.sections import CENTRALISED
 from fedgen.config.tree import Arm
 from fedgen.errors import RunError
+from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import to_run_config
 from fedgen.files import disk
 from fedgen.runs import shard as store_shard
@@ -20,12 +21,15 @@ from fedgen.runs.watch import Watcher
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
-    from fedgen.federation.resources import World
     from strategies.core.aggregation import Arrays
 
 
 def play_arms(
-    run: Run, seeded: Sequence[Arm], progress: Watcher, grid: "Grid | None" = None
+    run: Run,
+    held: Resources,
+    seeded: Sequence[Arm],
+    progress: Watcher,
+    grid: "Grid | None" = None,
 ) -> list[EvaluationRow]:
     """Play arms of one seed in turn, and return how their final models do on every client.
 
@@ -35,18 +39,16 @@ def play_arms(
     """
     from fedgen.comparison import rounds, trainers
     from fedgen.engine import models, saved_model
-    from fedgen.federation import client_app, resources
+    from fedgen.federation import client_app
     from fedgen.federation.faults import FaultyGrid
     from fedgen.federation.grid import InProcessGrid
     from strategies.core.outcomes import Unusable
 
     config, seed = run.config, seeded[0].seed
-    slots = resources.workers(config)
-    here = resources.load(config, seed, slots)
-    model = resources.initial_model(config, seed)
+    model = held.model(seed)
     initial = models.get_weights(model)
     began = run.provenance.get(f"weights of seed {seed}")  # said of a user's own model
-    if began is not None and began != resources.digest(initial):
+    if began is not None and began != models.digest(initial):
         raise RunError(
             f"model {config.model.name!r}: seed {seed} starts from other weights in this process "
             "than in the one that began the run; they must depend on nothing but the seed"
@@ -58,32 +60,32 @@ def play_arms(
             stack.enter_context(shard.owned())
             shard.open(progress.warn)
         progress.begin(
-            f"seed {seed} on {here.engine.device}", seeded, [shard.opened_round for shard in shards]
+            f"seed {seed} on {held.engine.device}", seeded, [shard.opened_round for shard in shards]
         )
         for arm, shard in zip(seeded, shards, strict=True):
             player: trainers.Player
             if arm.strategy == CENTRALISED:
-                player = trainers.Centralised(here, config, seed)
+                player = trainers.Centralised(held, seed)
             else:
                 nodes: Grid | None = grid
                 if nodes is None:
                     nodes = InProcessGrid(
-                        client_app.app,
+                        client_app.made(lambda _: held),
                         to_run_config(config),
                         clients=config.partition.clients,
-                        workers=slots,
+                        workers=held.slots,
                         on_reply=partial(progress.answered, arm),
                         deadline=config.training.deadline,
                     )
                     stack.callback(nodes.close)
                 if config.faults.counts():
                     nodes = FaultyGrid(nodes, config.faults, seed)
-                player = trainers.Federated(trainers.build_strategy(arm), nodes)
+                player = trainers.Federated(trainers.build_strategy(arm, held), nodes)
             iterators.append(
-                rounds.play(arm, player, here, shard, initial, config.run.rounds, made_with(run))
+                rounds.play(arm, player, held, shard, initial, config.run.rounds, made_with(run))
             )
         # Entered last, so left first: clients stop before the grids wait for them.
-        stack.enter_context(here.engine.interruptible())
+        stack.enter_context(held.engine.interruptible())
         # A killed run may have left one arm a round ahead of another.
         behind = [config.run.rounds - shard.opened_round for shard in shards]
         for left in range(max(behind), 0, -1):
@@ -106,18 +108,18 @@ def play_arms(
             if shard.failed():
                 disk.remove(path)  # of rounds before, where more were added
             elif shard.latest is not None:
-                evaluations += _evaluate(here, arm, shard.latest.round, shard.latest.weights)
+                evaluations += _evaluate(held, arm, shard.latest.round, shard.latest.weights)
                 model.set_weights(shard.latest.weights)
                 disk.make_folder(path.parent)
                 disk.replace(path, saved_model.to_bytes(model, suffix))
         return evaluations
 
 
-def _evaluate(here: "World", arm: Arm, number: int, weights: "Arrays") -> list[EvaluationRow]:
+def _evaluate(held: Resources, arm: Arm, number: int, weights: "Arrays") -> list[EvaluationRow]:
     """Evaluate a model on what every client validates on: samples that trained nobody."""
     rows = []
-    for client, shard in enumerate(here.partition.shards):
-        found = here.engine.evaluate(weights, shard.validation)
+    for client, shard in enumerate(held.partition(arm.seed).shards):
+        found = held.engine.evaluate(weights, shard.validation)
         figures = (len(shard.validation), found.accuracy, found.loss)
         rows.append(EvaluationRow(arm.strategy, arm.seed, number, client, *figures))
     return rows

@@ -9,9 +9,8 @@ import numpy as np
 
 from fedgen.config import budget
 from fedgen.config.tree import Arm
-from fedgen.data import datasets
 from fedgen.errors import ArmError, FedgenError, InputError, RunError
-from fedgen.federation import agreement
+from fedgen.federation.resources import Resources
 from fedgen.files import disk
 from fedgen.files.csv import to_csv
 from fedgen.report import pages
@@ -32,7 +31,11 @@ Spread = Callable[[Run, Watcher], list[EvaluationRow]]
 
 
 def play(
-    run: Run, progress: Watcher, grid: "Grid | None" = None, spread: Spread | None = None
+    run: Run,
+    held: Resources,
+    progress: Watcher,
+    grid: "Grid | None" = None,
+    spread: Spread | None = None,
 ) -> dict[str, Any]:
     """Play all arms of a run, finish its directory, and return the summary.
 
@@ -42,6 +45,7 @@ def play(
 
     Args:
         run: What to play, and where it goes.
+        held: The data, model and engine that it is played with.
         progress: Is told what happens.
         grid: The grid of a Flower runtime; without one, every arm has a grid in
             this process.
@@ -51,14 +55,12 @@ def play(
         ArmError: If replies of an arm cannot be used.
         RunError: If a round fails otherwise.
     """
-    from fedgen.federation import resources  # TensorFlow comes in here
-
     for text in run.notes:
         progress.note(text)
-    parameters = resources.initial_model(run.config, run.config.run.seed).count_params()
+    parameters = held.model(run.config.run.seed).count_params()
     seeds = [run.config.run.seed + offset for offset in range(run.config.run.seeds)]
     evaluations: list[EvaluationRow] = []
-    partition = [row for seed in seeds for row in _partition_rows(run, seed)]
+    partition = [row for seed in seeds for row in _partition_rows(held, seed)]
     _write(run, store.PARTITION, partition)
     try:
         if spread is not None:
@@ -66,7 +68,7 @@ def play(
         else:
             for seed in seeds:
                 seeded = [arm for arm in run.arms if arm.seed == seed]
-                evaluations += play_arms(run, seeded, progress, grid)
+                evaluations += play_arms(run, held, seeded, progress, grid)
         _check_budget(run, progress)
     except BaseException:
         with suppress(FedgenError):  # the first error is the one to tell; the shards have the rows
@@ -101,9 +103,8 @@ def _write(run: Run, name: str, rows: Sequence[Row]) -> None:
     disk.replace(run.path / name, content.encode())
 
 
-def _partition_rows(run: Run, seed: int) -> list[PartitionRow]:
-    dataset = datasets.load(run.config.data)
-    partition = agreement.load_partition(run.config, seed)
+def _partition_rows(held: Resources, seed: int) -> list[PartitionRow]:
+    dataset, partition = held.dataset, held.partition(seed)
     rows = []
     slices = partition.slices or [None] * len(partition.shards)
     for client, (part, shard) in enumerate(zip(slices, partition.shards, strict=True)):

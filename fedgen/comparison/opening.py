@@ -12,8 +12,8 @@ from fedgen.config.plugins import code_of, is_own
 from fedgen.config.toml import Tree, merge, to_toml
 from fedgen.config.tree import Config, build, dump
 from fedgen.data import datasets
-from fedgen.data.datasets import Dataset
 from fedgen.errors import InputError, Unavailable
+from fedgen.federation.resources import Resources
 from fedgen.files import disk
 from fedgen.runs import directory, shard, store
 from fedgen.runs.checkpoints import latest_manifest
@@ -24,12 +24,12 @@ from fedgen.runs.run import Run, default_path, open_run
 FALLBACK = "digits"
 
 
-def choose_dataset(config: Config, named: bool) -> tuple[Config, str | None]:
+def choose_dataset(config: Config, named: bool) -> tuple[Resources, str | None]:
     """Load the data set; fall back on digits when nobody named one.
 
     Returns:
-        The config with absolute paths that names the data set in use, and what
-        went wrong, if it is not the one asked for.
+        What a run has, its config with absolute paths and the data set in use, and what went
+        wrong, if that is not the one asked for.
 
     Raises:
         InputError: If a data set that somebody named cannot be had, or one that
@@ -37,20 +37,17 @@ def choose_dataset(config: Config, named: bool) -> tuple[Config, str | None]:
     """
     config = config.model_copy(update={"data": datasets.absolute(config.data)})
     try:
-        datasets.load(config.data)
+        return Resources(config), None
     except Unavailable as error:
         if named:
             raise
         data = config.data.model_copy(update={"dataset": FALLBACK})
-        config = config.model_copy(update={"data": data})
-        datasets.load(config.data)
-        return config, str(error)
-    return config, None
+        return Resources(config.model_copy(update={"data": data})), str(error)
 
 
 @contextmanager
-def created(config: Config, out: Path | None) -> Iterator[Run]:
-    """Make the run directory of a checked config, and be its parent inside a ``with`` block.
+def created(held: Resources, out: Path | None) -> Iterator[Run]:
+    """Make the run directory of what was checked, and be its parent inside a ``with`` block.
 
     Raises:
         InputError: If the directory is not free, or cannot be written.
@@ -58,8 +55,7 @@ def created(config: Config, out: Path | None) -> Iterator[Run]:
 
     A run that ends before a round of it is finished leaves nothing.
     """
-    dataset = datasets.load(config.data)
-    run = Run(out or default_path(dataset.name), config, provenance(dataset, config))
+    run = Run(out or default_path(held.dataset.name), held.config, provenance(held))
     with (
         directory.discarded_unless(run.path, partial(store.has_begun, run.path, run.arms)),
         directory.claim(run.path, new=True),
@@ -69,13 +65,18 @@ def created(config: Config, out: Path | None) -> Iterator[Run]:
 
 
 @contextmanager
-def resumed(path: Path, rounds: int | None = None, workers: int | None = None) -> Iterator[Run]:
+def resumed(
+    path: Path, rounds: int | None = None, workers: int | None = None
+) -> Iterator[tuple[Run, Resources]]:
     """Open a run to go on with it, and be its parent inside a ``with`` block.
 
     Args:
         path: The run directory.
         rounds: The last round, ``None`` to leave it.
         workers: Clients at once, ``None`` to leave it.
+
+    Yields:
+        The run, and what it is played with.
 
     Raises:
         InputError: If it is no run directory, another process works on it, rounds
@@ -92,19 +93,21 @@ def resumed(path: Path, rounds: int | None = None, workers: int | None = None) -
             raise InputError(
                 f"--rounds {rounds}: the run has {run.config.run.rounds}, expected at least that"
             )
-        check_resumable(run, provenance(datasets.load(config.data), config))
+        held = Resources(config)
+        check_resumable(run, provenance(held))
         extended = Run(path, config, run.provenance)
         if given:
             disk.replace(path / CONFIG, to_toml(extended.tree()).encode())
-        yield extended
+        yield extended, held
 
 
-def provenance(dataset: Dataset, config: Config) -> Tree:
+def provenance(held: Resources) -> Tree:
     """Return what the results depend on beside the settings.
 
     Where a model or strategy is the user's own, its code is among it, and what a model of the
     user's starts from: every process that plays an arm must come to the same.
     """
+    config, dataset = held.config, held.dataset
     codes = {name: code_of(name) for name in (config.model.name, *config.run.strategies)}
     return {
         "dataset": dataset.name,
@@ -113,18 +116,18 @@ def provenance(dataset: Dataset, config: Config) -> Tree:
         **{name: version(name) for name in ("fedgen", *runtime.PACKAGES)},
         **dataset.told,
         **{f"code of {name}": code for name, code in codes.items() if code},
-        **(_initial_weights(config) if is_own(config.model.name) else {}),
+        **(_initial_weights(held) if is_own(config.model.name) else {}),
     }
 
 
-def _initial_weights(config: Config) -> Tree:
+def _initial_weights(held: Resources) -> Tree:
     runtime.import_tensorflow()
     from fedgen.engine import models
-    from fedgen.federation import resources
 
-    seeds = range(config.run.seed, config.run.seed + config.run.seeds)
-    built = {seed: models.get_weights(resources.initial_model(config, seed)) for seed in seeds}
-    return {f"weights of seed {seed}": resources.digest(weights) for seed, weights in built.items()}
+    settings = held.config.run
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    built = {seed: models.get_weights(held.model(seed)) for seed in seeds}
+    return {f"weights of seed {seed}": models.digest(weights) for seed, weights in built.items()}
 
 
 def check_resumable(run: Run, here: Tree) -> None:
@@ -149,10 +152,9 @@ def check_resumable(run: Run, here: Tree) -> None:
         )
 
 
-def other_provenance(made_by: object, config: Config) -> list[str]:
+def other_provenance(made_by: object, held: Resources) -> list[str]:
     """List where a run's provenance differs from that of a run made now; none without one."""
     if not isinstance(made_by, dict) or not made_by:
         return []
-    now = provenance(datasets.load(config.data), config)
-    texts = differences(made_by, now)
+    texts = differences(made_by, provenance(held))
     return [text for text in texts if not text.startswith(("python ", "notes "))]

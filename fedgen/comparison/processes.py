@@ -20,6 +20,7 @@ from typing import Any
 from fedgen import runtime
 from fedgen.config.tree import Arm
 from fedgen.errors import FedgenError, InputError, RunError
+from fedgen.federation.resources import Resources
 from fedgen.files.csv import parse_csv, to_csv
 from fedgen.runs import shard as store_shard
 from fedgen.runs.rows import EvaluationRow
@@ -177,7 +178,7 @@ def answer(path: str, strategy: str, seed: int, workers: int) -> tuple[str, str]
     try:
         run = with_workers(open_run(Path(path)), workers)
         (arm,) = (arm for arm in run.arms if (arm.strategy, arm.seed) == (strategy, seed))
-        rows = arms.play_arms(run, [arm], Elsewhere())
+        rows = arms.play_arms(run, Resources(run.config), [arm], Elsewhere())
     except InputError as error:
         return "input", error.line
     except FedgenError as error:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from fedgen import runtime
 from fedgen.comparison import opening
+from fedgen.config.plugins import is_own
 from fedgen.config.toml import Setting, merge, read_toml
 from fedgen.config.tree import Arm, Config, build, dump
 from fedgen.errors import InputError
-from fedgen.federation import agreement
+from fedgen.federation.resources import Resources
 from fedgen.runs.run import PROVENANCE
 from strategies import CONTROL_ARMS, GENETIC
 
@@ -81,34 +82,35 @@ def with_controls(config: Config) -> Config:
     return build(merge(dump(config), [("run", "strategies", everybody)]))
 
 
-def settle(request: Request, warn: Warn) -> Config:
-    """Return the config that can be played; TensorFlow comes in here.
+def settle(request: Request, warn: Warn) -> Resources:
+    """Return what a run can be played with; the framework comes in here.
 
     Args:
         request: What is asked for.
-        warn: Is told what will be otherwise: the data set, or the versions.
+        warn: Is told what will be otherwise: the data set, or the versions; and what the user of
+            a model should know.
 
     Raises:
         InputError: If the data cannot be had, or the model or a strategy cannot be built.
     """
-    config, problem = opening.choose_dataset(request.config, request.names_dataset)
+    held, problem = opening.choose_dataset(request.config, request.names_dataset)
     if problem is not None:
         warn(f"!!! CIFAR-10 CANNOT BE HAD: {problem}")
         warn(
             "!!! GOING ON WITH DIGITS. Put cifar10.npz or cifar-10-binary.tar.gz into --data-dir, "
             "or name a data set with --dataset."
         )
-    for difference in opening.other_provenance(request.made_by, config):
+    for difference in opening.other_provenance(request.made_by, held):
         warn(f"!!! NOT THE SAME RUN AGAIN: {difference}")
-    check(config, warn)
-    return config
+    check(held, warn)
+    return held
 
 
-def check(config: Config, warn: Warn) -> None:
+def check(held: Resources, warn: Warn) -> None:
     """Check that the partition, the model and the strategies of a config can be had.
 
     Args:
-        config: What is checked.
+        held: What is checked.
         warn: Is told what the user of a model should know.
 
     Raises:
@@ -116,16 +118,35 @@ def check(config: Config, warn: Warn) -> None:
     """
     runtime.import_tensorflow()
     from fedgen.comparison import trainers
-    from fedgen.federation import resources
     from strategies.core.outcomes import StrategyError
 
+    config = held.config
     if config.partition.kind != "contiguous":  # which fits any data set
         for seed in range(config.run.seed, config.run.seed + config.run.seeds):
-            agreement.load_partition(config, seed)
-    for note in resources.check_model(config):
-        warn(note)
+            held.partition(seed)
+    for note in _check_model(held):
+        warn(f"model {config.model.name!r}: {note}")
     for name in config.run.strategies:
         try:
-            trainers.check_strategy(Arm(config, name, config.run.seed))
+            trainers.check_strategy(Arm(config, name, config.run.seed), held)
         except StrategyError as error:
             raise InputError(str(error)) from error
+
+
+def _check_model(held: Resources) -> list[str]:
+    """Check that the model can be had and honoured; return what its user should know."""
+    from fedgen.engine import own_model, saved_model
+
+    name, seed, dataset = held.config.model.name, held.config.run.seed, held.dataset
+    if not is_own(name):
+        held.model(seed)
+        return []
+    model = own_model.check(name, dataset.shape, dataset.classes, seed)
+    own_model.check_ids(name, model, dataset)
+    added = own_model.terms(model)
+    told = (
+        f"train_loss is the cross-entropy and the {added} term(s) that the model adds to it; "
+        "validation and test loss are the cross-entropy alone"
+    )
+    notes = [told if added else "", saved_model.format_of(model).note]
+    return [note for note in notes if note]

@@ -11,7 +11,7 @@ from fedgen.config.tree import Arm
 from fedgen.engine.plan import Evaluation
 from fedgen.errors import InputError
 from fedgen.federation import devices
-from fedgen.federation.resources import World
+from fedgen.federation.resources import Resources
 from fedgen.runs import costs
 from fedgen.runs.checkpoints import Checkpoint
 from fedgen.runs.rows import ClientRow, GeneRow, RoundRow, TimedRow
@@ -23,7 +23,7 @@ from strategies.core.outcomes import POOLED, RoundOutcome, Unusable
 def play(
     arm: Arm,
     player: Player,
-    world: World,
+    held: Resources,
     shard: Shard,
     initial: Arrays,
     rounds: int,
@@ -41,7 +41,7 @@ def play(
     Args:
         arm: The strategy and seed.
         player: What plays the rounds.
-        world: What evaluates the weights.
+        held: What evaluates the weights.
         shard: Where rows and checkpoints go; opened.
         initial: Weights before the first round.
         rounds: Number of the last round.
@@ -87,7 +87,7 @@ def play(
         except Unusable as error:
             shard.fail(str(error), client_rows(arm, number, error.outcome))
             raise
-        validation, test = world.evaluate(weights)
+        validation, test = held.evaluate(weights, arm.seed)
         seconds = time.perf_counter() - started
         row = round_row(arm, number, outcome, validation, test, seconds)
         rows.append(row)

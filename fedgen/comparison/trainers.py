@@ -12,9 +12,8 @@ from fedgen.config.sections import CENTRALISED
 from fedgen.config.tree import Arm, Config
 from fedgen.engine.plan import Moments, Plan, batch_order
 from fedgen.errors import RunError
-from fedgen.federation import agreement, resources
 from fedgen.federation.grid import GRACE_SECONDS
-from fedgen.federation.resources import World
+from fedgen.federation.resources import Resources
 from strategies.core.aggregation import Arrays
 from strategies.core.cohort import cohort_size
 from strategies.core.hyperparameters import Assignment, Genome
@@ -100,9 +99,11 @@ class Centralised:
     One optimiser lives through all rounds, as in ordinary training.
     """
 
-    def __init__(self, world: World, config: Config, seed: int) -> None:
-        self.world = world
-        self.genome = Genome(config.centralised.learning_rate, config.centralised.batch_size)
+    def __init__(self, held: Resources, seed: int) -> None:
+        self.engine = held.engine
+        self.samples = held.partition(seed).training
+        settings = held.config.centralised
+        self.genome = Genome(settings.learning_rate, settings.batch_size)
         self.seed = seed
         self.moments: Moments | None = None
 
@@ -112,15 +113,14 @@ class Centralised:
 
     def step(self, server_round: int, weights: Arrays) -> tuple[Arrays, RoundOutcome]:
         """Train one epoch."""
-        samples = self.world.partition.training
         draw = rng(self.seed, "centralised-order", server_round)
         dropout = rng(self.seed, "centralised-dropout", server_round)
-        trained = self.world.engine.train(
+        trained = self.engine.train(
             weights,
             Plan(
                 self.genome.learning_rate,
                 self.genome.batch_size,
-                batch_order(samples, draw, 1),
+                batch_order(self.samples, draw, 1),
                 int(dropout.integers(2**31)),
                 self.moments,
             ),
@@ -132,8 +132,8 @@ class Centralised:
             applied=Genome(trained.learning_rate, trained.batch_size),
             fitness=float("nan"),
             train_loss=trained.losses[-1],
-            num_examples=len(samples),
-            samples=len(samples),
+            num_examples=len(self.samples),
+            samples=len(self.samples),
             epochs=1,
             seconds=0.0,
         )
@@ -175,7 +175,7 @@ def strategy_class(name: str) -> type[Any]:
     return plugins.strategy(name) if plugins.is_own(name) else strategies.load(name)
 
 
-def check_strategy(arm: Arm) -> None:
+def check_strategy(arm: Arm, held: Resources) -> None:
     """Check that what plays an arm can be built.
 
     Raises:
@@ -183,10 +183,10 @@ def check_strategy(arm: Arm) -> None:
         StrategyError: If it does not go with the other settings.
     """
     if strategy_class(arm.strategy) is not Centralised:
-        build_strategy(arm)
+        build_strategy(arm, held)
 
 
-def build_strategy(arm: Arm) -> FedAvg:
+def build_strategy(arm: Arm, held: Resources) -> FedAvg:
     """Build a strategy; one without a section in the config has its own defaults."""
     config = arm.config
     section = config.section_of(arm.strategy)
@@ -199,15 +199,14 @@ def build_strategy(arm: Arm) -> FedAvg:
         query_timeout=config.cohort.deadline,
         min_available=config.cohort.min_available,
         examples={
-            client: len(shard.train)
-            for client, shard in enumerate(agreement.load_partition(config, arm.seed).shards)
+            client: len(shard.train) for client, shard in enumerate(held.partition(arm.seed).shards)
         },
         reply_timeout=reply_timeout(config),
         aggregation=config.aggregation.rule(),
         privacy=config.privacy.rule(),
         arm=arm.strategy,
-        statistics=resources.statistics(config),
-        fingerprint=agreement.fingerprint(config),
+        statistics=held.statistics,
+        fingerprint=held.fingerprint,
         local_epochs=config.training.local_epochs,
         **_of_training(arm),
         **own,

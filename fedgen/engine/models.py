@@ -1,6 +1,7 @@
 """The model zoo: ``keras.Sequential`` models by name, all ending in logits."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -138,6 +139,14 @@ def statistics(model: keras.Sequential) -> dict[int, Statistic]:
         for i, weight in enumerate(model.weights)
         if id(weight) not in trainable
     }
+
+
+def digest(weights: Sequence[np.ndarray]) -> str:
+    """Return the SHA-256 of weights."""
+    total = hashlib.sha256()
+    for weight in weights:
+        total.update(np.ascontiguousarray(weight).data)
+    return total.hexdigest()
 
 
 def get_weights(model: keras.Sequential) -> list[np.ndarray]:

@@ -10,9 +10,8 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from fedgen.engine.plan import Moments, Plan, Trained, batch_order
 from fedgen.engine.rules import AutoTuned, Corrected, Proximal, Rule
 from fedgen.errors import RunError
-from fedgen.federation import devices, resources
-from fedgen.federation.resources import World
-from fedgen.federation.run_config import from_run_config
+from fedgen.federation import devices
+from fedgen.federation.resources import Resources
 from strategies.core.aggregation import Arrays
 from strategies.core.privacy import privatise
 from strategies.cyclic import MOMENTS
@@ -25,14 +24,15 @@ FIRST, SECOND = MOMENTS
 class Client:
     """One client as a training message addresses it."""
 
-    def __init__(self, message: Message, context: Context) -> None:
+    def __init__(self, message: Message, context: Context, held: Resources) -> None:
         self.message = message
         self.config = cast(ConfigRecord, message.content["config"])
         self.seed = cast(int, self.config["seed"])
         self.id = int(context.node_config["partition-id"])
-        self.settings = from_run_config(context.run_config)
-        self.world: World = resources.load(self.settings, self.seed)
-        self.shard = self.world.partition.shards[self.id]
+        self.settings = held.config
+        self.held = held
+        self.engine = held.engine
+        self.shard = held.partition(self.seed).shards[self.id]
         self.started = time.perf_counter()
         deadline = self.settings.training.deadline
         self.until = time.time() + deadline if deadline else math.inf
@@ -68,13 +68,13 @@ class Client:
             momentum=self.momentum,
         )
         keep = plan.moments is not None
-        return self.world.engine.train(self.weights, plan, until=self.until, keep=keep)
+        return self.engine.train(self.weights, plan, until=self.until, keep=keep)
 
     def pick(self) -> None:
         """Of several models, start from the one with the lowest loss on the training samples."""
         models = [self.weights]
         models += [self.records[f"model-{j}"] for j in range(1, cast(int, self.config["models"]))]
-        engine, train = self.world.engine, self.shard.train
+        engine, train = self.engine, self.shard.train
         losses = [engine.evaluate(model, train, until=self.until).loss for model in models]
         self.picked = int(np.argmin([loss if loss < math.inf else math.inf for loss in losses]))
         self.weights = models[self.picked]
@@ -83,7 +83,7 @@ class Client:
         """Return the optimiser's state that came with the message, if one did."""
         if FIRST not in self.records:
             return None
-        places = self.world.engine.trainable
+        places = self.engine.trainable
         first, second = ([self.records[name][i] for i in places] for name in (FIRST, SECOND))
         return Moments(first, second, cast(int, self.config["optimizer-steps"]))
 
@@ -110,9 +110,9 @@ class Client:
 
     def fitness(self, weights: Arrays, validation_loss: float | None = None) -> float:
         """Return what the strategy asked for as fitness; lower is better."""
-        kind, engine = self.config["fitness"], self.world.engine
+        kind, engine = self.config["fitness"], self.engine
         if kind == "test":
-            test = np.arange(len(self.world.dataset.y_test), dtype=np.int32)
+            test = np.arange(len(self.held.dataset.y_test), dtype=np.int32)
             return engine.evaluate(weights, test, "test", self.until).loss
         if validation_loss is None:
             validation_loss = self.validate(weights)
@@ -122,7 +122,7 @@ class Client:
 
     def validate(self, weights: Arrays) -> float:
         """Return the loss on the client's own held-out samples."""
-        return self.world.engine.evaluate(weights, self.shard.validation, until=self.until).loss
+        return self.engine.evaluate(weights, self.shard.validation, until=self.until).loss
 
     def privatise(self, weights: Arrays) -> Arrays:
         """Clip and noise what leaves the client, where privacy is local.
@@ -141,7 +141,7 @@ class Client:
             )
         purpose = of_arm("local-privacy", noise)
         draw = rng(self.seed, purpose, self.server_round, self.id)
-        statistics = self.world.engine.statistics
+        statistics = self.engine.statistics
         return privatise(weights, self.weights, privacy, statistics, draw)
 
     def reply(self, trained: Trained, fitness: float, epochs: int) -> Message:
@@ -166,7 +166,7 @@ class Client:
         if trained.moments is not None:
             for name, values in ((FIRST, trained.moments.first), (SECOND, trained.moments.second)):
                 full = [np.zeros_like(weight) for weight in weights]
-                for place, value in zip(self.world.engine.trainable, values, strict=True):
+                for place, value in zip(self.engine.trainable, values, strict=True):
                     full[place] = value
                 content[name] = write_arrays(full)
         return Message(content, reply_to=self.message)

@@ -4,18 +4,20 @@ The same object answers the in-process grid and every Flower runtime. The framew
 by the first client that trains in a process: Flower's runtimes may start one for every message.
 """
 
+from collections.abc import Callable
 from typing import cast
 
 from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import ClientAppCallable
+from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.common.constant import ErrorCode
 
 from fedgen import runtime
 from fedgen.engine.plan import Stopped
 from fedgen.errors import FedgenError, InputError
-from fedgen.federation import agreement
+from fedgen.federation import resources
 from fedgen.federation.faults import misbehave
+from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import from_run_config
 
 
@@ -31,11 +33,35 @@ def refuse(message: Message, context: Context, call_next: ClientAppCallable) -> 
     return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, text), reply_to=message)
 
 
-app = ClientApp(mods=[refuse, misbehave])
+def made(held_by: Callable[[Context], Resources], *mods: Mod) -> ClientApp:
+    """Make a client app.
+
+    Args:
+        held_by: Returns what the process of a client holds.
+        mods: What messages pass before all else.
+    """
+    app = ClientApp(mods=[*mods, refuse, misbehave])
+
+    @app.query()
+    def query(message: Message, context: Context) -> Message:
+        return answer(message, context, held_by(context))
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        from fedgen.federation import client
+
+        return client.train(client.Client(message, context, held_by(context)))
+
+    @app.train("probe")
+    def probe(message: Message, context: Context) -> Message:
+        from fedgen.federation import client
+
+        return client.probe(client.Client(message, context, held_by(context)))
+
+    return app
 
 
-@app.query()
-def query(message: Message, context: Context) -> Message:
+def answer(message: Message, context: Context, held: Resources) -> Message:
     """Answer who this node is, what data it has, and how many samples it trains on.
 
     Raises:
@@ -44,7 +70,7 @@ def query(message: Message, context: Context) -> Message:
         RunError: If TensorFlow computes with other settings than the server's.
     """
     runtime.require()
-    config = from_run_config(context.run_config)
+    config = held.config
     nodes, clients = context.node_config.get("num-partitions"), config.partition.clients
     if nodes != clients:
         raise InputError(
@@ -56,24 +82,11 @@ def query(message: Message, context: Context) -> Message:
     if not 0 <= client < clients:
         raise InputError(f"partition-id={client}: expected 0 to {clients - 1} in --node-config")
     seed = cast(int, cast(ConfigRecord, message.content["config"])["seed"])
-    shard = agreement.load_partition(config, seed).shards[client]
-    fingerprint = agreement.fingerprint(config)
+    shard = held.partition(seed).shards[client]
     metrics = MetricRecord({"partition-id": client, "num-examples": len(shard.train)})
-    content = RecordDict({"metrics": metrics, "data": ConfigRecord({"fingerprint": fingerprint})})
+    data = ConfigRecord({"fingerprint": held.fingerprint})
+    content = RecordDict({"metrics": metrics, "data": data})
     return Message(content, reply_to=message)
 
 
-@app.train()
-def train(message: Message, context: Context) -> Message:
-    """Train with the assigned hyperparameters and report what was applied."""
-    from fedgen.federation import client
-
-    return client.train(client.Client(message, context))
-
-
-@app.train("probe")
-def probe(message: Message, context: Context) -> Message:
-    """Try every offered pair for one epoch and keep the one that validates best."""
-    from fedgen.federation import client
-
-    return client.probe(client.Client(message, context))
+app = made(lambda context: resources.of(context.run_config))

@@ -1,140 +1,145 @@
-"""What one process holds for a run: data, partition, model and engine.
+"""What one process holds for a run, loaded once by whoever hosts clients, and handed on.
 
-Everything is loaded once and shared by the arms of a comparison, by the server's
-evaluation and by all clients that the process runs.
+No framework is imported before a model or the engine is asked for: a node that is asked who it
+is answers without one.
 """
 
-import hashlib
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from fedgen import runtime
 from fedgen.config import plugins
 from fedgen.config.model import Model
 from fedgen.config.tree import Config
-from fedgen.data import datasets
+from fedgen.data import datasets, split
 from fedgen.data.datasets import Dataset
 from fedgen.data.partition import Partition
-from fedgen.engine import models, own_model, saved_model
 from fedgen.engine.plan import Evaluation, Kind
-from fedgen.engine.tensorflow.engine import Engine
-from fedgen.federation import agreement
+from fedgen.federation.run_config import from_run_config
 from strategies.core.aggregation import Arrays, Statistic
 
+if TYPE_CHECKING:
+    import keras
 
-@dataclass(frozen=True, eq=False)
-class World:
-    """The data, the clients' shares of it for one seed, and the engine."""
+    from fedgen.engine.tensorflow.engine import Engine
 
-    dataset: Dataset
-    partition: Partition
-    engine: Engine
 
-    def evaluate(self, weights: Arrays) -> tuple[Evaluation, Evaluation]:
-        """Return the evaluations on the held-out share and on the test set."""
+class Resources:
+    """The data, who holds what of them, the model, and the engine, for one config.
+
+    Args:
+        config: A checked config.
+        slots: Clients that train at once; 0 for as many as the config says.
+
+    Attributes:
+        config: The config.
+        slots: Clients that train at once.
+        dataset: The data.
+
+    Raises:
+        InputError: If the data, or the code of a model of the user's own, cannot be had.
+    """
+
+    def __init__(self, config: Config, slots: int = 0) -> None:
+        self.config = config
+        self.slots = slots or config.run.workers or runtime.available_cores()
+        self.dataset: Dataset = datasets.load(config.data)
+        self._code = plugins.code_of(config.model.name)
+        self._partitions: dict[int, Partition] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """What every node must share: the data and, if the model is a user's own, its code."""
+        data = self.dataset.fingerprint
+        return f"{data}+{self._code}" if self._code else data
+
+    def partition(self, seed: int) -> Partition:
+        """Return who holds what for a seed.
+
+        Raises:
+            InputError: If the data do not fit the settings.
+        """
+        if seed not in self._partitions:
+            self._partitions[seed] = split.split(
+                self.dataset.y_train,
+                self.config.partition,
+                seed,
+                validation_fraction=self.config.data.validation_fraction,
+            )
+        return self._partitions[seed]
+
+    def model(self, seed: int) -> "keras.Sequential":
+        """Build the model with the initial weights that every arm of a seed starts from.
+
+        Raises:
+            InputError: If it cannot be built for the data.
+        """
+        from fedgen.engine import models
+
+        return models.build(self.config.model, self.dataset.shape, self.dataset.classes, seed)
+
+    @cached_property
+    def statistics(self) -> dict[int, Statistic]:
+        """Which of the model's weights are statistics of the data, not trained."""
+        from fedgen.engine import models
+
+        return models.statistics(self.model(0))
+
+    @cached_property
+    def engine(self) -> "Engine":
+        """The engine, with a slot for every client that trains at once.
+
+        That of one of fedgen's models stays for the next run on the same data with the same
+        settings; what a user's function makes may depend on more than its code.
+        """
+        settings = self.config.training
+        key = self.dataset, self.config.model, settings.optimizer, settings.momentum, self.slots
+        if self._code:
+            return self._build_engine()
+        if key not in _resident:
+            _resident.clear()
+            _resident[key] = self._build_engine()
+        return _resident[key]
+
+    def _build_engine(self) -> "Engine":
+        from fedgen.engine.tensorflow.engine import Engine
+
+        runtime.limit_threads(self.slots)
+        return Engine(
+            self.model(0),
+            self.dataset,
+            optimizer=self.config.training.optimizer,
+            momentum=self.config.training.momentum,
+            workers=self.slots,
+        )
+
+    def evaluate(self, weights: Arrays, seed: int) -> tuple[Evaluation, Evaluation]:
+        """Return the evaluations on the share that a seed holds out, and on the test set."""
         test = np.arange(len(self.dataset.y_test), dtype=np.int32)
         return (
-            self.engine.evaluate_all(weights, self.partition.validation, "train"),
+            self.engine.evaluate_all(weights, self.partition(seed).validation, "train"),
             self.engine.evaluate_all(weights, test, "test"),
         )
 
 
-def load(config: Config, seed: int, slots: int = 1) -> World:
-    """Return the world of a config and seed, loading only what is not there yet.
-
-    An engine that is there is used as it is, if it has enough slots: a process
-    that hosts many clients asks for as many as it runs at once, and its clients
-    find them; a worker of Flower's runtimes runs one client at a time.
-    """
-    dataset = datasets.load(config.data)
-    return World(
-        dataset=dataset,
-        partition=agreement.load_partition(config, seed),
-        engine=_engine(config, dataset, slots),
-    )
+_resident: "dict[tuple[Dataset, Model, Kind, float, int], Engine]" = {}
 
 
-def workers(config: Config) -> int:
-    """Return how many clients train at once."""
-    return config.run.workers or runtime.available_cores()
+def of(run_config: Mapping[str, Any]) -> Resources:
+    """Return what this process holds for a run config of Flower's, for one client at once.
 
-
-def initial_model(config: Config, seed: int) -> keras.Sequential:
-    """Build the model with the initial weights that every arm of a seed starts from."""
-    dataset = datasets.load(config.data)
-    return models.build(config.model, dataset.shape, dataset.classes, seed)
-
-
-def digest(weights: Arrays) -> str:
-    """Return the SHA-256 of weights."""
-    total = hashlib.sha256()
-    for weight in weights:
-        total.update(np.ascontiguousarray(weight).data)
-    return total.hexdigest()
-
-
-def check_model(config: Config) -> list[str]:
-    """Check that the model can be had and honoured, and say what its user should know.
-
-    An engine of a model of the user's own that this process still has is given up: what the
-    function depends on may have changed.
+    It is kept for the next message, as long as the data and a user's code are the same.
 
     Raises:
-        InputError: If it cannot.
+        InputError: If the run config is wrong, or the data cannot be had here.
     """
-    dataset, name, seed = datasets.load(config.data), config.model.name, config.run.seed
-    if not plugins.is_own(name):
-        initial_model(config, seed)
-        return []
-    _statistics.cache_clear()
-    for key in [key for key in _engines if key[1] == config.model]:
-        del _engines[key]
-    model = own_model.check(name, dataset.shape, dataset.classes, seed)
-    own_model.check_ids(name, model, dataset)
-    added = own_model.terms(model)
-    told = (
-        f"train_loss is the cross-entropy and the {added} term(s) that the model adds to it; "
-        "validation and test loss are the cross-entropy alone"
-    )
-    notes = [told if added else "", saved_model.format_of(model).note]
-    return [f"model {name!r}: {note}" for note in notes if note]
+    config = from_run_config(run_config)
+    return _of(config, datasets.load(config.data), plugins.code_of(config.model.name))
 
 
-def statistics(config: Config) -> dict[int, Statistic]:
-    """Return which of a model's weights are statistics of the data, not trained."""
-    dataset, code = datasets.load(config.data), plugins.code_of(config.model.name)
-    return dict(_statistics(config.model, code, dataset.shape, dataset.classes))
-
-
-@lru_cache(maxsize=4)
-def _statistics(
-    model: Model, code: str, shape: tuple[int, int, int], classes: int
-) -> dict[int, Statistic]:
-    return models.statistics(models.build(model, shape, classes, 0))
-
-
-EngineKey = tuple[str, Model, str, Kind, float]
-"""The data's fingerprint, the model, the digest of its code if it is a user's, the optimiser."""
-
-_engines: dict[EngineKey, Engine] = {}
-
-
-def _engine(config: Config, dataset: Dataset, slots: int) -> Engine:
-    model, training = config.model, config.training
-    code = plugins.code_of(model.name)
-    key = (dataset.fingerprint, model, code, training.optimizer, training.momentum)
-    resident = _engines.get(key)
-    if resident is None or resident.workers < slots:
-        runtime.limit_threads(slots)
-        _engines.clear()
-        _engines[key] = resident = Engine(
-            models.build(model, dataset.shape, dataset.classes, 0),
-            dataset,
-            optimizer=training.optimizer,
-            momentum=training.momentum,
-            workers=slots,
-        )
-    return resident
+@lru_cache(maxsize=1)
+def _of(config: Config, dataset: Dataset, code: str) -> Resources:
+    return Resources(config, slots=1)
