@@ -19,7 +19,7 @@ test-runtimes: $(VENV)/.dev
 
 # Hours: 200 runs killed at random moments, 10,000 examples for each fuzzed input, 2,000 rounds.
 soak: $(VENV)/.dev
-	FEDGEN_KILLS=200 $(BIN)/python -m pytest -s -k killed_at_random tests/test_resume.py
+	FEDGEN_KILLS=200 $(BIN)/python -m pytest -s -k killed_at_random tests/comparison/test_resume.py
 	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=soak
 	$(BIN)/python -m pytest -s -m soak
 

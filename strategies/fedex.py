@@ -172,8 +172,9 @@ def step(belief: Belief, trials: Sequence[Trial], schedule: Schedule, discount: 
     largest = float(np.abs(gradient).max())
     squares = belief.squares + largest**2
     divisor = {"aggressive": largest, "adaptive": math.sqrt(squares), "constant": 1.0}[schedule]
-    if divisor > 0:
-        logits = np.log(theta) - math.sqrt(2 * math.log(len(theta))) / divisor * gradient
+    rate = math.sqrt(2 * math.log(len(theta))) / divisor if divisor > 0 else math.inf
+    if rate < math.inf:  # a gradient that is too small to be divided by tells nothing
+        logits = np.log(theta) - rate * gradient
         theta = np.exp(np.maximum(logits - logits.max(), LEAST))
         theta /= theta.sum()
     return Belief(

@@ -1,4 +1,3 @@
-import os
 import platform
 import re
 import subprocess
@@ -9,42 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import environment, imported, run
 
 import fedgen
 from fedgen.data.archives import CIFAR10
 from fedgen.data.datasets import NPZ_KEYS
-
-NOWHERE = "http://127.0.0.1:9"  # nobody listens on the discard port
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Return an environment without data directory, cache and network."""
-    blocked = ("FEDGEN_DATA_DIR", "NO_PROXY", "no_proxy", "PYTHONWARNINGS")
-    kept = {key: value for key, value in os.environ.items() if key not in blocked}
-    checkout = str(Path(fedgen.__file__).parents[1])
-    names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
-    return kept | {
-        **dict.fromkeys(names, NOWHERE),
-        "XDG_CACHE_HOME": str(home / "cache"),
-        "HOME": str(home),
-        "PYTHONPATH": checkout,
-        # Nothing is trained here: saves every process from starting twice.
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0",
-    }
-
-
-def run(
-    cwd: Path, home: Path, *args: str, options: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *options, "-m", "fedgen", *args],
-        cwd=cwd,
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def arrays(**changed: Any) -> dict[str, Any]:
@@ -272,12 +240,6 @@ def test_the_data_directory_of_the_environment_must_exist(tmp_path: Path) -> Non
     )
     assert result.returncode == 2
     assert re.fullmatch(r"fedgen: .*nowhere: not an existing directory .*\n", result.stderr)
-
-
-def imported(stderr: str) -> set[str]:
-    """Return the top-level packages that ``-X importtime`` lists."""
-    lines = [line for line in stderr.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
 def test_the_version_is_told_without_tensorflow_and_flower(tmp_path: Path) -> None:

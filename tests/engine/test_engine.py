@@ -7,12 +7,13 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from trainings import same
 
 from fedgen.config.sections import Data
 from fedgen.data import datasets
 from fedgen.data.datasets import Dataset
 from fedgen.engine import models
-from fedgen.engine.plan import Plan, Stopped, Trained
+from fedgen.engine.plan import Plan, Stopped
 from fedgen.engine.tensorflow.engine import Engine
 from strategies.core.aggregation import Arrays
 
@@ -68,11 +69,6 @@ def train_with_keras(
             total += len(batch) * float(model.train_on_batch(pixels, dataset.y_train[batch]))
         losses.append(total / len(order))
     return models.get_weights(model), losses
-
-
-def same(one: Trained, other: Trained) -> bool:
-    pairs = zip(one.weights, other.weights, strict=True)
-    return one.losses == other.losses and all(a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def test_adam_matches_keras(engines: dict, digits: Dataset) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_training import same
+from trainings import same
 
 from fedgen.config.model import Model
 from fedgen.config.sections import Data

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from test_summary import CONFIG, row
+from summaries import CONFIG, row
 
 from fedgen.analysis.sentences import cost, endings, fair, place, rounds_played, sentences, standing
 from fedgen.analysis.summary import summarise

@@ -165,7 +165,7 @@ trees = st.fixed_dictionaries(
 
 
 def test_the_app_s_defaults_are_the_config_s() -> None:
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     app = project["tool"]["flwr"]["app"]
     assert app["config"] == to_run_config(Config())
     assert from_run_config(app["config"]) == Config()

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import environment
+from commands import run as fedgen
 from runs import FLAGS, finish, rows, start
 from shards import MADE_WITH, arm, checkpoint, new_shard, round_row, silent
-from test_bad_input import environment
-from test_bad_input import run as fedgen
 
 from fedgen.config.toml import to_toml
 from fedgen.config.tree import build

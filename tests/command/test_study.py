@@ -14,7 +14,7 @@ import tomli_w
 from runs import environment, finish, start
 from studies import KERAS, SKLEARN
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def study(cwd: Path, *arguments: str) -> tuple[int, str, str]:

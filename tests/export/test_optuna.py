@@ -10,11 +10,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from commands import imported
+from commands import run as fedgen
 from optuna.trial import TrialState
 from runs import play, rows
 from shards import client_row
-from test_bad_input import imported
-from test_bad_input import run as fedgen
 
 from fedgen.config.tree import build
 from fedgen.errors import InputError, RunError

@@ -13,7 +13,7 @@ from fedgen.study import cases as parsing
 from fedgen.study.cases import describe, parse_setting, variant
 from fedgen.study.estimators import KerasModel, SklearnMlp
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "experiments").glob("*mlp*.toml"))
 STACKS = [[324, 108], [356, 105, 51], [507, 312, 212, 126, 84]]
 

@@ -3,35 +3,13 @@ import math
 from dataclasses import replace
 
 import pytest
+from summaries import CONFIG, row
 
 from fedgen.analysis.sentences import sentences
 from fedgen.analysis.summary import METRICS, best, final, reach, spent, summarise, within
 from fedgen.config.model import Model
 from fedgen.config.sections import Run
 from fedgen.config.tree import Config
-from fedgen.runs.rows import RoundRow
-
-
-def row(strategy: str, seed: int, number: int, test: float, validation: float) -> RoundRow:
-    return RoundRow(
-        strategy=strategy,
-        seed=seed,
-        round=number,
-        test_accuracy=test,
-        test_loss=2.0 - test,
-        validation_accuracy=validation,
-        validation_loss=1.0,
-        train_loss=None if number == 0 else 0.5,
-        clients=30,
-        rejected=1,
-        failed=2,
-        client_epochs=10 * number,
-        samples=100 * number,
-        bytes_down=7 + number,
-        bytes_up=5,
-        seconds=0.25,
-    )
-
 
 ROWS = [
     row("genetic-cfl", 4, 0, 0.125, 0.1),
@@ -44,10 +22,6 @@ ROWS = [
     row("fedavg", 4, 1, 0.25, 0.5),
     row("fedavg", 5, 0, 0.5, 0.5),
 ]
-CONFIG = Config(
-    run=Run(rounds=2, seed=4, seeds=2, strategies=("genetic-cfl", "fedavg")),
-    model=Model(name="mlp"),
-)
 T = 12.706204736432095  # Student's t of one degree of freedom, 97.5 %
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from runs import comparable, finish, play, rows, start
 from shards import new_shard, round_row
-from test_summary import CONFIG, row
+from summaries import CONFIG, row
 
 from fedgen.analysis.sentences import sentences
 from fedgen.analysis.summary import summarise

@@ -122,7 +122,7 @@ file.close()
 
 
 def test_what_the_system_does_not_write_is_an_error_of_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", LIMITED, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", LIMITED, str(tmp_path), str(Path(__file__).parents[1])]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     (line,) = result.stdout.splitlines()
     assert line.startswith(f"{tmp_path}/tensorboard/fedavg-seed0/events.out.tfevents.")

@@ -376,7 +376,7 @@ def test_an_embedding_gets_ids_or_is_refused(digits: datasets.Dataset) -> None:
 
 
 def test_every_attribute_of_keras_is_decided_in_the_docs() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
     dense, variable = layers.Dense(1), keras.Variable(1.0)
     own = {"units", "activation", "use_bias"}  # of Dense
     own |= {f"{w}_{k}" for w in ("kernel", "bias") for k in ("initializer", "regularizer")}

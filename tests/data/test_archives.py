@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_datasets import RECORDS, cifar_files, small, write_npz, write_tar
+from datafiles import RECORDS, cifar_files, small, write_npz, write_tar
 
 from fedgen.config.sections import Data
 from fedgen.data import archives, datasets

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_datasets import cifar_files, small, write_npz, write_tar
+from datafiles import cifar_files, small, write_npz, write_tar
 
 from fedgen.data import cifar
 from fedgen.data.datasets import read_cifar10, read_npz

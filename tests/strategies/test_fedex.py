@@ -91,6 +91,12 @@ def test_theta_stays_a_distribution(
         np.random.default_rng(0).choice(5, p=belief.theta)
 
 
+def test_losses_that_hardly_differ_at_all_tell_nothing() -> None:
+    """Their gradient cannot be divided by: that was infinite times 0."""
+    tiny = [Trial(0, 0.0, 1.0), Trial(0, 2.2250738585072014e-308, 208.0)]
+    assert step(EVEN, tiny, "aggressive", 0.5).theta == EVEN.theta
+
+
 def test_configurations_are_drawn_once_and_clients_sample_them() -> None:
     strategy = FedEx(seed=4, clients=8, fraction=1.0, configurations=3)
     wanted = [random_genome(rng(4, "fedex-configurations", 0, j)) for j in range(3)]
