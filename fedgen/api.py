@@ -12,7 +12,7 @@ from fedgen.comparison import opening
 from fedgen.comparison import request as intake
 from fedgen.comparison.progress import watcher
 from fedgen.config import plugins
-from fedgen.config.toml import Setting, parse_name
+from fedgen.config.toml import named, parse_name
 from fedgen.data import datasets
 from fedgen.errors import InputError
 from fedgen.report import results
@@ -78,22 +78,21 @@ def compare(
     if arrays is not None:
         path = path or runs.default_path("arrays")
         dataset = datasets.hold(path.absolute() / "data.npz", arrays)
-    given: dict[str, Any] = {
-        **(settings or {}),
-        "run.rounds": rounds,
-        "run.strategies": strategies if strategies is None else _names(strategies),
-        "run.seeds": seeds,
-        "run.seed": seed,
-        "run.workers": workers,
-        "data.dataset": dataset if dataset is None else str(dataset),
-        "data.data_dir": data_dir if data_dir is None else str(data_dir),
-        "model.name": plugins.give(model) if callable(model) else model,
-        "partition.clients": clients,
-        "cohort.fraction": fraction,
-    }
-    laid: list[Setting] = [
-        (*parse_name(name), value) for name, value in given.items() if value is not None
-    ]
+    given = named(
+        rounds=rounds,
+        strategies=strategies if strategies is None else _names(strategies),
+        seeds=seeds,
+        seed=seed,
+        workers=workers,
+        dataset=dataset if dataset is None else str(dataset),
+        data_dir=data_dir if data_dir is None else str(data_dir),
+        model=plugins.give(model) if callable(model) else model,
+        clients=clients,
+        fraction=fraction,
+    )
+    # As with flags, a parameter wins over settings, which win over the file.
+    others = {name: value for name, value in (settings or {}).items() if value is not None}
+    laid = [*((*parse_name(name), value) for name, value in others.items()), *given]
     request = intake.read(Path(config) if config is not None else None, laid, controls=controls)
     held = intake.settle(request, _warn)
     from fedgen.comparison import flow

@@ -87,22 +87,21 @@ def compare(
     runtime.restart_with_huge_pages()
     from fedgen.comparison import opening
     from fedgen.comparison import request as intake
-    from fedgen.config.toml import parse_setting
+    from fedgen.config.toml import named, parse_setting
     from fedgen.runs import directory
 
-    named: dict[tuple[str, str], Any] = {
-        ("run", "rounds"): rounds,
-        ("run", "strategies"): strategies,
-        ("run", "seeds"): seeds,
-        ("run", "seed"): seed,
-        ("run", "workers"): workers,
-        ("data", "dataset"): dataset,
-        ("data", "data_dir"): data_dir,
-        ("model", "name"): model,
-        ("partition", "clients"): clients,
-        ("cohort", "fraction"): fraction,
-    }
-    given = [(section, key, value) for (section, key), value in named.items() if value is not None]
+    given = named(
+        rounds=rounds,
+        strategies=strategies,
+        seeds=seeds,
+        seed=seed,
+        workers=workers,
+        dataset=dataset,
+        data_dir=data_dir,
+        model=model,
+        clients=clients,
+        fraction=fraction,
+    )
     # A flag wins over --set, which wins over the file.
     laid = [*map(parse_setting, settings or []), *given]
     request = intake.read(config, laid, controls=controls)
@@ -255,7 +254,20 @@ def _play(
     silent = as_json or quiet
     if not silent:
         print(f"run directory: {run.path}", flush=True)
-    failure: ArmError | None = None
+
+    def tell(summary: Mapping[str, Any]) -> None:
+        if as_json:
+            print(json.dumps(summary))
+        elif not quiet:
+            results(summary)
+            print(f"report: {run.path / 'report.html'}")
+            config = shlex.quote(str(run.path / "config.toml"))
+            print(f"again, exactly: python -m fedgen compare {config}")
+        if mlflow is not None:
+            from fedgen.report.results import load
+
+            _log(load(run.path), mlflow, silent)
+
     try:
         watching = [Silent() if silent else watcher(run.config.run.strategies)]
         with Several([*watching, *([EventFiles(run.path)] if tensorboard else [])]) as told:
@@ -263,24 +275,13 @@ def _play(
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {_kept(run)}") from None
     except ArmError as error:  # the other arms have all their files
-        failure, summary = error, error.summary
         _warn(f"not every arm could go on: {_kept(run, failed=True)}")
+        tell(error.summary)
+        raise
     except Exception:
         _warn(f"stopped; {_kept(run)}")
         raise
-    if as_json:
-        print(json.dumps(summary))
-    elif not quiet:
-        results(summary)
-        print(f"report: {run.path / 'report.html'}")
-        config = shlex.quote(str(run.path / "config.toml"))
-        print(f"again, exactly: python -m fedgen compare {config}")
-    if mlflow is not None:
-        from fedgen.report.results import load
-
-        _log(load(run.path), mlflow, silent)
-    if failure is not None:
-        raise failure
+    tell(summary)
 
 
 def _kept(run: Any, failed: bool = False) -> str:

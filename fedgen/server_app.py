@@ -1,8 +1,10 @@
 """The Flower ``ServerApp``: ``compare`` on the grid of a Flower runtime."""
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -39,20 +41,21 @@ def main(grid: Grid, context: Context) -> None:
             )
     if out:
         directory.check_free(Path(out))
-    held, _ = opening.choose_dataset(config, named=True)
-    request.check(held, partial(print, flush=True))
+    held = request.settle(request.Request(config, names_dataset=True), partial(print, flush=True))
     with opening.created(held, Path(out).absolute() if out else None) as run:
         print(f"run directory: {run.path.absolute()}", flush=True)
-        failure = None
+
+        def tell(summary: Mapping[str, Any]) -> None:
+            results(summary)
+            print(f"report: {run.path.absolute() / 'report.html'}", flush=True)
+
         try:
             with watcher(config.run.strategies) as watching:
                 summary = flow.play(run, held, watching, grid)
         except ArmError as error:  # the other arms have all their files
-            failure, summary = error, error.summary
-    results(summary)
-    print(f"report: {run.path.absolute() / 'report.html'}", flush=True)
-    if failure is not None:
-        raise failure
+            tell(error.summary)
+            raise
+        tell(summary)
 
 
 def _one_line(record: logging.LogRecord) -> bool:

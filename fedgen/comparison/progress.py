@@ -190,7 +190,7 @@ def watcher(strategies: Sequence[str]) -> LiveTable | Lines:
     return LiveTable() if sys.stdout.isatty() else Lines(strategies)
 
 
-def results(summary: dict[str, Any]) -> None:
+def results(summary: Mapping[str, Any]) -> None:
     """Print the table of results: means over seeds, cost beside accuracy."""
     played = rounds_played(summary, summary["strategies"])
     unit = "round" if played == "1" else "rounds"

@@ -29,7 +29,7 @@ class Request:
 
     config: Config
     names_dataset: bool
-    made_by: object
+    made_by: object = None
 
 
 def read(path: Path | None, settings: Iterable[Setting], *, controls: bool = False) -> Request:

@@ -32,8 +32,27 @@ def read_toml(path: Path) -> Tree:
         raise InputError(f"config {path}: not valid TOML (nested too deeply)") from error
 
 
+SHORT = {
+    "rounds": ("run", "rounds"),
+    "strategies": ("run", "strategies"),
+    "seeds": ("run", "seeds"),
+    "seed": ("run", "seed"),
+    "workers": ("run", "workers"),
+    "dataset": ("data", "dataset"),
+    "data_dir": ("data", "data_dir"),
+    "model": ("model", "name"),
+    "clients": ("partition", "clients"),
+    "fraction": ("cohort", "fraction"),
+}
+"""Settings with a flag, a parameter and mostly a key in Flower's run config of their own."""
+
 Setting = tuple[str, str, Any]
 """Section, key and value."""
+
+
+def named(**given: Any) -> list[Setting]:
+    """Return the settings that short names stand for, but for those that are ``None``."""
+    return [(*SHORT[name], value) for name, value in given.items() if value is not None]
 
 
 def parse_name(name: str) -> tuple[str, str]:

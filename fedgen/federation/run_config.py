@@ -11,19 +11,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from fedgen.config.toml import Tree, merge, parse_setting
+from fedgen.config.toml import SHORT, Tree, merge, parse_setting
 from fedgen.config.tree import Config, build, dump
 from fedgen.errors import InputError, unknown
 
 FLAT = {
-    "strategy": ("run", "strategies"),
-    "rounds": ("run", "rounds"),
-    "dataset": ("data", "dataset"),
-    "data-dir": ("data", "data_dir"),
-    "model": ("model", "name"),
-    "clients": ("partition", "clients"),
-    "fraction": ("cohort", "fraction"),
-    "seed": ("run", "seed"),
+    "strategy" if name == "strategies" else name.replace("_", "-"): setting
+    for name, setting in SHORT.items()
+    if name not in ("seeds", "workers")  # of which a run of Flower's has no use
 }
 """Flat keys of the run config, and the settings that they stand for."""
 
