@@ -12,12 +12,13 @@ from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import RoundOutcome, StrategyError, Update
 from strategies.evolution.start import random_genome
 from strategies.fedavg import FedAvg
+from strategies.messages import protocol
 from strategies.messages.arrays import like, read_arrays
 from strategies.messages.peers import Peer
 from strategies.messages.replies import ReplyError
 from strategies.streams import rng
 
-MOMENTS = ("first-moments", "second-moments")
+MOMENTS = (protocol.FIRST_MOMENTS, protocol.SECOND_MOMENTS)
 """Records of the optimiser's state, each like the model."""
 
 
@@ -90,9 +91,9 @@ class Cyclic(FedAvg):
 
     def instructions(self, client: int) -> Mapping[str, Any]:
         """Tell the client how far the optimiser is, and whose turn of how many it is."""
-        turns = list(self._assigned)
+        turns = list(self.assigned)
         return {
-            "optimizer-steps": self.steps,
+            protocol.OPTIMIZER_STEPS: self.steps,
             "turn": turns.index(client),
             "turns": len(turns),
         }
@@ -112,8 +113,8 @@ class Cyclic(FedAvg):
         self._model = self.initialise(grid, arrays)
         self._snapshots, self._turns = [], []
         cohort = self.cohort(server_round)
-        self._assigned = self.assign(server_round, cohort)
-        online = self.connect(grid, set(cohort))
+        self.assigned = self.assign(server_round, cohort)
+        online = self.peers.connect(grid, set(cohort))
         for client in cohort[:-1]:
             messages = self._turn(grid, server_round, client, config, online)
             self._take(client, grid.send_and_receive(messages, timeout=self.reply_timeout))
@@ -121,7 +122,7 @@ class Cyclic(FedAvg):
 
     def judge_round(self, replies: Iterable[Message]) -> RoundOutcome:
         """Take the last turn's reply, and return what became of all turns."""
-        self._take(list(self._assigned)[-1], replies)
+        self._take(list(self.assigned)[-1], replies)
         return RoundOutcome(
             tuple(outcome for turn in self._turns for outcome in turn.clients),
             sum(turn.bytes_down for turn in self._turns),
@@ -175,8 +176,8 @@ class Cyclic(FedAvg):
 
     def _take(self, client: int, replies: Iterable[Message]) -> None:
         """Go on with a client's model and moments, if its reply can be used."""
-        assigned = {client: self._assigned[client]}
-        judged = self.judge(replies, assigned, self._check_assigned)
+        assigned = {client: self.assigned[client]}
+        judged = self.judge(replies, assigned, self.check_reply)
         self._turns.append(judged)
         for update in judged.updates:
             self._snapshots.append(read_arrays(self._model))
@@ -186,7 +187,8 @@ class Cyclic(FedAvg):
             per_epoch = -(-update.num_examples // update.applied.batch_size)
             self.steps += update.epochs * per_epoch
 
-    def _check_assigned(self, client: int, update: Update) -> None:
-        super()._check_assigned(client, update)
+    def check_reply(self, client: int, update: Update) -> None:
+        """Refuse, with ``ReplyError``, an update that is not of what was asked for."""
+        super().check_reply(client, update)
         if any((array.astype(np.float64) < 0).any() for array in update.returned[MOMENTS[1]]):
             raise ReplyError("record second-moments: one is negative, expected squares")

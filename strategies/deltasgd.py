@@ -6,6 +6,7 @@ from typing import Any
 from strategies.core.hyperparameters import Genome
 from strategies.core.outcomes import Update
 from strategies.fedavg import FedAvg
+from strategies.messages import protocol
 from strategies.messages.replies import ReplyError, check_applied, check_work
 
 
@@ -26,7 +27,7 @@ class DeltaSGD(FedAvg):
         **common: What ``FedAvg`` takes.
     """
 
-    reports = ("initial-rate",)
+    reports = (protocol.INITIAL_RATE,)
 
     def __init__(
         self,
@@ -43,12 +44,12 @@ class DeltaSGD(FedAvg):
 
     def instructions(self, client: int) -> Mapping[str, Any]:
         """Tell the client gamma, delta and theta_0."""
-        return {"auto-tune": self.rule}
+        return {protocol.AUTO_TUNE: self.rule}
 
-    def _check_assigned(self, client: int, update: Update) -> None:
+    def check_reply(self, client: int, update: Update) -> None:
         """Check what the client began with: what its rate became is its own doing."""
-        began = Genome(update.reported["initial-rate"], update.applied.batch_size)
-        check_applied(self._assigned[client].genome, began)
+        began = Genome(update.reported[protocol.INITIAL_RATE], update.applied.batch_size)
+        check_applied(self.assigned[client].genome, began)
         check_work(update, self.local_epochs)
         mean = update.applied.learning_rate
         if mean <= 0:

@@ -26,15 +26,17 @@ from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import OK, ClientOutcome, RoundOutcome, StrategyError, Update
 from strategies.core.privacy import Privacy, noisy_mean
 from strategies.core.weighting import Weighting, update_weights
+from strategies.messages import protocol
 from strategies.messages.arrays import like, read_arrays, record_bytes
-from strategies.messages.peers import Peer, Peers, PeersMissing
+from strategies.messages.peers import Peer, Peers
 from strategies.messages.replies import (
+    NoReply,
     ReplyError,
     check_applied,
     check_variances,
     check_work,
-    error_reason,
     plain,
+    read_only,
     read_update,
 )
 from strategies.streams import of_arm, rng
@@ -49,6 +51,7 @@ class FedAvg(Strategy):
         fraction: Share of the clients in a cohort, in (0, 1].
         resample: Draw a new cohort each round instead of one for the whole run.
         local_epochs: Epochs that a client trains per round.
+        local_momentum: Momentum of the clients' SGD, in [0, 1); 0 for Adam.
         learning_rate: Learning rate of every client.
         batch_size: Batch size of every client.
         weighting: Average by training samples, uniformly, or by training samples times the
@@ -71,6 +74,8 @@ class FedAvg(Strategy):
         reports: Metrics that a reply must hold beside the usual ones.
         returns: Records that a reply must hold beside the weights, each like the model.
         outcome: What became of the latest round (of the probe, before round 1).
+        assigned: What every client of the round in progress was told to train with.
+        reference: The weights that it was sent, which updates are held against.
 
     Raises:
         StrategyError: If the cohort would be empty, or is too small for the aggregation.
@@ -88,6 +93,7 @@ class FedAvg(Strategy):
         fraction: float = 0.3,
         resample: bool = False,
         local_epochs: int = 2,
+        local_momentum: float = 0.0,
         learning_rate: float = 1e-4,
         batch_size: int = 32,
         weighting: Weighting = "samples",
@@ -114,6 +120,7 @@ class FedAvg(Strategy):
         self.fraction = fraction
         self.resample = resample
         self.local_epochs = local_epochs
+        self.local_momentum = local_momentum
         self.genome = Genome(learning_rate, batch_size)
         self.weighting = weighting
         self.fitness = fitness
@@ -125,8 +132,8 @@ class FedAvg(Strategy):
         self.outcome = RoundOutcome()
         self._initialised = False
         self._sent: dict[int, Message] = {}
-        self._assigned: dict[int, Assignment] = {}
-        self._reference = ArrayRecord()
+        self.assigned: dict[int, Assignment] = {}
+        self.reference = ArrayRecord()
 
     # What a strategy on top of this one changes.
 
@@ -153,6 +160,20 @@ class FedAvg(Strategy):
     def noise(self) -> str:
         """Return whose privacy noise the next updates get: no two models of a round share it."""
         return self.arm
+
+    def check_reply(self, client: int, update: Update) -> None:
+        """Refuse an update that is not of what was asked for.
+
+        Args:
+            client: Who sent it.
+            update: What its reply holds, of the right form.
+
+        Raises:
+            ReplyError: If it was trained otherwise than ``assigned`` says; the text says how.
+        """
+        genome = self.assigned[client].genome
+        check_applied(genome, update.applied)
+        check_work(update, genome.local_epochs or self.local_epochs)
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Take in what became of a round."""
@@ -199,8 +220,8 @@ class FedAvg(Strategy):
         """Build one message per cohort client, each with hyperparameters of its own."""
         arrays = self.initialise(grid, arrays)
         cohort = self.cohort(server_round)
-        self._assigned = self.assign(server_round, cohort)
-        settings = {client: {**config, **self.settings(client)} for client in self._assigned}
+        self.assigned = self.assign(server_round, cohort)
+        settings = {client: {**config, **self.settings(client)} for client in self.assigned}
         return self.messages(grid, server_round, arrays, settings)
 
     def aggregate_train(
@@ -216,8 +237,8 @@ class FedAvg(Strategy):
         arrays = self.average(server_round, self.outcome)
         metrics = MetricRecord(
             {
-                "train-loss": self.outcome.train_loss,
-                "num-examples": sum(update.num_examples for update in self.outcome.updates),
+                protocol.TRAIN_LOSS: self.outcome.train_loss,
+                protocol.NUM_EXAMPLES: sum(update.num_examples for update in self.outcome.updates),
                 "rejected": self.outcome.rejected,
                 "failed": self.outcome.failed,
             }
@@ -226,7 +247,7 @@ class FedAvg(Strategy):
 
     def judge_round(self, replies: Iterable[Message]) -> RoundOutcome:
         """Sort out the replies to a round's messages."""
-        return self.judge(replies, self._assigned, self._check_assigned)
+        return self.judge(replies, self.assigned, self.check_reply)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -247,26 +268,15 @@ class FedAvg(Strategy):
 
     def settings(self, client: int) -> dict[str, Any]:
         """Return what the config of a client's training message says."""
-        genome = self._assigned[client].genome
-        momentum = {} if genome.momentum is None else {"momentum": genome.momentum}
+        genome = self.assigned[client].genome
+        momentum = {} if genome.momentum is None else {protocol.MOMENTUM: genome.momentum}
         return {
-            "learning-rate": genome.learning_rate,
-            "batch-size": genome.batch_size,
-            "local-epochs": genome.local_epochs or self.local_epochs,
+            protocol.LEARNING_RATE: genome.learning_rate,
+            protocol.BATCH_SIZE: genome.batch_size,
+            protocol.LOCAL_EPOCHS: genome.local_epochs or self.local_epochs,
             **momentum,
             **self.instructions(client),
         }
-
-    def connect(self, grid: Grid, clients: set[int]) -> dict[int, Peer]:
-        """Return those of the clients that are online.
-
-        Raises:
-            StrategyError: If too few are.
-        """
-        try:
-            return self.peers.connect(grid, clients)
-        except PeersMissing as error:
-            raise StrategyError(str(error)) from error
 
     def messages(
         self,
@@ -294,23 +304,23 @@ class FedAvg(Strategy):
             StrategyError: If too few clients of the cohort are online.
         """
         if online is None:
-            online = self.connect(grid, set(settings))
+            online = self.peers.connect(grid, set(settings))
         common: dict[str, Any] = {
-            "seed": self.seed,
-            "server-round": server_round,
-            "fitness": self.fitness,
+            protocol.SEED: self.seed,
+            protocol.SERVER_ROUND: server_round,
+            protocol.FITNESS: self.fitness,
         }
         if self.privacy.kind == "local":
-            common["noise"] = self.noise()
+            common[protocol.NOISE] = self.noise()
         asked = [(-online[client].num_examples, client) for client in settings if client in online]
         trains = message_type == MessageType.TRAIN
-        self._reference = arrays
+        self.reference = arrays
         self._sent = {}
         for _, client in sorted(asked):
             config = ConfigRecord({**common, **settings[client]})
             enclosed = self.enclosed(client) if trains else {}
             model = self.model_for(client, arrays)
-            content = RecordDict({"arrays": model, "config": config, **enclosed})
+            content = RecordDict({protocol.ARRAYS: model, protocol.CONFIG: config, **enclosed})
             node = online[client].node_id
             self._sent[client] = Message(content, node, message_type, group_id=str(server_round))
         return list(self._sent.values())
@@ -341,7 +351,6 @@ class FedAvg(Strategy):
         outcomes = []
         for client in sorted(by_client):
             status, update = self._judge_client(client, by_client[client], check)
-            status = plain(status)
             if status.startswith("failed"):
                 self.peers.forget({client})
             outcomes.append(ClientOutcome(client, assigned[client], status, update))
@@ -360,40 +369,31 @@ class FedAvg(Strategy):
         if self.privacy.kind == "central":
             draw = rng(self.seed, of_arm("central-privacy", self.noise()), server_round)
             combined = noisy_mean(
-                arrays, read_arrays(self._reference), self.privacy, self.statistics, draw
+                arrays, read_arrays(self.reference), self.privacy, self.statistics, draw
             )
         else:
             combined = self.aggregation.combine(
-                arrays, weights, read_arrays(self._reference), self.statistics
+                arrays, weights, read_arrays(self.reference), self.statistics
             )
-        return like(combined, self._reference)
+        return like(combined, self.reference)
 
     def weights(self, updates: list[Update]) -> list[float]:
         """Return the weight of every usable update in the average, finite and positive."""
         return update_weights(updates, "uniform" if self.privacy.kind != "none" else self.weighting)
-
-    def _check_assigned(self, client: int, update: Update) -> None:
-        genome = self._assigned[client].genome
-        check_applied(genome, update.applied)
-        check_work(update, genome.local_epochs or self.local_epochs)
 
     def _judge_client(
         self, client: int, replies: list[Message], check: Callable[[int, Update], None]
     ) -> tuple[str, Update | None]:
         if client not in self._sent:
             return "failed: not online", None
-        if not replies:
-            return "failed: no reply in time", None
-        if len(replies) > 1:
-            return f"rejected: {len(replies)} replies, expected one", None
-        (reply,) = replies
-        if reply.has_error():
-            return f"failed: {error_reason(reply)}", None
         try:
+            reply = read_only(replies)
             known = self.peers[client].num_examples
-            update = read_update(reply, self._reference, known, self.reports, self.returns)
+            update = read_update(reply, self.reference, known, self.reports, self.returns)
             check_variances(update.arrays, self.statistics)
             check(client, update)
+        except NoReply as error:
+            return plain(f"failed: {error}"), None
         except ReplyError as error:
-            return f"rejected: {error}", None
+            return plain(f"rejected: {error}"), None
         return OK, update

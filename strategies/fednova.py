@@ -30,7 +30,6 @@ class FedNova(FedAvg):
     objective need not be consistent. Moving statistics of batch normalisation are averaged plainly.
 
     Args:
-        local_momentum: Momentum of the clients' SGD, in [0, 1); 0 for Adam.
         **common: What ``FedAvg`` takes; but no central privacy, as the factors of all clients
             depend on how many samples each one has, which its noise does not cover.
 
@@ -38,11 +37,10 @@ class FedNova(FedAvg):
         StrategyError: If privacy is central.
     """
 
-    def __init__(self, *, local_momentum: float = 0.0, **common: Any) -> None:
+    def __init__(self, **common: Any) -> None:
         super().__init__(**common)
         if self.privacy.kind == "central":
             raise StrategyError(CENTRAL)
-        self.local_momentum = local_momentum
 
     def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
         """Scale every usable update's step, then average."""
@@ -51,7 +49,7 @@ class FedNova(FedAvg):
         weights = {c: 1.0 if uniform else float(u.num_examples) for c, u in updates.items()}
         sizes = {client: self._size(client, update) for client, update in updates.items()}
         effective = sum(weights[c] * sizes[c] for c in updates) / (sum(weights.values()) or 1.0)
-        start = read_arrays(self._reference)
+        start = read_arrays(self.reference)
         scaled = {c: self._scale(u, start, effective / sizes[c]) for c, u in updates.items()}
         clients = tuple(replace(o, update=scaled.get(o.client)) for o in outcome.clients)
         return super().average(server_round, replace(outcome, clients=clients))

@@ -62,7 +62,7 @@ class ServerOptimiser(FedAvg):
     def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
         """Average the usable updates, and take the optimiser's step there."""
         mean = super().average(server_round, outcome)
-        start, reached = read_arrays(self._reference), read_arrays(mean)
+        start, reached = read_arrays(self.reference), read_arrays(mean)
         moved = {
             str(i): (before, after)
             for i, (before, after) in enumerate(zip(start, reached, strict=True))

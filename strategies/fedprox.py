@@ -5,6 +5,7 @@ from typing import Any
 
 from strategies.core.outcomes import Update
 from strategies.fedavg import FedAvg
+from strategies.messages import protocol
 from strategies.messages.replies import check_reported
 
 
@@ -21,7 +22,7 @@ class FedProx(FedAvg):
         **common: What ``FedAvg`` takes.
     """
 
-    reports = ("proximal-mu",)
+    reports = (protocol.PROXIMAL_MU,)
 
     def __init__(self, *, mu: float = 0.01, **common: Any) -> None:
         super().__init__(**common)
@@ -29,8 +30,9 @@ class FedProx(FedAvg):
 
     def instructions(self, client: int) -> Mapping[str, Any]:
         """Tell the client mu."""
-        return {"proximal-mu": self.mu}
+        return {protocol.PROXIMAL_MU: self.mu}
 
-    def _check_assigned(self, client: int, update: Update) -> None:
-        super()._check_assigned(client, update)
-        check_reported(update, "proximal-mu", self.mu)
+    def check_reply(self, client: int, update: Update) -> None:
+        """Refuse, with ``ReplyError``, an update that is not of what was asked for."""
+        super().check_reply(client, update)
+        check_reported(update, protocol.PROXIMAL_MU, self.mu)

@@ -28,6 +28,7 @@ from strategies.evolution.start import RATES, jitter, probe_grid, random_genome
 from strategies.evolution.variants import Control
 from strategies.evolution.variation import Crossover, Scale
 from strategies.fedavg import FedAvg
+from strategies.messages import protocol
 from strategies.messages.arrays import like
 from strategies.messages.replies import check_probe, check_work
 from strategies.streams import rng
@@ -292,7 +293,7 @@ class GeneticCFL(FedAvg):
     def _probe(self, grid: Grid, arrays: ArrayRecord, cohort: list[int]) -> ArrayRecord:
         grids = {client: probe_grid(rng(self.seed, "probe-grid", 0, client)) for client in cohort}
         settings = {
-            client: {"learning-rates": rates, "batch-sizes": batches}
+            client: {protocol.LEARNING_RATES: rates, protocol.BATCH_SIZES: batches}
             for client, (rates, batches) in grids.items()
         }
         messages = self.messages(grid, 0, arrays, settings, f"{MessageType.TRAIN}.probe")

@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from strategies.core.aggregation import Arrays
 from strategies.core.outcomes import RoundOutcome, StrategyError, Update
 from strategies.fedavg import FedAvg
+from strategies.messages import protocol
 from strategies.messages.arrays import like, read_arrays
 from strategies.messages.replies import ReplyError
 from strategies.streams import rng
@@ -45,7 +46,7 @@ class IFCA(FedAvg):
     """
 
     selects_on_losses = True
-    reports = ("model",)
+    reports = (protocol.MODEL,)
 
     def __init__(self, *, models: int = 2, **common: Any) -> None:
         super().__init__(**common)
@@ -67,11 +68,11 @@ class IFCA(FedAvg):
 
     def instructions(self, client: int) -> Mapping[str, Any]:
         """Tell the client how many models came."""
-        return {"models": self.count}
+        return {protocol.MODELS: self.count}
 
     def enclosed(self, client: int) -> Mapping[str, ArrayRecord]:
         """Send all models but the first, which stands for the weights."""
-        return {f"model-{number}": self._record(number) for number in range(1, self.count)}
+        return {protocol.model(number): self._record(number) for number in range(1, self.count)}
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -104,7 +105,7 @@ class IFCA(FedAvg):
                 tuple(o for o in outcome.clients if o.update and _picked(o.update) == number)
             )
             if group.clients:
-                self._reference = self._record(number)
+                self.reference = self._record(number)
                 self.models[number] = read_arrays(super().average(server_round, group))
                 samples[number] = sum(update.num_examples for update in group.updates)
         return self._record(samples.index(max(samples)))
@@ -121,9 +122,10 @@ class IFCA(FedAvg):
     def _record(self, number: int) -> ArrayRecord:
         return like(self.models[number], self._form)
 
-    def _check_assigned(self, client: int, update: Update) -> None:
-        super()._check_assigned(client, update)
-        if update.reported["model"] not in range(self.count):
+    def check_reply(self, client: int, update: Update) -> None:
+        """Refuse, with ``ReplyError``, an update that is not of what was asked for."""
+        super().check_reply(client, update)
+        if update.reported[protocol.MODEL] not in range(self.count):
             raise ReplyError(
                 f"metric model: expected 0 to {self.count - 1}, "
                 f"received {update.reported['model']:g}"
@@ -131,7 +133,7 @@ class IFCA(FedAvg):
 
 
 def _picked(update: Update) -> int:
-    return int(update.reported["model"])
+    return int(update.reported[protocol.MODEL])
 
 
 def _shuffled(array: Any, draw: np.random.Generator) -> Any:

@@ -9,6 +9,7 @@ from flwr.app import ArrayRecord
 from strategies.core.aggregation import Arrays
 from strategies.core.outcomes import RoundOutcome, StrategyError, Update
 from strategies.fedavg import FedAvg
+from strategies.messages import protocol
 from strategies.messages.arrays import like, read_arrays
 from strategies.messages.replies import ReplyError
 
@@ -38,7 +39,7 @@ class Scaffold(FedAvg):
         StrategyError: If privacy is central: variates would carry updates without noise.
     """
 
-    reports = ("local-steps",)
+    reports = (protocol.LOCAL_STEPS,)
 
     def __init__(
         self,
@@ -61,15 +62,15 @@ class Scaffold(FedAvg):
 
     def enclosed(self, client: int) -> Mapping[str, ArrayRecord]:
         """Send what a client adds to its gradients: c - c_i."""
-        zeros = [np.zeros(a.shape, a.dtype) for a in self._reference.values()]
+        zeros = [np.zeros(a.shape, a.dtype) for a in self.reference.values()]
         ours = self.variate or zeros
         theirs = self.variates.get(client, zeros)
         offset = [c - c_i for c, c_i in zip(ours, theirs, strict=True)]
-        return {"gradient-offset": like(offset, self._reference)}
+        return {protocol.GRADIENT_OFFSET: like(offset, self.reference)}
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Bring the variates up to date with every reply that is used."""
-        start = read_arrays(self._reference)
+        start = read_arrays(self.reference)
         zeros = [np.zeros_like(array) for array in start]
         ours = self.variate or zeros
         population = self.clients if self.resample else len(outcome.clients)
@@ -78,7 +79,7 @@ class Scaffold(FedAvg):
             if result.update is None or result.assignment is None:
                 continue
             rate = result.assignment.genome.learning_rate
-            length = result.update.reported["local-steps"] * rate
+            length = result.update.reported[protocol.LOCAL_STEPS] * rate
             old = self.variates.get(result.client, zeros)
             layers = zip(old, ours, start, result.update.arrays, strict=True)
             new = [_option_2(c_i, c, x, y, length) for c_i, c, x, y in layers]
@@ -98,7 +99,7 @@ class Scaffold(FedAvg):
         mean = super().average(server_round, outcome)
         if self.global_rate == 1:
             return mean
-        pairs = zip(read_arrays(self._reference), read_arrays(mean), strict=True)
+        pairs = zip(read_arrays(self.reference), read_arrays(mean), strict=True)
         moved = [
             y if i in self.statistics else _beyond(x, y, self.global_rate)
             for i, (x, y) in enumerate(pairs)
@@ -125,10 +126,11 @@ class Scaffold(FedAvg):
         for row, client in enumerate(sorted(self.variates), 1):
             self.variates[client] = [np.asarray(layer[row]) for layer in arrays]
 
-    def _check_assigned(self, client: int, update: Update) -> None:
-        super()._check_assigned(client, update)
+    def check_reply(self, client: int, update: Update) -> None:
+        """Refuse, with ``ReplyError``, an update that is not of what was asked for."""
+        super().check_reply(client, update)
         per_epoch = -(-update.num_examples // update.applied.batch_size)
-        steps = update.reported["local-steps"]
+        steps = update.reported[protocol.LOCAL_STEPS]
         if steps != self.local_epochs * per_epoch:
             raise ReplyError(
                 f"metric local-steps: expected {self.local_epochs * per_epoch}, received {steps:g}"

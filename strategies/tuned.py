@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import ClientOutcome, RoundOutcome, Unusable, Update
 from strategies.fedavg import FedAvg
+from strategies.messages import protocol
 from strategies.messages.replies import check_applied, check_work
 
 
@@ -109,9 +110,9 @@ class FedAvgTuned(FedAvg):
         run.rounds += 1
         self._tried = run.pair
         settings = {
-            "learning-rate": run.pair.learning_rate,
-            "batch-size": run.pair.batch_size,
-            "local-epochs": self.search_epochs,
+            protocol.LEARNING_RATE: run.pair.learning_rate,
+            protocol.BATCH_SIZE: run.pair.batch_size,
+            protocol.LOCAL_EPOCHS: self.search_epochs,
         }
 
         def check(client: int, update: Update) -> None:

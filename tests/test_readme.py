@@ -11,10 +11,13 @@ from runs import environment
 from typer.main import get_command
 
 from fedgen.cli import app
+from strategies import REGISTRY, load
+from strategies.fedavg import FedAvg
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(python|sh)\n(.*?)```\n", README, re.DOTALL)
+STRATEGIES = (ROOT / "docs" / "strategies.md").read_text()
+BLOCKS = re.findall(r"```(python|sh)\n(.*?)```\n", README + STRATEGIES, re.DOTALL)
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -85,7 +88,19 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("name", ["README.md", "experiments/README.md"])
+def test_the_page_of_strategies_names_what_strategies_change() -> None:
+    named = set(re.findall(r"`(\w+)(?:\([\w, ]*\))?`", STRATEGIES))
+    known = dir(FedAvg())
+    for name, kind in ((name, load(name)) for name in REGISTRY if name != "fedavg"):
+        changed = {key for key in vars(kind) if not key.startswith("_") and key in dir(FedAvg)}
+        # A whole round is Flower's to call; cyclic, which takes turns, plays its own.
+        assert changed - named <= {"configure_train", "aggregate_train", "judge_round"}, name
+    rows = re.findall(r"^\|[^|]*\| ([^|]*) \|", STRATEGIES, re.MULTILINE)[2:]
+    hooks = {hook for row in rows for hook in re.findall(r"`(\w+)\(", row)}
+    assert len(hooks) > 10 and hooks <= set(known)
+
+
+@pytest.mark.parametrize("name", ["README.md", "experiments/README.md", "docs/strategies.md"])
 def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):

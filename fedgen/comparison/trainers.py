@@ -208,15 +208,7 @@ def build_strategy(arm: Arm, held: Resources) -> FedAvg:
         statistics=held.statistics,
         fingerprint=held.fingerprint,
         local_epochs=config.training.local_epochs,
-        **_of_training(arm),
+        local_momentum=config.training.momentum if config.training.optimizer == "sgd" else 0.0,
         **own,
     )
     return strategy
-
-
-def _of_training(arm: Arm) -> dict[str, Any]:
-    """Return what a strategy must know of the clients' optimiser."""
-    training = arm.config.training
-    if arm.strategy != "fednova":
-        return {}
-    return {"local_momentum": training.momentum if training.optimizer == "sgd" else 0.0}

@@ -145,12 +145,6 @@ class Config(Section):
                 f"privacy.kind {self.privacy.kind!r} needs aggregation.kind 'mean', "
                 f"received {rule.kind!r}"
             )
-        if self.privacy.kind == "central" and "fednova" in self.run.strategies:
-            raise ValueError(
-                "run.strategies: fednova scales every update by how many samples all clients have, "
-                "which no noise covers; expected privacy.kind 'none' or 'local' with it, "
-                "received 'central'"
-            )
         if sum(faults.counts().values()) > cohort:
             raise ValueError(
                 f"faults: expected at most {cohort} clients, the size of a cohort, "

@@ -14,11 +14,11 @@ from fedgen.federation import devices
 from fedgen.federation.resources import Resources
 from strategies.core.aggregation import Arrays
 from strategies.core.privacy import privatise
-from strategies.cyclic import MOMENTS
+from strategies.messages import protocol
 from strategies.messages.arrays import read_arrays, write_arrays
 from strategies.streams import of_arm, rng
 
-FIRST, SECOND = MOMENTS
+FIRST, SECOND = protocol.FIRST_MOMENTS, protocol.SECOND_MOMENTS
 
 
 class Client:
@@ -26,9 +26,9 @@ class Client:
 
     def __init__(self, message: Message, context: Context, held: Resources) -> None:
         self.message = message
-        self.config = cast(ConfigRecord, message.content["config"])
-        self.seed = cast(int, self.config["seed"])
-        self.id = int(context.node_config["partition-id"])
+        self.config = cast(ConfigRecord, message.content[protocol.CONFIG])
+        self.seed = cast(int, self.config[protocol.SEED])
+        self.id = int(context.node_config[protocol.PARTITION_ID])
         self.settings = held.config
         self.held = held
         self.engine = held.engine
@@ -37,17 +37,17 @@ class Client:
         deadline = self.settings.training.deadline
         self.until = time.time() + deadline if deadline else math.inf
         self.simulated = 0.0
-        self.server_round = cast(int, self.config["server-round"])
+        self.server_round = cast(int, self.config[protocol.SERVER_ROUND])
         self.records = {
             name: read_arrays(record) for name, record in message.content.array_records.items()
         }
-        self.weights: Arrays = self.records["arrays"]
+        self.weights: Arrays = self.records[protocol.ARRAYS]
         self.picked: int | None = None
 
     @property
     def momentum(self) -> float | None:
         """The momentum that the message asks for, ``None`` for the run's own."""
-        return cast(float | None, self.config.get("momentum"))
+        return cast(float | None, self.config.get(protocol.MOMENTUM))
 
     def train(self, learning_rate: float, batch_size: int, epochs: int) -> Trained:
         """Train from the received weights; equal seeds visit samples in equal order.
@@ -73,7 +73,10 @@ class Client:
     def pick(self) -> None:
         """Of several models, start from the one with the lowest loss on the training samples."""
         models = [self.weights]
-        models += [self.records[f"model-{j}"] for j in range(1, cast(int, self.config["models"]))]
+        models += [
+            self.records[protocol.model(j)]
+            for j in range(1, cast(int, self.config[protocol.MODELS]))
+        ]
         engine, train = self.engine, self.shard.train
         losses = [engine.evaluate(model, train, until=self.until).loss for model in models]
         self.picked = int(np.argmin([loss if loss < math.inf else math.inf for loss in losses]))
@@ -85,16 +88,16 @@ class Client:
             return None
         places = self.engine.trainable
         first, second = ([self.records[name][i] for i in places] for name in (FIRST, SECOND))
-        return Moments(first, second, cast(int, self.config["optimizer-steps"]))
+        return Moments(first, second, cast(int, self.config[protocol.OPTIMIZER_STEPS]))
 
     def rule(self) -> Rule | None:
         """Return what the message asks to do with the gradients, if anything."""
-        if "proximal-mu" in self.config:
-            return Proximal(cast(float, self.config["proximal-mu"]))
-        if "auto-tune" in self.config:
-            return AutoTuned(*cast(list[float], self.config["auto-tune"]))
-        if "gradient-offset" in self.records:
-            return Corrected(self.records["gradient-offset"])
+        if protocol.PROXIMAL_MU in self.config:
+            return Proximal(cast(float, self.config[protocol.PROXIMAL_MU]))
+        if protocol.AUTO_TUNE in self.config:
+            return AutoTuned(*cast(list[float], self.config[protocol.AUTO_TUNE]))
+        if protocol.GRADIENT_OFFSET in self.records:
+            return Corrected(self.records[protocol.GRADIENT_OFFSET])
         return None
 
     def _check_device(self, epochs: int) -> None:
@@ -110,7 +113,7 @@ class Client:
 
     def fitness(self, weights: Arrays, validation_loss: float | None = None) -> float:
         """Return what the strategy asked for as fitness; lower is better."""
-        kind, engine = self.config["fitness"], self.engine
+        kind, engine = self.config[protocol.FITNESS], self.engine
         if kind == "test":
             test = np.arange(len(self.held.dataset.y_test), dtype=np.int32)
             return engine.evaluate(weights, test, "test", self.until).loss
@@ -133,7 +136,7 @@ class Client:
         privacy = self.settings.privacy.rule()
         if privacy.kind != "local":
             return weights
-        noise = self.config.get("noise")
+        noise = self.config.get(protocol.NOISE)
         if not isinstance(noise, str):
             raise RunError(
                 "privacy.kind = 'local': expected the message's config to name its noise, 'noise' "
@@ -149,20 +152,20 @@ class Client:
         metrics = MetricRecord(
             {
                 **self.acknowledge(trained),
-                "num-examples": len(self.shard.train),
-                "learning-rate": trained.learning_rate,
-                "batch-size": trained.batch_size,
-                "fitness": fitness,
-                "train-loss": trained.losses[-1],
-                "epochs": epochs,
-                "samples": epochs * len(self.shard.train),
-                "seconds": time.perf_counter() - self.started,
+                protocol.NUM_EXAMPLES: len(self.shard.train),
+                protocol.LEARNING_RATE: trained.learning_rate,
+                protocol.BATCH_SIZE: trained.batch_size,
+                protocol.FITNESS: fitness,
+                protocol.TRAIN_LOSS: trained.losses[-1],
+                protocol.EPOCHS: epochs,
+                protocol.SAMPLES: epochs * len(self.shard.train),
+                protocol.SECONDS: time.perf_counter() - self.started,
             }
         )
         if self.momentum is not None:
-            metrics["momentum"] = trained.momentum
+            metrics[protocol.MOMENTUM] = trained.momentum
         weights = self.privatise(trained.weights)
-        content = RecordDict({"arrays": write_arrays(weights), "metrics": metrics})
+        content = RecordDict({protocol.ARRAYS: write_arrays(weights), protocol.METRICS: metrics})
         if trained.moments is not None:
             for name, values in ((FIRST, trained.moments.first), (SECOND, trained.moments.second)):
                 full = [np.zeros_like(weight) for weight in weights]
@@ -175,22 +178,22 @@ class Client:
         """Return, as metrics, what was made of whatever the message asked for beside training."""
         rule = self.rule()
         if self.picked is not None:
-            return {"model": self.picked}
+            return {protocol.MODEL: self.picked}
         if isinstance(rule, Proximal):
-            return {"proximal-mu": float(rule.numbers[0])}
+            return {protocol.PROXIMAL_MU: float(rule.numbers[0])}
         if isinstance(rule, AutoTuned):
-            return {"initial-rate": trained.initial_rate}
-        return {"local-steps": trained.steps} if isinstance(rule, Corrected) else {}
+            return {protocol.INITIAL_RATE: trained.initial_rate}
+        return {protocol.LOCAL_STEPS: trained.steps} if isinstance(rule, Corrected) else {}
 
 
 def train(client: Client) -> Message:
     """Train with the assigned hyperparameters and report what was applied."""
     config = client.config
-    epochs = cast(int, config["local-epochs"])
-    if "models" in config:
+    epochs = cast(int, config[protocol.LOCAL_EPOCHS])
+    if protocol.MODELS in config:
         client.pick()
     trained = client.train(
-        cast(float, config["learning-rate"]), cast(int, config["batch-size"]), epochs
+        cast(float, config[protocol.LEARNING_RATE]), cast(int, config[protocol.BATCH_SIZE]), epochs
     )
     return client.reply(trained, client.fitness(trained.weights), epochs)
 
@@ -199,8 +202,8 @@ def probe(client: Client) -> Message:
     """Try every offered pair for one epoch and keep the one that validates best."""
     pairs = [
         (rate, batch)
-        for rate in cast(list[float], client.config["learning-rates"])
-        for batch in cast(list[int], client.config["batch-sizes"])
+        for rate in cast(list[float], client.config[protocol.LEARNING_RATES])
+        for batch in cast(list[int], client.config[protocol.BATCH_SIZES])
     ]
     best: tuple[float, Trained] | None = None
     for rate, batch in pairs:

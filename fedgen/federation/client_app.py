@@ -19,6 +19,7 @@ from fedgen.federation import resources
 from fedgen.federation.faults import misbehave
 from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import from_run_config
+from strategies.messages import protocol
 
 
 def refuse(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -78,14 +79,14 @@ def answer(message: Message, context: Context, held: Resources) -> Message:
             f'--federation-config "num-supernodes={clients}" (SuperNodes: num-partitions={clients} '
             f'in --node-config), or --run-config "clients={nodes}"'
         )
-    client = int(context.node_config.get("partition-id", -1))
+    client = int(context.node_config.get(protocol.PARTITION_ID, -1))
     if not 0 <= client < clients:
         raise InputError(f"partition-id={client}: expected 0 to {clients - 1} in --node-config")
-    seed = cast(int, cast(ConfigRecord, message.content["config"])["seed"])
+    seed = cast(int, cast(ConfigRecord, message.content[protocol.CONFIG])[protocol.SEED])
     shard = held.partition(seed).shards[client]
-    metrics = MetricRecord({"partition-id": client, "num-examples": len(shard.train)})
-    data = ConfigRecord({"fingerprint": held.fingerprint})
-    content = RecordDict({"metrics": metrics, "data": data})
+    metrics = MetricRecord({protocol.PARTITION_ID: client, protocol.NUM_EXAMPLES: len(shard.train)})
+    data = ConfigRecord({protocol.FINGERPRINT: held.fingerprint})
+    content = RecordDict({protocol.METRICS: metrics, protocol.DATA: data})
     return Message(content, reply_to=message)
 
 

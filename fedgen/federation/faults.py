@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from fedgen.config.sections import Faults
 from fedgen.federation.grid import turns
+from strategies.messages import protocol
 from strategies.messages.arrays import read_arrays
 from strategies.streams import rng
 
@@ -111,9 +112,11 @@ class FaultyGrid(Grid):
 
     def _learn(self, replies: Iterable[Message]) -> None:
         for reply in replies:
-            metrics = reply.content.get("metrics") if reply.has_content() else None
-            if isinstance(metrics, MetricRecord) and "partition-id" in metrics:
-                self._partitions[reply.metadata.src_node_id] = cast(int, metrics["partition-id"])
+            metrics = reply.content.get(protocol.METRICS) if reply.has_content() else None
+            if isinstance(metrics, MetricRecord) and protocol.PARTITION_ID in metrics:
+                self._partitions[reply.metadata.src_node_id] = cast(
+                    int, metrics[protocol.PARTITION_ID]
+                )
 
     def _mark(self, messages: list[Message]) -> list[tuple[Message, str]]:
         """Choose clients among those addressed, whatever order they are addressed in."""
@@ -121,7 +124,9 @@ class FaultyGrid(Grid):
         if not training:
             return []
         training.sort(key=lambda message: self._partitions[message.metadata.dst_node_id])
-        server_round = cast(int, cast(ConfigRecord, training[0].content["config"])["server-round"])
+        server_round = cast(
+            int, cast(ConfigRecord, training[0].content[protocol.CONFIG])[protocol.SERVER_ROUND]
+        )
         draw = rng(self._seed, "faults", server_round)
         before, total = turns(training)
         chosen = draw.permutation(total)[: len(self._kinds)].tolist()
@@ -131,14 +136,14 @@ class FaultyGrid(Grid):
             if 0 <= i - before < len(training)
         ]
         for message, kind in marked:
-            config = cast(ConfigRecord, message.content["config"])
+            config = cast(ConfigRecord, message.content[protocol.CONFIG])
             config[FAULT], config[FACTOR] = kind, self._factor
         return marked
 
 
 def misbehave(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """Do what a marked message asks for: a Flower client mod."""
-    config = message.content.get("config")
+    config = message.content.get(protocol.CONFIG)
     kind = config.get(FAULT) if isinstance(config, ConfigRecord) else None
     if kind == "crash":
         raise RuntimeError("crashed, as asked by faults.crash")
@@ -148,15 +153,15 @@ def misbehave(message: Message, context: Context, call_next: ClientAppCallable) 
     if kind not in SPOILERS:
         return call_next(message, context)
     # Copied first: a client may answer with the very arrays that it received.
-    sent = cast(ArrayRecord, message.content["arrays"])
+    sent = cast(ArrayRecord, message.content[protocol.ARRAYS])
     start = [np.array(array) for array in read_arrays(sent)]
     reply = call_next(message, context)
     if not reply.has_content():
         return reply
-    received = cast(ArrayRecord, reply.content["arrays"])
+    received = cast(ArrayRecord, reply.content[protocol.ARRAYS])
     answer = Answer(
         arrays=dict(zip(received, map(np.array, read_arrays(received)), strict=True)),
-        metrics=dict(cast(MetricRecord, reply.content["metrics"])),
+        metrics=dict(cast(MetricRecord, reply.content[protocol.METRICS])),
         start=start,
         factor=cast(float, cast(ConfigRecord, config)[FACTOR]),
     )
@@ -165,8 +170,10 @@ def misbehave(message: Message, context: Context, call_next: ClientAppCallable) 
     reply.content = RecordDict(
         {
             **reply.content,
-            "arrays": ArrayRecord({name: Array(array) for name, array in answer.arrays.items()}),
-            "metrics": MetricRecord(answer.metrics),
+            protocol.ARRAYS: ArrayRecord(
+                {name: Array(array) for name, array in answer.arrays.items()}
+            ),
+            protocol.METRICS: MetricRecord(answer.metrics),
         }
     )
     return reply
@@ -208,7 +215,7 @@ def _fill(value: float) -> Callable[[Answer], None]:
 
 def _claim(number: float) -> Callable[[Answer], None]:
     def spoil(answer: Answer) -> None:
-        answer.metrics["num-examples"] = number
+        answer.metrics[protocol.NUM_EXAMPLES] = number
 
     return spoil
 
@@ -231,8 +238,8 @@ SPOILERS: dict[str, Callable[[Answer], None]] = {
     "nan_examples": _claim(math.nan),
     "zero_examples": _claim(0),
     "absurd_examples": _claim(10**18),
-    "wrong_rate": _lie("learning-rate"),
-    "wrong_batch": _lie("batch-size"),
+    "wrong_rate": _lie(protocol.LEARNING_RATE),
+    "wrong_batch": _lie(protocol.BATCH_SIZE),
     "sign_flip": lambda answer: answer.move(-1.0),
     "scale": lambda answer: answer.move(answer.factor),
 }

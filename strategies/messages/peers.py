@@ -8,10 +8,12 @@ from typing import Protocol, runtime_checkable
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
+from strategies.core.outcomes import StrategyError
+from strategies.messages import protocol
 from strategies.messages.replies import ReplyError, read_peer
 
 
-class PeersMissing(RuntimeError):
+class PeersMissing(StrategyError):
     """Too few clients are online; the text says how many were needed and received."""
 
 
@@ -127,7 +129,7 @@ class Peers:
             time.sleep(0.2)
 
     def _query(self, grid: Grid, nodes: list[int], timeout: float) -> None:
-        content = RecordDict({"config": ConfigRecord({"seed": self.seed})})
+        content = RecordDict({protocol.CONFIG: ConfigRecord({protocol.SEED: self.seed})})
         messages = [Message(content, node, MessageType.QUERY) for node in nodes]
         self._refusal = ""
         found: dict[int, Peer] = {}

@@ -6,7 +6,7 @@ each of them is a rejection with a reason, and the round goes on without it.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from strategies.core.aggregation import Arrays, Statistics
 from strategies.core.hyperparameters import Genome
 from strategies.core.outcomes import Update
+from strategies.messages import protocol
 
 MAX = 1e30
 """Largest number that a metric may hold that is no loss; float32 holds it, too."""
@@ -28,6 +29,27 @@ MOST_LETTERS = 200
 
 class ReplyError(ValueError):
     """A reply that must not be used; the text says why."""
+
+
+class NoReply(ReplyError):
+    """Nothing came that could be read; the text says why."""
+
+
+def read_only(replies: Sequence[Message]) -> Message:
+    """Return the one reply of a client that was asked once.
+
+    Raises:
+        NoReply: If there is none, or it carries an error.
+        ReplyError: If there are several.
+    """
+    if not replies:
+        raise NoReply("no reply in time")
+    if len(replies) > 1:
+        raise ReplyError(f"{len(replies)} replies, expected one")
+    (reply,) = replies
+    if reply.has_error():
+        raise NoReply(error_reason(reply))
+    return reply
 
 
 def read_update(
@@ -50,24 +72,24 @@ def read_update(
         ReplyError: Naming what is missing or wrong.
     """
     content = message.content
-    arrays, metrics = content.get("arrays"), content.get("metrics")
+    arrays, metrics = content.get(protocol.ARRAYS), content.get(protocol.METRICS)
     if not isinstance(arrays, ArrayRecord) or not isinstance(metrics, MetricRecord):
         raise ReplyError(f"expected records arrays and metrics, received {sorted(content)}")
-    num_examples = _integer(metrics, "num-examples", 1, known_examples)
-    epochs = _integer(metrics, "epochs", 1, 10_000)
+    num_examples = _integer(metrics, protocol.NUM_EXAMPLES, 1, known_examples)
+    epochs = _integer(metrics, protocol.EPOCHS, 1, 10_000)
     return Update(
         arrays=_check_arrays(arrays, reference),
         applied=Genome(
-            _number(metrics, "learning-rate"),
-            _integer(metrics, "batch-size", 1, 2**31),
-            momentum=_number(metrics, "momentum") if "momentum" in metrics else None,
+            _number(metrics, protocol.LEARNING_RATE),
+            _integer(metrics, protocol.BATCH_SIZE, 1, 2**31),
+            momentum=_number(metrics, protocol.MOMENTUM) if protocol.MOMENTUM in metrics else None,
         ),
-        fitness=_loss(metrics, "fitness"),
-        train_loss=_loss(metrics, "train-loss"),
+        fitness=_loss(metrics, protocol.FITNESS),
+        train_loss=_loss(metrics, protocol.TRAIN_LOSS),
         num_examples=num_examples,
-        samples=_integer(metrics, "samples", 1, epochs * known_examples),
+        samples=_integer(metrics, protocol.SAMPLES, 1, epochs * known_examples),
         epochs=epochs,
-        seconds=_number(metrics, "seconds"),
+        seconds=_number(metrics, protocol.SECONDS),
         reported={key: _number(metrics, key) for key in reports},
         returned={name: _check_record(content.get(name), name, reference) for name in returns},
     )
@@ -150,11 +172,11 @@ def read_peer(reply: Message, clients: int, fingerprint: str) -> tuple[int, int]
     """
     if reply.has_error():
         raise ReplyError(error_reason(reply))
-    metrics, data = reply.content.get("metrics"), reply.content.get("data")
+    metrics, data = reply.content.get(protocol.METRICS), reply.content.get(protocol.DATA)
     if not isinstance(metrics, MetricRecord):
         raise ReplyError("I do not know my partition (no metrics in the reply)")
-    received = data.get("fingerprint") if isinstance(data, ConfigRecord) else None
-    partition, examples = metrics.get("partition-id"), metrics.get("num-examples")
+    received = data.get(protocol.FINGERPRINT) if isinstance(data, ConfigRecord) else None
+    partition, examples = metrics.get(protocol.PARTITION_ID), metrics.get(protocol.NUM_EXAMPLES)
     if not (
         isinstance(partition, int)
         and isinstance(examples, int)

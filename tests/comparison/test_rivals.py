@@ -10,9 +10,10 @@ from flwr.app import ArrayRecord
 from runs import comparable, play, rows
 
 import strategies
-from fedgen.comparison import flow, opening
+from fedgen.comparison import flow, opening, request
 from fedgen.config.tree import build
 from fedgen.errors import InputError
+from fedgen.federation.resources import Resources
 from fedgen.runs.watch import Silent
 from strategies.fedavg import FedAvg
 
@@ -163,6 +164,7 @@ def test_wrong_settings_are_one_line(section: str, key: str, value: object, why:
 
 def test_fednova_with_central_privacy_is_one_line() -> None:
     tree = {"privacy": {"kind": "central"}, "run": {"strategies": ["fedavg", "fednova"]}}
-    with pytest.raises(InputError, match="fednova .* expected privacy.kind 'none' or 'local'"):
-        build(tree)
-    build(tree | {"privacy": {"kind": "local"}})
+    tree |= {"data": {"dataset": "digits"}, "model": {"name": "mlp"}}
+    with pytest.raises(InputError, match="fednova .* expected 'none' or 'local'"):
+        request.check(Resources(build(tree)), print)
+    request.check(Resources(build(tree | {"privacy": {"kind": "local"}})), print)

@@ -1,0 +1,57 @@
+"""The client protocol: names of the records in messages, and of what is in them.
+
+A training message holds ``ARRAYS`` (the weights) and ``CONFIG``; its reply ``ARRAYS`` and
+``METRICS``. A query holds ``CONFIG`` with the seed; its answer ``METRICS`` and ``DATA``.
+"""
+
+ARRAYS, CONFIG, METRICS, DATA = "arrays", "config", "metrics", "data"
+
+# Records beside the weights.
+GRADIENT_OFFSET = "gradient-offset"
+"""To the client: what is added to every gradient (SCAFFOLD's ``c - c_i``)."""
+FIRST_MOMENTS, SECOND_MOMENTS = "first-moments", "second-moments"
+"""Both ways: the state of an optimiser that lives on from client to client."""
+
+# Config of every training message.
+SEED, SERVER_ROUND = "seed", "server-round"
+FITNESS = "fitness"
+"""What the client is to report as fitness: validation, improvement or test; then its value."""
+NOISE = "noise"
+"""Whose noise the update gets, where privacy is local."""
+LEARNING_RATE, BATCH_SIZE, LOCAL_EPOCHS = "learning-rate", "batch-size", "local-epochs"
+MOMENTUM = "momentum"
+"""Momentum of SGD, where it is a gene; the run's own without it."""
+
+# Config that asks for more.
+LEARNING_RATES, BATCH_SIZES = "learning-rates", "batch-sizes"
+"""The grid that a probe tries."""
+PROXIMAL_MU = "proximal-mu"
+"""Weight of FedProx's term; the reply says what was applied."""
+AUTO_TUNE = "auto-tune"
+"""gamma, delta and theta_0 of Delta-SGD."""
+MODELS = "models"
+"""How many models came, to start from the one with the lowest loss: ``ARRAYS`` and ``model``."""
+OPTIMIZER_STEPS = "optimizer-steps"
+"""Steps that the optimiser of the moments has taken."""
+
+# Metrics of every reply.
+NUM_EXAMPLES, SAMPLES, EPOCHS, SECONDS = "num-examples", "samples", "epochs", "seconds"
+TRAIN_LOSS = "train-loss"
+
+# Metrics that a strategy asks for.
+INITIAL_RATE = "initial-rate"
+"""Step size that auto-tuning began with."""
+LOCAL_STEPS = "local-steps"
+"""Steps taken on corrected gradients."""
+MODEL = "model"
+"""Number of the model that was picked."""
+
+# The answer to a query.
+PARTITION_ID = "partition-id"
+FINGERPRINT = "fingerprint"
+"""Of the data, and of the code of a model of the user's own."""
+
+
+def model(number: int) -> str:
+    """Return the name of the record with a model beside ``ARRAYS``, counted from 1."""
+    return f"model-{number}"
