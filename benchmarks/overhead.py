@@ -46,10 +46,10 @@ def measure() -> dict[str, float]:
             }
         )
         here = Resources(config, slots=1)
-        compiled = Stopwatch(here.engine._train)
-        here.engine._train = compiled
-        evaluation = Stopwatch(here.engine._evaluate)
-        here.engine._evaluate = evaluation
+        compiled = Stopwatch(here.engine(0)._train)
+        here.engine(0)._train = compiled
+        evaluation = Stopwatch(here.engine(0)._evaluate)
+        here.engine(0)._evaluate = evaluation
         arm = Arm(config, "genetic-cfl", 0)
         grid = InProcessGrid(
             client_app.made(lambda _: here), to_run_config(config), clients=CLIENTS, workers=1

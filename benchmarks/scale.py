@@ -76,8 +76,8 @@ def federation(clients: int) -> dict[str, float]:
         )
         here = Resources(config)
         slots = here.slots
-        watches = Stopwatch(here.engine._train), Stopwatch(here.engine._evaluate)
-        here.engine._train, here.engine._evaluate = watches
+        watches = Stopwatch(here.engine(0)._train), Stopwatch(here.engine(0)._evaluate)
+        here.engine(0)._train, here.engine(0)._evaluate = watches
         arm = Arm(config, "genetic-cfl", 0)
         grid = InProcessGrid(
             client_app.made(lambda _: here), to_run_config(config), clients=clients, workers=slots

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def compare(
 
     Args:
         config: Path of a TOML file with settings; what follows wins over it.
-        rounds: Training rounds, at least 0.
+        rounds: Training rounds, at least 1.
         strategies: Names, ``module:Class`` of one's own, or classes; a list, or names separated by
             commas.
         controls: Add all controls of genetic-cfl.
@@ -74,36 +75,38 @@ def compare(
         RunError: If a round fails.
     """
     path = Path(out) if out is not None else None
-    arrays = _four(dataset) if isinstance(dataset, tuple | list) else None
-    if arrays is not None:
-        path = path or runs.default_path("arrays")
-        dataset = datasets.hold(path.absolute() / "data.npz", arrays)
-    given = named(
-        rounds=rounds,
-        strategies=strategies if strategies is None else _names(strategies),
-        seeds=seeds,
-        seed=seed,
-        workers=workers,
-        dataset=dataset if dataset is None else str(dataset),
-        data_dir=data_dir if data_dir is None else str(data_dir),
-        model=plugins.give(model) if callable(model) else model,
-        clients=clients,
-        fraction=fraction,
-    )
-    # As with flags, a parameter wins over settings, which win over the file.
-    others = {name: value for name, value in (settings or {}).items() if value is not None}
-    laid = [*((*parse_name(name), value) for name, value in others.items()), *given]
-    request = intake.read(Path(config) if config is not None else None, laid, controls=controls)
-    held = intake.settle(request, _warn)
-    from fedgen.comparison import flow
+    with ExitStack() as stack:
+        if arrays := _four(dataset) if isinstance(dataset, tuple | list) else None:
+            path = path or runs.default_path("arrays")
+            dataset = datasets.hold(path.absolute() / "data.npz", arrays)
+            stack.callback(datasets.release, dataset)  # also where the run is refused
+        named_model = plugins.give(model) if callable(model) else model
+        given = named(
+            rounds=rounds,
+            strategies=strategies if strategies is None else _names(strategies, named_model),
+            seeds=seeds,
+            seed=seed,
+            workers=workers,
+            dataset=dataset if dataset is None else str(dataset),
+            data_dir=data_dir if data_dir is None else str(data_dir),
+            model=named_model,
+            clients=clients,
+            fraction=fraction,
+        )
+        # As with flags, a parameter wins over settings, which win over the file.
+        others = {name: value for name, value in (settings or {}).items() if value is not None}
+        laid = [*((*parse_name(name), value) for name, value in others.items()), *given]
+        request = intake.read(Path(config) if config is not None else None, laid, controls=controls)
+        held = intake.settle(request, _warn)
+        from fedgen.comparison import flow
 
-    with opening.created(held, path) as run:
-        if arrays is not None:
-            datasets.write(Path(held.config.data.dataset))
-        if not quiet:
-            print(f"run directory: {run.path}", flush=True)
-        with Silent() if quiet else watcher(run.config.run.strategies) as watching:
-            flow.play(run, held, watching)
+        with opening.created(held, path) as run:
+            if arrays is not None:
+                datasets.write(Path(held.config.data.dataset))
+            if not quiet:
+                print(f"run directory: {run.path}", flush=True)
+            with Silent() if quiet else watcher(run.config.run.strategies) as watching:
+                flow.play(run, held, watching)
     return load_run(run.path)
 
 
@@ -116,11 +119,16 @@ def load_run(path: str | Path) -> Results:
     return results.load(Path(path))
 
 
-def _names(strategies: str | type[Any] | Sequence[str | type[Any]]) -> str | list[str]:
+def _names(
+    strategies: str | type[Any] | Sequence[str | type[Any]], model: str | None
+) -> str | list[str]:
     if isinstance(strategies, str):
         return strategies
-    several = [strategies] if isinstance(strategies, type) else strategies
-    return [name if isinstance(name, str) else plugins.give(name) for name in several]
+    names: list[str] = []
+    for one in [strategies] if isinstance(strategies, type) else strategies:
+        taken = [*names, *([model] if model else [])]
+        names.append(one if isinstance(one, str) else plugins.give(one, taken))
+    return names
 
 
 def _four(arrays: Arrays) -> list[NDArray[Any]]:

@@ -85,13 +85,20 @@ def require() -> None:
 def settle_keras() -> None:
     """Set what layers take from Keras' process-wide config, whatever ``keras.json`` says.
 
-    A policy set by ``keras.config.set_dtype_policy`` stays: a layer that has it is refused by name.
+    Raises:
+        InputError: If a global dtype policy was set, which no engine computes in.
     """
     import keras
 
     keras.config.set_floatx("float32")
     keras.config.set_image_data_format("channels_last")
     keras.config.set_epsilon(1e-7)
+    policy = keras.config.dtype_policy().name
+    if policy != "float32":
+        raise InputError(
+            f"Keras' global dtype policy is {policy!r}: expected 'float32', as engines compute in "
+            "it; call keras.config.set_dtype_policy('float32') before fedgen trains"
+        )
 
 
 def restart_with_huge_pages() -> None:

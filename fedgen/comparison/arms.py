@@ -45,7 +45,7 @@ def play_arms(
     from strategies.core.outcomes import Unusable
 
     config, seed = run.config, seeded[0].seed
-    model = held.model(seed)
+    model, engine = held.model(seed), held.engine(seed)
     initial = models.get_weights(model)
     began = run.provenance.get(f"weights of seed {seed}")  # said of a user's own model
     if began is not None and began != models.digest(initial):
@@ -60,7 +60,7 @@ def play_arms(
             stack.enter_context(shard.owned())
             shard.open(progress.warn)
         progress.begin(
-            f"seed {seed} on {held.engine.device}", seeded, [shard.opened_round for shard in shards]
+            f"seed {seed} on {engine.device}", seeded, [shard.opened_round for shard in shards]
         )
         for arm, shard in zip(seeded, shards, strict=True):
             player: trainers.Player
@@ -85,7 +85,7 @@ def play_arms(
                 rounds.play(arm, player, held, shard, initial, config.run.rounds, made_with(run))
             )
         # Entered last, so left first: clients stop before the grids wait for them.
-        stack.enter_context(held.engine.interruptible())
+        stack.enter_context(engine.interruptible())
         # A killed run may have left one arm a round ahead of another.
         behind = [config.run.rounds - shard.opened_round for shard in shards]
         for left in range(max(behind), 0, -1):
@@ -119,7 +119,7 @@ def _evaluate(held: Resources, arm: Arm, number: int, weights: "Arrays") -> list
     """Evaluate a model on what every client validates on: samples that trained nobody."""
     rows = []
     for client, shard in enumerate(held.partition(arm.seed).shards):
-        found = held.engine.evaluate(weights, shard.validation)
+        found = held.engine(arm.seed).evaluate(weights, shard.validation)
         figures = (len(shard.validation), found.accuracy, found.loss)
         rows.append(EvaluationRow(arm.strategy, arm.seed, number, client, *figures))
     return rows

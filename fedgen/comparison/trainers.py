@@ -100,7 +100,7 @@ class Centralised:
     """
 
     def __init__(self, held: Resources, seed: int) -> None:
-        self.engine = held.engine
+        self.engine = held.engine(seed)
         self.samples = held.partition(seed).training
         settings = held.config.centralised
         self.genome = Genome(settings.learning_rate, settings.batch_size)
@@ -205,7 +205,7 @@ def build_strategy(arm: Arm, held: Resources) -> FedAvg:
         aggregation=config.aggregation.rule(),
         privacy=config.privacy.rule(),
         arm=arm.strategy,
-        statistics=held.statistics,
+        statistics=held.statistics(arm.seed),
         fingerprint=held.fingerprint,
         local_epochs=config.training.local_epochs,
         local_momentum=config.training.momentum if config.training.optimizer == "sgd" else 0.0,

@@ -13,11 +13,11 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache, partial
 from importlib import import_module, reload
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import find_spec
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -42,8 +42,12 @@ def is_own(name: str) -> bool:
     return _OWN.fullmatch(name) is not None
 
 
-def give(made: Callable[..., Any]) -> str:
+def give(made: Callable[..., Any], taken: Collection[str] = ()) -> str:
     """Return the name under which a function or class that is at hand is found in this process.
+
+    Args:
+        made: The function or class.
+        taken: Names that stand for others.
 
     One that its module has under its name goes by that, and other processes find it as well; one
     of a notebook, a function inside of another or a lambda is ``__main__:NAME`` from now on.
@@ -51,11 +55,14 @@ def give(made: Callable[..., Any]) -> str:
     named = made.func if isinstance(made, partial) else made
     module = getattr(made, "__module__", SESSION)
     name = getattr(named, "__qualname__", type(named).__qualname__)
-    if module != SESSION and getattr(sys.modules.get(module), name, None) is made:
+    there = getattr(sys.modules.get(module), name, None) is made
+    if module != SESSION and there and is_own(f"{module}:{name}"):
         return f"{module}:{name}"
-    short = re.sub(r"\W", "", name.rpartition(".")[2]) or "unnamed"
-    _given[f"{SESSION}:{short}"] = made
-    return f"{SESSION}:{short}"
+    short = re.sub(r"\W", "", name.rpartition(".")[2], flags=re.ASCII).lstrip("0123456789")
+    names = (f"{SESSION}:{short or 'unnamed'}{number}" for number in ("", *range(2, 1000)))
+    free = next(name for name in names if name not in taken)
+    _given[free] = made
+    return free
 
 
 def code_of(name: str) -> str:
@@ -115,7 +122,7 @@ def model(name: str) -> Callable[[tuple[int, int, int], int], Any]:
         InputError: If it cannot be imported, or cannot be called.
     """
     found = _load("model", name)
-    if not callable(found):
+    if not callable(found) or hasattr(found, "get_config"):  # a model, and none that is made anew
         raise InputError(
             f"model {name!r}: expected a function (shape, classes) that returns Keras layers, "
             f"received {type(found).__name__}"
@@ -136,7 +143,7 @@ def _load(what: str, name: str) -> Any:
             "; what a notebook or script defines, other processes do not find: put it in a module"
         )
         raise InputError(f"{what} {name!r}: {error}{lost * (module == SESSION)}") from error
-    except Exception as error:  # whatever a user's own module raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever a user's own module does when imported
         raise InputError(
             f"{what} {name!r}: module {module!r} cannot be imported from {os.getcwd()} or the "
             f"Python path ({type(error).__name__}: {error})"
@@ -151,22 +158,41 @@ def _look_here() -> None:
 
 def _fresh(name: str) -> Any:
     """Import a module, and anew if its source, or that of a module that it imports, has changed."""
+    known = set(sys.modules)
     module = import_module(name)
     if name == SESSION:
         return module
     origins = {getattr(known, "__file__", None): part for part, known in sys.modules.items()}
     parts = {origins[str(path)]: path for path in _sources(name, set()) if str(path) in origins}
     found = {part: _hash(path) for part, path in parts.items()}
-    changed = any(_imported.get(part, content) != content for part, content in found.items())
-    _imported.update(found)
-    if not changed:
+    for part, path in parts.items():
+        if part not in _imported and (part not in known or _is_compiled(path)):
+            _imported[part] = found[part]
+    if all(_imported.get(part) == content for part, content in found.items()):
         return module
     for part in parts:  # what is imported comes before what imports it
         cached = getattr(sys.modules[part], "__cached__", None)
         if cached:  # it stands for every source of its size and second
             Path(cached).unlink(missing_ok=True)
         reload(sys.modules[part])
+    _imported.update(found)  # not before all of it could be imported
     return sys.modules[name]
+
+
+def _is_compiled(path: Path) -> bool:
+    """Whether a source is as it was when Python last compiled it: by its size and second.
+
+    It was imported by somebody else then, and what was compiled is what this process has.
+    """
+    try:
+        with open(cache_from_source(str(path)), "rb") as stream:
+            header = stream.read(16)
+        found = path.stat()
+    except OSError:
+        return False
+    seconds, size = (int.from_bytes(header[i : i + 4], "little") for i in (8, 12))
+    flags = int.from_bytes(header[4:8], "little")
+    return (flags, seconds, size) == (0, int(found.st_mtime) & 0xFFFFFFFF, found.st_size)
 
 
 def _hash(path: Path) -> str:
@@ -219,7 +245,7 @@ def _spec(name: str) -> ModuleSpec | None:
         if spec is None or spec.submodule_search_locations is None:
             return None
         if spec.origin and _is_installed(Path(spec.origin)):
-            return None
+            return spec  # whatever is in it is installed as well
         full = ".".join([top, *parts[:number]])
         spec = PathFinder.find_spec(full, list(spec.submodule_search_locations))
     return spec

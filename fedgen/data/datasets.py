@@ -153,7 +153,12 @@ def write(path: Path) -> None:
     content = io.BytesIO()
     np.savez(content, **arrays)
     disk.replace(path, content.getvalue())
-    del _held[path]
+    release(path)
+
+
+def release(path: Path) -> None:
+    """Keep the arrays of a file that is not written no more, if they are kept."""
+    _held.pop(path, None)
 
 
 @lru_cache(maxsize=2)

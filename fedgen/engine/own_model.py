@@ -22,11 +22,6 @@ from fedgen.data.datasets import Dataset
 from fedgen.errors import InputError
 from strategies.streams import rng
 
-_ARRANGING = (
-    *(keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape, keras.layers.Permute),
-    *(keras.layers.Cropping2D, keras.layers.Identity),
-)
-
 PROBES, SAMPLES = 8, 4
 """How often, and on how many random images, a model is asked whether it computes logits."""
 
@@ -50,9 +45,11 @@ def build(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ke
         with _seeded(int(rng(seed, "weights").integers(2**31))):
             made = make(shape, classes)
             layers = [made] if isinstance(made, keras.Layer) else list(made)
+            if layers and _is_input(layers[0], shape):
+                layers = layers[1:]
             model = keras.Sequential([keras.Input(shape), *layers], name="model")
             received = model.output_shape
-    except Exception as error:  # whatever a user's own function, or Keras about it, raises
+    except (Exception, SystemExit) as error:  # whatever a user's function, or Keras about it, does
         raise InputError(
             f"model {name!r}: cannot be built for images of shape {shape} and {classes} classes "
             f"({type(error).__name__}: {_text(error)})"
@@ -103,36 +100,52 @@ def check(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ke
     return model
 
 
+def _is_input(layer: Any, shape: tuple[int, int, int]) -> bool:
+    """Whether a list of layers begins with the input that every model is given."""
+    if isinstance(layer, keras.layers.InputLayer):
+        return bool(layer.batch_shape == (None, *shape))
+    return isinstance(layer, keras.KerasTensor) and tuple(layer.shape) == (None, *shape)
+
+
 def check_ids(name: str, model: keras.Sequential, dataset: Dataset) -> None:
     """Check that an embedding that images go into gets the whole numbers that it looks up.
 
     Raises:
         InputError: If the data are scaled or not whole numbers, or hold more ids than it has.
     """
-    layer = _first_with_weights(model)
-    if not isinstance(layer, keras.layers.Embedding):
-        return
-    if not dataset.holds_ids:
-        raise InputError(
-            f"model {name!r}: layer {layer.name!r} looks up whole numbers, the data are scaled by "
-            f"{dataset.scale:g} or hold others: set data.scale = 1 for ids"
-        )
-    largest = max(int(dataset.x_train.max()), int(dataset.x_test.max()))
-    if largest >= layer.input_dim:
-        raise InputError(
-            f"model {name!r}: layer {layer.name!r} has {layer.input_dim} entries, the data ids "
-            f"up to {largest}: expected input_dim of at least {largest + 1}"
-        )
+    embeddings = [layer for layer in _leaves(model) if isinstance(layer, keras.layers.Embedding)]
+    for layer in embeddings:
+        ids = _looked_up(model, layer, dataset)
+        if not (ids == np.rint(ids)).all() or (ids < 0).any():
+            raise InputError(
+                f"model {name!r}: layer {layer.name!r} looks up whole numbers, the data are scaled "
+                f"by {dataset.scale:g} or hold others: set data.scale = 1 for ids"
+            )
+        if (largest := int(ids.max())) >= layer.input_dim:
+            raise InputError(
+                f"model {name!r}: layer {layer.name!r} has {layer.input_dim} entries, the data ids "
+                f"up to {largest}: expected input_dim of at least {largest + 1}"
+            )
 
 
-def _first_with_weights(model: keras.Model) -> Any:
-    """Return the first layer that does more than to arrange its inputs; ``None`` without one."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Sequential):
-            return _first_with_weights(layer)
-        if not isinstance(layer, _ARRANGING):
-            return layer
-    return None
+def _looked_up(model: keras.Model, layer: Any, dataset: Dataset) -> NDArray[np.float64]:
+    """Return the different numbers that an embedding is given, over all images of a data set."""
+    seen: set[float] = set()
+    call = layer.call
+
+    def watch(inputs: Any) -> Any:
+        seen.update(np.unique(np.asarray(inputs, np.float64)).tolist())
+        return call(keras.ops.zeros_like(inputs))  # which every embedding has
+
+    layer.call = watch
+    try:
+        for images in (dataset.x_train, dataset.x_test):
+            for begin in range(0, len(images), 500):
+                pixels = images[begin : begin + 500].astype(np.float32) * dataset.scale
+                model(pixels, training=False)
+    finally:
+        layer.call = call
+    return np.array(sorted(seen))
 
 
 def refusals(model: keras.Sequential) -> Iterator[str]:
@@ -143,6 +156,8 @@ def refusals(model: keras.Sequential) -> Iterator[str]:
         dtypes = policy.compute_dtype, policy.variable_dtype
         if dtypes != ("float32", "float32") or policy.quantization_mode:
             yield f"{kind} has dtype {policy.name!r}: expected float32, as engines compute in it"
+        if getattr(layer, "_remat_mode", None) is not None:
+            yield f"{kind} is in a RematScope: its outputs would not be computed anew; leave it out"
         if getattr(layer, "stateful", False):
             yield f"{kind} is stateful: its state is a client's own and does not travel"
         if layer._metrics:  # layer.metrics holds those of its layers, and a model's loss tracker
@@ -173,7 +188,10 @@ def terms(model: keras.Sequential) -> int:
 
 def _trainer_refusals(model: keras.Model, kind: str) -> Iterator[str]:
     if getattr(model, "compiled", False):
-        yield f"{kind} is compiled: its optimiser, loss and metrics would not be used"
+        yield (
+            f"{kind} is compiled: its optimiser, loss and metrics would not be used: "
+            "load it with compile=False"
+        )
     for method in ("train_step", "compute_loss", "compute_metrics"):
         if getattr(type(model), method) is not getattr(keras.Model, method):
             yield f"{kind} has a {method} of its own, which would not be called: use add_loss"
@@ -193,7 +211,7 @@ def _check_logits(name: str, model: keras.Sequential) -> None:
         for _ in range(PROBES):
             model.set_weights(
                 [
-                    _random(draw, value) if id(variable) in trained else value
+                    random_like(draw, value) if id(variable) in trained else value
                     for variable, value in zip(model.weights, first, strict=True)
                 ]
             )
@@ -203,7 +221,9 @@ def _check_logits(name: str, model: keras.Sequential) -> None:
         model.set_weights(first)
     outputs = np.concatenate(seen)
     outputs = outputs[np.isfinite(outputs).all(axis=1)]
-    last: Any = getattr(model.layers[-1], "activation", None)
+    top = model.layers[-1]
+    keras_own = type(top).__module__.partition(".")[0] == "keras"  # in others it may be any layer's
+    last: Any = getattr(top, "activation", None) if keras_own else None
     found = ""
     if last not in (None, keras.activations.linear):
         found = f"shape {model.output_shape[1:]} with activation {getattr(last, '__name__', last)}"
@@ -217,7 +237,7 @@ def _check_logits(name: str, model: keras.Sequential) -> None:
         )
 
 
-def _random(draw: np.random.Generator, like: NDArray[Any]) -> NDArray[np.float32]:
+def random_like(draw: np.random.Generator, like: NDArray[Any]) -> NDArray[np.float32]:
     """Draw weights that keep the size of what goes through them."""
     inputs = math.prod(like.shape[:-1])
     return draw.normal(scale=inputs**-0.5, size=like.shape).astype(np.float32)
@@ -231,14 +251,16 @@ def _leaves(model: keras.Model) -> list[Any]:
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     before = random.getstate(), np.random.get_state()
+    policy = keras.config.dtype_policy()
     keras.utils.set_random_seed(seed)
     try:
         yield
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
+        keras.config.set_dtype_policy(policy)
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     """Return an error's text without Keras' colours, and no longer than people read."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]

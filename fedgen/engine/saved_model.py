@@ -12,7 +12,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
+from fedgen.engine.own_model import random_like
 from fedgen.errors import RunError
 
 KERAS, WEIGHTS = ".keras", ".weights.h5"
@@ -71,8 +73,19 @@ def format_of(model: keras.Sequential) -> Format:
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.Lambda):
             return Format(WEIGHTS, reason=f"layer {layer.name!r} holds code, which is not loaded")
-    top = with_softmax(model)
-    images = np.random.default_rng(0).random((3, *model.input_shape[1:]), np.float32)
+    draw = np.random.default_rng(0)
+    images = draw.random((3, *model.input_shape[1:]), np.float32)
+    # As they start, weights may hide what a file has lost, as zeros on top do.
+    before, trained = model.get_weights(), {id(weight) for weight in model.trainable_weights}
+    pairs = zip(model.weights, before, strict=True)
+    model.set_weights([random_like(draw, w) if id(v) in trained else w for v, w in pairs])
+    try:
+        return _tried(with_softmax(model), images)
+    finally:
+        model.set_weights(before)
+
+
+def _tried(top: keras.Model, images: NDArray[np.float32]) -> Format:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what the reason tells
         path = Path(folder) / "model.keras"

@@ -31,7 +31,7 @@ class Client:
         self.id = int(context.node_config[protocol.PARTITION_ID])
         self.settings = held.config
         self.held = held
-        self.engine = held.engine
+        self.engine = held.engine(self.seed)
         self.shard = held.partition(self.seed).shards[self.id]
         self.started = time.perf_counter()
         deadline = self.settings.training.deadline

@@ -5,7 +5,7 @@ is answers without one.
 """
 
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,8 @@ class Resources:
         self.dataset: Dataset = datasets.load(config.data)
         self._code = plugins.code_of(config.model.name)
         self._partitions: dict[int, Partition] = {}
+        self._statistics: dict[int, Statistic] | None = None
+        self._own: tuple[int, Engine] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -81,35 +83,39 @@ class Resources:
 
         return models.build(self.config.model, self.dataset.shape, self.dataset.classes, seed)
 
-    @cached_property
-    def statistics(self) -> dict[int, Statistic]:
-        """Which of the model's weights are statistics of the data, not trained."""
+    def statistics(self, seed: int) -> dict[int, Statistic]:
+        """Return which of the model's weights are statistics of the data, not trained."""
         from fedgen.engine import models
 
-        return models.statistics(self.model(0))
+        if self._statistics is None or self._code:
+            self._statistics = models.statistics(self.model(seed))
+        return self._statistics
 
-    @cached_property
-    def engine(self) -> "Engine":
-        """The engine, with a slot for every client that trains at once.
+    def engine(self, seed: int) -> "Engine":
+        """Return the engine, with a slot for every client that trains at once.
 
-        That of one of fedgen's models stays for the next run on the same data with the same
-        settings; what a user's function makes may depend on more than its code.
+        That of one of fedgen's models does for all seeds, and stays for the next run on the same
+        data with the same settings. A user's function may draw more than weights from a seed, and
+        depend on more than its code: it has an engine per seed, of which the latest stays.
         """
         settings = self.config.training
-        key = self.dataset, self.config.model, settings.optimizer, settings.momentum, self.slots
         if self._code:
-            return self._build_engine()
+            if self._own is None or self._own[0] != seed:
+                self._own = None  # one at a time in memory
+                self._own = seed, self._build_engine(seed)
+            return self._own[1]
+        key = self.dataset, self.config.model, settings.optimizer, settings.momentum, self.slots
         if key not in _resident:
             _resident.clear()
-            _resident[key] = self._build_engine()
+            _resident[key] = self._build_engine(seed)
         return _resident[key]
 
-    def _build_engine(self) -> "Engine":
+    def _build_engine(self, seed: int) -> "Engine":
         from fedgen.engine.tensorflow.engine import Engine
 
         runtime.limit_threads(self.slots)
         return Engine(
-            self.model(0),
+            self.model(seed),
             self.dataset,
             optimizer=self.config.training.optimizer,
             momentum=self.config.training.momentum,
@@ -120,8 +126,8 @@ class Resources:
         """Return the evaluations on the share that a seed holds out, and on the test set."""
         test = np.arange(len(self.dataset.y_test), dtype=np.int32)
         return (
-            self.engine.evaluate_all(weights, self.partition(seed).validation, "train"),
-            self.engine.evaluate_all(weights, test, "test"),
+            self.engine(seed).evaluate_all(weights, self.partition(seed).validation, "train"),
+            self.engine(seed).evaluate_all(weights, test, "test"),
         )
 
 

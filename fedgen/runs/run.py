@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 
 from fedgen.config.toml import Tree, read_toml
@@ -50,7 +51,10 @@ class Run:
 
 def default_path(dataset: str) -> Path:
     """Return the run directory of a run that named none, for a data set's name."""
-    return Path("runs") / f"{dataset}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    name = f"{dataset}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    later = (f"{name}-{number}" for number in count(2))  # of several in one second
+    paths = (Path("runs") / one for one in chain([name], later))
+    return next(path for path in paths if not path.exists())
 
 
 def open_run(path: Path) -> Run:

@@ -96,10 +96,13 @@ def _written_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> byte
 
 
 def like(arrays: Sequence[NDArray[np.generic]], reference: ArrayRecord) -> ArrayRecord:
-    """Return arrays as a record with the names and the dtypes of another one."""
+    """Return arrays as a record with the names and the dtypes of another one.
+
+    NumPy makes a number of what is computed of an array of shape (); it is one again here.
+    """
     return ArrayRecord(
         {
-            name: Array(array.astype(wanted.dtype, copy=False))
+            name: Array(np.asarray(array, wanted.dtype))
             for (name, wanted), array in zip(reference.items(), arrays, strict=True)
         }
     )

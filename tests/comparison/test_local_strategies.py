@@ -98,7 +98,7 @@ def test_cyclic_is_the_engine_called_once_per_client(tmp_path: Path) -> None:
             )
             batch = random_genome(rng(0, "genome", 0, client)).batch_size
             job = Plan(1e-3, batch, order[None], moments=moments)
-            trained = here.engine.train(weights, job, keep=True)
+            trained = here.engine(0).train(weights, job, keep=True)
             weights, moments = trained.weights, trained.moments
         weights = weighted_mean(snapshots, [1.0] * len(snapshots))
     with np.load(played.path / "shards/cyclic-seed0/checkpoint-000002.npz") as stored:
@@ -144,7 +144,7 @@ def test_a_client_picks_the_model_that_was_trained_on_its_samples() -> None:
     here = Resources(config, slots=1)
     bad = models.get_weights(here.model(0))
     order = np.stack([here.partition(0).shards[3].train] * 10)
-    good = here.engine.train(bad, Plan(1e-3, 32, order)).weights
+    good = here.engine(0).train(bad, Plan(1e-3, 32, order)).weights
     settings = {"seed": 0, "server-round": 1, "fitness": "validation", "learning-rate": 1e-9}
     settings |= {"batch-size": 32, "local-epochs": 1, "models": 2}
     grid = InProcessGrid(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +300,46 @@ def test_an_unknown_name_is_compared_with_those_there_are() -> None:
 
     with pytest.raises(InputError, match="did you mean 'fedavg'"):
         build({"run": {"strategies": ["fedavgs"]}})
+
+
+def test_a_module_that_was_edited_between_import_and_first_use_is_imported_anew(
+    tmp_path: Path,
+) -> None:
+    """The old code ran under the new file's hash, and ``resume`` went on with other code."""
+    module = tmp_path / "early.py"
+    module.write_text("WIDTH = 5\ndef net(shape, classes):\n    return [WIDTH]\n")
+    early = import_module("early")
+    assert plugins.model("early:net")((8, 8, 1), 10) == [5]
+    module = tmp_path / "edited.py"
+    module.write_text("WIDTH = 5\ndef net(shape, classes):\n    return [WIDTH]\n")
+    edited = import_module("edited")
+    module.write_text("WIDTH = 16\ndef net(shape, classes):\n    return [WIDTH]\n")
+    assert plugins.model(plugins.give(edited.net))((8, 8, 1), 10) == [16]
+    assert early.net((8, 8, 1), 10) == [5]
+
+
+@pytest.mark.parametrize("broken", ["def (\n", "WIDTH = 7\n1 / 0\n"])
+def test_a_broken_edit_is_refused_as_often_as_it_is_tried(tmp_path: Path, broken: str) -> None:
+    name = f"broken{len(broken)}"
+    module = tmp_path / f"{name}.py"
+    module.write_text("net = len\n")
+    plugins.model(f"{name}:net")
+    module.write_text(broken)
+    for _ in range(2):
+        with pytest.raises(InputError, match="cannot be imported"):
+            plugins.model(f"{name}:net")
+    module.write_text("net = str\n")
+    assert plugins.model(f"{name}:net") is str
+
+
+def test_a_module_in_an_installed_package_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site-packages" / "inst"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "nets.py").write_text("net = len\n")
+    monkeypatch.syspath_prepend(package.parent)
+    assert plugins.model("inst.nets:net") is len
+    assert plugins.code_of("inst.nets:net")
+    assert plugins.code_of("strategies.fedavg:FedAvg")

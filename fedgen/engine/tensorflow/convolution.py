@@ -22,7 +22,7 @@ Taps = dict[tuple[int, int], tuple[int, int] | None]
 def with_fast_gradients(model: keras.Sequential) -> keras.Sequential:
     """Return a model of the same layers, in which convolutions are replaced by faster equals.
 
-    Weights of the replaced ones start anew. All other layers are the very objects of the model.
+    All weights are the very variables of the model, and so are all other layers.
     """
     equals = {id(layer): _faster(layer) for layer in model.layers}
     return keras.Sequential(
@@ -34,10 +34,12 @@ def _faster(layer: Any) -> Any:
     """Return the faster equal of a layer; the layer itself where there is none."""
     if not _fits(layer):
         return layer
-    copy = _Convolution.from_config(layer.get_config())
-    copy.build(layer.input.shape)
-    # What was set after construction, as another method, the copy would not have.
-    return copy if vars(copy).keys() == vars(layer).keys() else layer
+    # No config could hold all that was set on a layer and its weights: the object's own state does.
+    # Not by copy.copy, for which Keras writes the layer to a file and reads it.
+    equal = object.__new__(_Convolution)
+    equal.__dict__.update(vars(layer))
+    equal._inbound_nodes, equal._outbound_nodes = [], []
+    return equal
 
 
 def _fits(layer: Any) -> bool:
