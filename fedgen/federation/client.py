@@ -8,9 +8,8 @@ import numpy as np
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from fedgen.engine.plan import Moments, Plan, Trained, batch_order
-from fedgen.engine.rules import AutoTuned, Corrected, Proximal, Rule
 from fedgen.errors import RunError
-from fedgen.federation import devices
+from fedgen.federation import devices, rules
 from fedgen.federation.resources import Resources
 from strategies.core.aggregation import Arrays
 from strategies.core.privacy import privatise
@@ -43,6 +42,8 @@ class Client:
         }
         self.weights: Arrays = self.records[protocol.ARRAYS]
         self.picked: int | None = None
+        self.asked = rules.asked(self.config, self.records)
+        self.rule = self.asked.read(self.config, self.records) if self.asked else None
 
     @property
     def momentum(self) -> float | None:
@@ -64,7 +65,7 @@ class Client:
             order=batch_order(self.shard.train, draw, epochs),
             dropout_seed=int(dropout.integers(2**31)),
             moments=self.moments(),
-            rule=self.rule(),
+            rule=self.rule,
             momentum=self.momentum,
         )
         keep = plan.moments is not None
@@ -89,16 +90,6 @@ class Client:
         places = self.engine.trainable
         first, second = ([self.records[name][i] for i in places] for name in (FIRST, SECOND))
         return Moments(first, second, cast(int, self.config[protocol.OPTIMIZER_STEPS]))
-
-    def rule(self) -> Rule | None:
-        """Return what the message asks to do with the gradients, if anything."""
-        if protocol.PROXIMAL_MU in self.config:
-            return Proximal(cast(float, self.config[protocol.PROXIMAL_MU]))
-        if protocol.AUTO_TUNE in self.config:
-            return AutoTuned(*cast(list[float], self.config[protocol.AUTO_TUNE]))
-        if protocol.GRADIENT_OFFSET in self.records:
-            return Corrected(self.records[protocol.GRADIENT_OFFSET])
-        return None
 
     def _check_device(self, epochs: int) -> None:
         simulated = self.settings.devices
@@ -176,14 +167,11 @@ class Client:
 
     def acknowledge(self, trained: Trained) -> dict[str, float]:
         """Return, as metrics, what was made of whatever the message asked for beside training."""
-        rule = self.rule()
         if self.picked is not None:
             return {protocol.MODEL: self.picked}
-        if isinstance(rule, Proximal):
-            return {protocol.PROXIMAL_MU: float(rule.numbers[0])}
-        if isinstance(rule, AutoTuned):
-            return {protocol.INITIAL_RATE: trained.initial_rate}
-        return {protocol.LOCAL_STEPS: trained.steps} if isinstance(rule, Corrected) else {}
+        if self.asked is None or self.rule is None:
+            return {}
+        return self.asked.acknowledge(self.rule, trained)
 
 
 def train(client: Client) -> Message:
