@@ -31,7 +31,7 @@ def measure() -> dict[str, float]:
     from fedgen.federation.resources import Resources
     from fedgen.federation.run_config import to_run_config
     from fedgen.files import disk
-    from fedgen.runs import shard as store_shard
+    from fedgen.runs.shard import Shard
 
     with tempfile.TemporaryDirectory() as folder:
         data = synthetic.cifar10(train=2000, test=20)
@@ -56,7 +56,7 @@ def measure() -> dict[str, float]:
         )
         player = trainers.Federated(trainers.build_strategy(arm, here), grid)
         initial = models.get_weights(here.model(0))
-        shard = store_shard.Shard(Path(folder), arm)
+        shard = Shard(Path(folder), arm)
         disk.make_folder(shard.folder)
         shard.open(print)
         left = []

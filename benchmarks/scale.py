@@ -47,7 +47,7 @@ def federation(clients: int) -> dict[str, float]:
     from fedgen.federation.resources import Resources
     from fedgen.federation.run_config import to_run_config
     from fedgen.files import disk
-    from fedgen.runs import shard as store_shard
+    from fedgen.runs.shard import Shard
 
     with tempfile.TemporaryDirectory() as folder:
         draw = np.random.default_rng(0)
@@ -84,7 +84,7 @@ def federation(clients: int) -> dict[str, float]:
         )
         player = trainers.Federated(trainers.build_strategy(arm, here), grid)
         model = here.model(0)
-        shard = store_shard.Shard(Path(folder), arm)
+        shard = Shard(Path(folder), arm)
         disk.make_folder(shard.folder)
         shard.open(print)
         playing = rounds.play(arm, player, here, shard, models.get_weights(model), ROUNDS, {})

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedgen.comparison import opening
-from fedgen.comparison import request as intake
 from fedgen.comparison.progress import watcher
+from fedgen.comparison.request import read, settle
 from fedgen.config import plugins
 from fedgen.config.toml import named, parse_name
 from fedgen.data import datasets
 from fedgen.errors import InputError
 from fedgen.report import results
 from fedgen.report.results import Results
-from fedgen.runs import run as runs
+from fedgen.runs.run import default_path
 from fedgen.runs.watch import Silent
 
 Arrays = Sequence[ArrayLike]
@@ -77,7 +77,7 @@ def compare(
     path = Path(out) if out is not None else None
     with ExitStack() as stack:
         if arrays := _four(dataset) if isinstance(dataset, tuple | list) else None:
-            path = path or runs.default_path("arrays")
+            path = path or default_path("arrays")
             dataset = datasets.hold(path.absolute() / "data.npz", arrays)
             stack.callback(datasets.release, dataset)  # also where the run is refused
         named_model = plugins.give(model) if callable(model) else model
@@ -96,8 +96,8 @@ def compare(
         # As with flags, a parameter wins over settings, which win over the file.
         others = {name: value for name, value in (settings or {}).items() if value is not None}
         laid = [*((*parse_name(name), value) for name, value in others.items()), *given]
-        request = intake.read(Path(config) if config is not None else None, laid, controls=controls)
-        held = intake.settle(request, _warn)
+        request = read(Path(config) if config is not None else None, laid, controls=controls)
+        held = settle(request, _warn)
         from fedgen.comparison import flow
 
         with opening.created(held, path) as run:

@@ -86,7 +86,7 @@ def compare(
     """Train all strategies from the same weights on the same clients."""
     runtime.restart_with_huge_pages()
     from fedgen.comparison import opening
-    from fedgen.comparison import request as intake
+    from fedgen.comparison.request import read, settle
     from fedgen.config.toml import named, parse_setting
     from fedgen.runs import directory
 
@@ -104,13 +104,13 @@ def compare(
     )
     # A flag wins over --set, which wins over the file.
     laid = [*map(parse_setting, settings or []), *given]
-    request = intake.read(config, laid, controls=controls)
+    request = read(config, laid, controls=controls)
     if out is not None:
         directory.check_free(out)
     _require_gpu(quiet)
     spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
-    held = intake.settle(request, _warn)
+    held = settle(request, _warn)
     with opening.created(held, out) as run:
         _play(run, held, as_json, quiet, tensorboard, mlflow, spread)
 
@@ -130,15 +130,15 @@ def resume(
     """Go on with a run that was stopped, or add rounds to one that is finished."""
     runtime.restart_with_huge_pages()
     from fedgen.comparison import opening
-    from fedgen.runs import run as runs
+    from fedgen.runs.run import finished_how, is_finished, open_run
 
-    runs.open_run(path)
+    open_run(path)
     _require_gpu(quiet)
     spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
     with opening.resumed(path, rounds, workers) as (run, held):
-        if runs.is_finished(run) and not (as_json or quiet):
-            print(f"{path}: {runs.finished_how(run)} Its last files are written anew.")
+        if is_finished(run) and not (as_json or quiet):
+            print(f"{path}: {finished_how(run)} Its last files are written anew.")
         _play(run, held, as_json, quiet, tensorboard, mlflow, spread)
 
 
@@ -172,14 +172,14 @@ def export(
     _require_mlflow(mlflow)
     if tensorboard:
         runtime.import_tensorflow()
-        from fedgen.export import tensorboard as events
+        from fedgen.export.tensorboard import write as write_events
 
-        folder = events.write(results)
+        folder = write_events(results)
         print(f"event files: {folder}; look at them with tensorboard --logdir {folder}")
     if optuna is not None:
-        from fedgen.export import optuna as genomes
+        from fedgen.export.optuna import write as write_study
 
-        print(f"Optuna: {genomes.write(results, optuna)} trials in {without_passwords(optuna)}")
+        print(f"Optuna: {write_study(results, optuna)} trials in {without_passwords(optuna)}")
     if mlflow is not None:
         _log(results, mlflow)
 
@@ -296,9 +296,9 @@ def _kept(run: Any, failed: bool = False) -> str:
 
 
 def _log(results: Any, uri: str, silent: bool = False) -> None:
-    from fedgen.export import mlflow as tracking
+    from fedgen.export.mlflow import log
 
-    runs = tracking.log(results, uri)
+    runs = log(results, uri)
     if not silent:
         print(f"MLflow: {runs} runs in {without_passwords(uri)}")
 
@@ -314,9 +314,9 @@ def _require_mlflow(uri: str | None) -> None:
     # Before anything is trained: hours later is late to hear of a mistyped URI.
     if uri is None:
         return
-    from fedgen.export import mlflow as tracking
+    from fedgen.export.mlflow import check
 
-    tracking.check(uri)
+    check(uri)
 
 
 def _warn(*lines: str) -> None:

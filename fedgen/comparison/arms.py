@@ -12,10 +12,10 @@ from fedgen.errors import RunError
 from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import to_run_config
 from fedgen.files import disk
-from fedgen.runs import shard as store_shard
 from fedgen.runs.provenance import made_with
 from fedgen.runs.rows import EvaluationRow, RoundRow
 from fedgen.runs.run import Run
+from fedgen.runs.shard import Shard
 from fedgen.runs.watch import Watcher
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def play_arms(
         )
     with ExitStack() as stack:
         iterators: list[Iterator[RoundRow]] = []
-        shards = [store_shard.Shard(run.path, arm) for arm in seeded]
+        shards = [Shard(run.path, arm) for arm in seeded]
         for shard in shards:
             stack.enter_context(shard.owned())
             shard.open(progress.warn)

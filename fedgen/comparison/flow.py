@@ -15,10 +15,10 @@ from fedgen.files import disk
 from fedgen.files.csv import to_csv
 from fedgen.report import pages
 from fedgen.report.results import Results
-from fedgen.runs import shard as store_shard
 from fedgen.runs import store
 from fedgen.runs.rows import DIVERGED, EvaluationRow, PartitionRow, Row
 from fedgen.runs.run import Run
+from fedgen.runs.shard import Shard
 from fedgen.runs.watch import Watcher
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _check_budget(run: Run, progress: Watcher) -> None:
     """
     setting = run.config.run.budget
     limit = budget.parse(setting)
-    shards = [store_shard.Shard(run.path, arm) for arm in run.arms]
+    shards = [Shard(run.path, arm) for arm in run.arms]
     beyond = {
         shard.arm.name: spent
         for shard in shards

@@ -22,9 +22,9 @@ from fedgen.config.tree import Arm
 from fedgen.errors import FedgenError, InputError, RunError
 from fedgen.federation.resources import Resources
 from fedgen.files.csv import parse_csv, to_csv
-from fedgen.runs import shard as store_shard
 from fedgen.runs.rows import EvaluationRow
 from fedgen.runs.run import Run, open_run
+from fedgen.runs.shard import Shard
 from fedgen.runs.watch import Silent, Watcher
 
 LOOK_SECONDS = 0.5
@@ -70,7 +70,7 @@ def play(run: Run, jobs: int, progress: Watcher) -> list[EvaluationRow]:
 
 def tell_end(path: Path, arm: Arm, progress: Watcher) -> None:
     """Tell of an arm that was played elsewhere whether it could not go on."""
-    if failed := store_shard.Shard(path, arm).failed():
+    if failed := Shard(path, arm).failed():
         progress.ended(arm, failed[0].why)
 
 
@@ -86,7 +86,7 @@ class Following:
 
     def __init__(self, run: Run, progress: Watcher) -> None:
         self._progress = progress
-        self._shards = {arm: store_shard.Shard(run.path, arm) for arm in run.arms}
+        self._shards = {arm: Shard(run.path, arm) for arm in run.arms}
         self._shown = {arm: shard.finished_round for arm, shard in self._shards.items()}
 
     def begin(self, text: str) -> None:

@@ -20,9 +20,8 @@ from fedgen.config.budget import Budget
 from fedgen.config.tree import Arm, build
 from fedgen.errors import InputError
 from fedgen.runs import costs
-from fedgen.runs import run as runs
 from fedgen.runs.rows import BUDGET, EndedRow, RoundRow, TimedRow
-from fedgen.runs.run import Run
+from fedgen.runs.run import Run, finished_how, is_finished, open_run
 from fedgen.runs.watch import Silent
 
 PROBED = {"genetic-cfl": {"init": "probe"}}
@@ -138,24 +137,24 @@ def test_a_run_whose_budget_is_reached_is_finished_and_resume_says_so(
     run: Run, tmp_path: Path
 ) -> None:
     shutil.copytree(run.path, tmp_path / "run")
-    assert runs.is_finished(run)
+    assert is_finished(run)
     code, out, err = finish(start(["resume", "run"], tmp_path))
     assert (code, err) == (0, "")
     assert "already finished; its budget of client-epochs=50 is reached." in out
     assert comparable(tmp_path / "run") == comparable(run.path)
     # Without its note an arm finds out again, and leaves the same bytes.
     (tmp_path / "run/shards/fedavg-seed0/stopped.json").unlink()
-    assert not runs.is_finished(runs.open_run(tmp_path / "run"))
+    assert not is_finished(open_run(tmp_path / "run"))
     go_on(tmp_path / "run")
     assert comparable(tmp_path / "run") == comparable(run.path)
-    assert runs.is_finished(runs.open_run(tmp_path / "run"))
+    assert is_finished(open_run(tmp_path / "run"))
 
 
 def test_more_rounds_go_on_within_the_budget_to_the_same_bytes(run: Run, tmp_path: Path) -> None:
     settings = {"rounds": 3, "strategies": STRATEGIES, "budget": "client-epochs=50"}
     play(tmp_path / "run", run=settings, **PROBED)
     assert last_rounds(tmp_path / "run") == {"genetic-cfl": 2, "fedavg": 3}
-    assert "1 of 2 arms" in runs.finished_how(runs.open_run(tmp_path / "run"))
+    assert "1 of 2 arms" in finished_how(open_run(tmp_path / "run"))
     go_on(tmp_path / "run", rounds=30)
     assert comparable(tmp_path / "run") == comparable(run.path)
 

@@ -6,13 +6,13 @@ import pytest
 from runs import comparable, play, rows
 
 from fedgen.comparison import flow, opening, trainers
-from fedgen.comparison import request as intake
+from fedgen.comparison.request import read, with_controls
 from fedgen.config.tree import Arm, Config, build
 from fedgen.errors import InputError
 from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import from_run_config, to_run_config
 from fedgen.report import results
-from fedgen.runs import run as runs
+from fedgen.runs.run import Run
 from fedgen.runs.watch import Silent
 from strategies import CONTROL_ARMS, VARIANTS, load, registered
 from strategies.evolution.variants import EXTENSIONS
@@ -85,11 +85,11 @@ def _settings(strategy: GeneticCFL) -> dict[str, object]:
 
 def test_controls_are_added_behind_what_is_compared() -> None:
     named = ("run", "strategies", "genetic-cfl+no-mutation,genetic-cfl,fedavg")
-    request = intake.read(None, [named], controls=True)
+    request = read(None, [named], controls=True)
     others = [name for name in CONTROL_ARMS if name != "genetic-cfl+no-mutation"]
     assert request.config.run.strategies == tuple(named[2].split(",") + others)
     assert from_run_config(to_run_config(request.config)) == request.config
-    assert intake.read(None, [named]).config.run.strategies == tuple(named[2].split(","))
+    assert read(None, [named]).config.run.strategies == tuple(named[2].split(","))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_controls_are_added_behind_what_is_compared() -> None:
 )
 def test_controls_need_what_they_are_compared_with(tree: dict, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        intake.with_controls(build(tree))
+        with_controls(build(tree))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_everything_is_off_by_default() -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return play(tmp_path_factory.mktemp("runs") / "run", **_rounds(4))
 
 
@@ -160,14 +160,14 @@ def _rounds(rounds: int) -> dict:
     return {**FURTHER, "run": {**FURTHER["run"], "rounds": rounds}}
 
 
-def test_a_resumed_run_has_the_same_bytes(run: runs.Run, tmp_path: Path) -> None:
+def test_a_resumed_run_has_the_same_bytes(run: Run, tmp_path: Path) -> None:
     play(tmp_path / "run", **_rounds(2))
     with opening.resumed(tmp_path / "run", rounds=4) as (again, held):
         flow.play(again, held, Silent())
     assert comparable(again.path) == comparable(run.path)
 
 
-def test_further_genes_stand_in_their_own_columns(run: runs.Run) -> None:
+def test_further_genes_stand_in_their_own_columns(run: Run) -> None:
     clients = rows(run.path / "clients.csv")
     assert list(clients[0])[-3:] == ["seconds", "local_epochs", "momentum"]
     for row in clients:
@@ -179,7 +179,7 @@ def test_further_genes_stand_in_their_own_columns(run: runs.Run) -> None:
     assert len({row["momentum"] for row in clients}) > 6
 
 
-def test_further_genes_are_drawn_where_they_evolve(run: runs.Run, tmp_path: Path) -> None:
+def test_further_genes_are_drawn_where_they_evolve(run: Run, tmp_path: Path) -> None:
     drawn = results.load(run.path)
     for name, column in (("epochs", "local_epochs"), ("momentum", "momentum")):
         figure = drawn.figure(f"{name}-genetic-cfl-seed{run.config.run.seed}")
@@ -193,7 +193,7 @@ def test_further_genes_are_drawn_where_they_evolve(run: runs.Run, tmp_path: Path
     assert "rates-genetic-cfl-seed0" in names and "epochs-genetic-cfl-seed0" not in names
 
 
-def test_client_epochs_are_counted_as_trained(run: runs.Run) -> None:
+def test_client_epochs_are_counted_as_trained(run: Run) -> None:
     clients, rounds = rows(run.path / "clients.csv"), rows(run.path / "rounds.csv")
     for row in rounds:
         mine = [c for c in clients if all(c[k] == row[k] for k in ("strategy", "seed", "round"))]
@@ -203,7 +203,7 @@ def test_client_epochs_are_counted_as_trained(run: runs.Run) -> None:
     assert len({row["client_epochs"] for row in rounds}) > 2
 
 
-def test_arms_start_from_the_same_genes_and_weights(run: runs.Run) -> None:
+def test_arms_start_from_the_same_genes_and_weights(run: Run) -> None:
     first = [r for r in rows(run.path / "clients.csv") if r["round"] == "1"]
     genes = ("client", "learning_rate", "batch_size", "local_epochs", "momentum", "fitness")
     whole, control = (

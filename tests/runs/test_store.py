@@ -22,11 +22,10 @@ from fedgen.config.tree import Arm
 from fedgen.errors import InputError
 from fedgen.files.csv import read_csv, to_csv
 from fedgen.runs import checkpoints
-from fedgen.runs import shard as store_shard
 from fedgen.runs.checkpoints import Extent
 from fedgen.runs.directory import check_free, claim, create
 from fedgen.runs.rows import ClientRow, RoundRow
-from fedgen.runs.shard import Shard
+from fedgen.runs.shard import ROWS, Shard
 from fedgen.runs.store import merge, read_rows
 
 
@@ -218,7 +217,7 @@ def test_shards_with_the_old_spelling_of_infinity_go_on_and_are_merged_in_the_ne
     content = checkpoints.read(old.folder, manifest)
     sums = {
         name: Extent(len(found), hashlib.sha256(found).hexdigest())
-        for name in store_shard.ROWS
+        for name in ROWS
         if (found := (old.folder / name).read_bytes())
     }
     checkpoints.write(old.folder, content, sums, MADE_WITH)
@@ -230,7 +229,7 @@ def test_shards_with_the_old_spelling_of_infinity_go_on_and_are_merged_in_the_ne
     assert path.read_bytes().startswith(before), "what was committed stays as it was"
     for name in ("new", "old"):
         merge(tmp_path / name, [arm()])
-    for name in store_shard.ROWS:
+    for name in ROWS:
         assert (tmp_path / "old" / name).read_bytes() == (tmp_path / "new" / name).read_bytes()
     assert (tmp_path / "old" / "rounds.csv").read_text().count(",1e999,") == 3
 
@@ -262,4 +261,4 @@ def test_altered_rows_are_not_read(tmp_path: Path) -> None:
 
 
 def test_the_rows_of_a_shard_are_those_of_the_run() -> None:
-    assert store_shard.ROWS == {"rounds.csv": RoundRow, "clients.csv": ClientRow}
+    assert ROWS == {"rounds.csv": RoundRow, "clients.csv": ClientRow}
