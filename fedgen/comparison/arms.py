@@ -5,10 +5,14 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fedgen.comparison import rounds, trainers
 from fedgen.config.plugins import is_own
 from fedgen.config.sections import CENTRALISED
 from fedgen.config.tree import Arm
 from fedgen.errors import RunError
+from fedgen.federation import client_app
+from fedgen.federation.faults import FaultyGrid
+from fedgen.federation.grid import InProcessGrid
 from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import to_run_config
 from fedgen.files import disk
@@ -17,6 +21,7 @@ from fedgen.runs.rows import EvaluationRow, RoundRow
 from fedgen.runs.run import Run
 from fedgen.runs.shard import Shard
 from fedgen.runs.watch import Watcher
+from strategies.core.outcomes import Unusable
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -37,12 +42,7 @@ def play_arms(
         InputError: If a shard is damaged, or another process works on it.
         RunError: If a round fails. Of an arm that cannot go on its shard says so.
     """
-    from fedgen.comparison import rounds, trainers
-    from fedgen.engine import models, saved_model
-    from fedgen.federation import client_app
-    from fedgen.federation.faults import FaultyGrid
-    from fedgen.federation.grid import InProcessGrid
-    from strategies.core.outcomes import Unusable
+    from fedgen.engine import models, saved_model  # the framework comes in here
 
     config, seed = run.config, seeded[0].seed
     model, engine = held.model(seed), held.engine(seed)

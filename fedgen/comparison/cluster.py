@@ -113,7 +113,7 @@ def play_where_seen(
     """Play one arm: in the run directory where it is seen, else in a temporary one.
 
     Returns:
-        What ``jobs.answer`` does, and the files that the parent does not see.
+        What ``processes.answer`` does, and the files that the parent does not see.
     """
     runtime.configure()
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedgen.comparison.arms import play_arms
 from fedgen.config import budget
 from fedgen.config.tree import Arm
 from fedgen.errors import ArmError, FedgenError, InputError, RunError
@@ -23,8 +24,6 @@ from fedgen.runs.watch import Watcher
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
-
-from fedgen.comparison.arms import play_arms
 
 Spread = Callable[[Run, Watcher], list[EvaluationRow]]
 """Plays all arms elsewhere, and returns how their final models do on every client."""

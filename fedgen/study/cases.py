@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from fedgen.config import plugins
-from fedgen.config import toml as config_toml
+from fedgen.config import plugins, toml
 from fedgen.config import tree as config
 from fedgen.config.base import Count, Section, as_tuple
 from fedgen.config.sections import Data
-from fedgen.config.toml import Tree
+from fedgen.config.toml import Tree, read_toml
 from fedgen.data.pixels import AUTO
 from fedgen.errors import InputError, unknown
 from fedgen.study.estimators import ESTIMATORS, Fraction, Settings
@@ -201,7 +200,7 @@ def read(path: Path) -> Tree:
     Raises:
         InputError: If it cannot be read, or is not a study.
     """
-    tree = config_toml.read_toml(path)
+    tree = read_toml(path)
     tree.pop("provenance", None)  # of a study's own study.toml, which goes on with it
     compared = [name for name in tree if name in config.sections() and name != "data"]
     if "study" not in tree and compared:
@@ -248,11 +247,11 @@ def parse_setting(text: str) -> tuple[str, str, Any]:
     if "=" not in text or not name:
         raise InputError(f"--set {text!r}: expected KEY=VALUE, as in seeds=3 or fixed.max_iter=50")
     if "." in name:
-        return config_toml.parse_setting(text)
+        return toml.parse_setting(text)
     sections: dict[str, type[Section]] = {"study": About, "data": StudyData}
     # validation_fraction is the study's here; scikit-learn's is fixed.validation_fraction.
     section = next((key for key, kind in sections.items() if name in kind.model_fields), "fixed")
-    return config_toml.parse_setting(f"{section}.{text.strip()}")
+    return toml.parse_setting(f"{section}.{text.strip()}")
 
 
 def build(tree: Mapping[str, Any], where: str) -> Study:

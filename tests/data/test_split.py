@@ -11,9 +11,9 @@ from runs import play, rows
 
 from fedgen.config.sections import Partition as Settings
 from fedgen.data import disjoint
-from fedgen.data import split as splits_split
 from fedgen.data.contiguous import partition
 from fedgen.data.partition import Partition, effective_labels
+from fedgen.data.split import split
 from fedgen.errors import InputError
 from fedgen.report import partition as holdings
 from fedgen.report import results
@@ -52,7 +52,7 @@ def made(case: tuple[np.ndarray, Settings, int]) -> Partition:
     """The partition of a case; a refusal is a line that names a setting, and no example."""
     labels, wanted, seed = case
     try:
-        return splits_split.split(labels, wanted, seed)
+        return split(labels, wanted, seed)
     except InputError as error:
         assert "partition." in str(error) and "\n" not in str(error)
         assume(False)
@@ -147,9 +147,7 @@ def test_sizes_and_labels_are_as_promised(case: tuple[np.ndarray, Settings, int]
 
 def test_seeds_differ() -> None:
     for kind in KINDS:
-        one, other = (
-            splits_split.split(DIGITS, Settings(kind=kind, clients=10), s) for s in (0, 1)
-        )
+        one, other = (split(DIGITS, Settings(kind=kind, clients=10), s) for s in (0, 1))
         assert one.shards[0].train.tolist() != other.shards[0].train.tolist()
 
 
@@ -185,10 +183,10 @@ def skew(split: Partition) -> float:
 
 def test_a_small_alpha_skews_labels_and_a_large_one_does_not() -> None:
     skews = [
-        skew(splits_split.split(DIGITS, Settings(kind="dirichlet", clients=10, alpha=alpha), 0))
+        skew(split(DIGITS, Settings(kind="dirichlet", clients=10, alpha=alpha), 0))
         for alpha in (1e-300, 0.1, 1.0, 10.0, 1e6)
     ]
-    even = skew(splits_split.split(DIGITS, Settings(kind="iid", clients=10), 0))
+    even = skew(split(DIGITS, Settings(kind="iid", clients=10), 0))
     assert skews == sorted(skews, reverse=True)
     assert skews[0] > 0.7 and skews[-1] == pytest.approx(even, abs=0.02)
 
@@ -308,7 +306,7 @@ def test_a_client_without_a_held_out_sample_validates_on_one_of_its_labels() -> 
 )
 def test_what_is_impossible_is_one_line(wanted: dict, said: str) -> None:
     with pytest.raises(InputError, match=said) as error:
-        splits_split.split(DIGITS, Settings(**wanted), 0)
+        split(DIGITS, Settings(**wanted), 0)
     assert error.value.exit_code == 2 and "\n" not in str(error.value)
 
 
