@@ -35,7 +35,7 @@ def _play(aggregation: str, attack: str, attackers: int) -> dict[str, Any]:
     from fedgen.comparison import flow, opening
     from fedgen.config.tree import build
     from fedgen.federation.resources import Resources
-    from fedgen.runs.watch import Silent
+    from fedgen.runs.watch import Watcher
 
     reckoned = max(attackers, 1)
     config = build(
@@ -53,7 +53,7 @@ def _play(aggregation: str, attack: str, attackers: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         held = Resources(config)
         with opening.created(held, Path(folder) / "run") as run:
-            summary = flow.play(run, held, Silent())
+            summary = flow.play(run, held, Watcher())
     accuracy = summary["strategies"]["fedavg"]["final_accuracy"]
     return {
         "aggregation": aggregation,

@@ -110,7 +110,7 @@ def fedgen_round(folder: Path) -> tuple[float, int]:
     from fedgen.federation.resources import Resources
     from fedgen.files.csv import read_csv
     from fedgen.runs.rows import RoundRow
-    from fedgen.runs.watch import Silent
+    from fedgen.runs.watch import Watcher
 
     config = build(
         {
@@ -124,7 +124,7 @@ def fedgen_round(folder: Path) -> tuple[float, int]:
     )
     held = Resources(config)
     with opening.created(held, folder / "run") as run:
-        flow.play(run, held, Silent())
+        flow.play(run, held, Watcher())
     row = read_csv(run.path / "rounds.csv", RoundRow)[-1]
     return row.seconds, row.samples
 

@@ -19,7 +19,7 @@ from fedgen.errors import InputError
 from fedgen.report import results
 from fedgen.report.results import Results
 from fedgen.runs.run import default_path
-from fedgen.runs.watch import Silent
+from fedgen.runs.watch import Watcher
 
 Arrays = Sequence[ArrayLike]
 """``x_train, y_train, x_test, y_test``."""
@@ -105,7 +105,7 @@ def compare(
                 datasets.write(Path(held.config.data.dataset))
             if not quiet:
                 print(f"run directory: {run.path}", flush=True)
-            with Silent() if quiet else watcher(run.config.run.strategies) as watching:
+            with Watcher() if quiet else watcher(run.config.run.strategies) as watching:
                 flow.play(run, held, watching)
     return load_run(run.path)
 

@@ -249,7 +249,7 @@ def _play(
     from fedgen.comparison.progress import results, watcher
     from fedgen.errors import ArmError
     from fedgen.export.tensorboard import EventFiles
-    from fedgen.runs.watch import Several, Silent
+    from fedgen.runs.watch import Several, Watcher
 
     silent = as_json or quiet
     if not silent:
@@ -269,7 +269,7 @@ def _play(
             _log(load(run.path), mlflow, silent)
 
     try:
-        watching = [Silent() if silent else watcher(run.config.run.strategies)]
+        watching = [Watcher() if silent else watcher(run.config.run.strategies)]
         with Several([*watching, *([EventFiles(run.path)] if tensorboard else [])]) as told:
             summary = flow.play(run, held, told, spread=spread)
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ from fedgen.comparison import flow, opening
 from fedgen.config.tree import build
 from fedgen.federation.resources import Resources
 from fedgen.runs.run import Run
-from fedgen.runs.watch import Silent
+from fedgen.runs.watch import Watcher
 
 SMALL = {
     "data": {"dataset": "digits"},
@@ -34,7 +34,7 @@ def play(out: Path, **sections: dict) -> Run:
     tree = {name: SMALL.get(name, {}) | sections.get(name, {}) for name in {*SMALL, *sections}}
     held = Resources(build(tree))
     with opening.created(held, out) as run:
-        flow.play(run, held, Silent())
+        flow.play(run, held, Watcher())
     return run
 
 

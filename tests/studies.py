@@ -8,7 +8,6 @@ from fedgen.study import cases as studies
 from fedgen.study import ledger, sweep
 from fedgen.study.cases import Case, Study
 from fedgen.study.ledger import Ledger
-from fedgen.study.report.terminal import Silent
 
 SECONDS = ("train_seconds", "predict_seconds")
 
@@ -43,7 +42,7 @@ def cases(study: Study) -> list[Case]:
 def play(out: Path, study: Study, jobs: int = 1) -> Ledger:
     """Run what a study lacks."""
     with ledger.opened(out, study, datasets.load(study.data), cases(study)) as kept:
-        sweep.play(kept, cases(study), jobs, Silent())
+        sweep.play(kept, cases(study), jobs, sweep.Watcher())
     return kept
 
 

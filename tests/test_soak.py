@@ -12,12 +12,12 @@ from fedgen.comparison import flow, opening
 from fedgen.config.tree import build
 from fedgen.federation.resources import Resources
 from fedgen.runs.rows import RoundRow
-from fedgen.runs.watch import Silent
+from fedgen.runs.watch import Watcher
 
 ROUNDS = 2_000
 
 
-class Watch(Silent):
+class Watch(Watcher):
     """Notes the memory that this process holds, and the time, after every round."""
 
     def __init__(self) -> None:

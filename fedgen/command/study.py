@@ -100,7 +100,7 @@ def _play(
         if kept.missing(cases):
             _prepare(study, jobs)
         try:
-            with terminal.Silent() if as_json else terminal.watcher() as watching:
+            with sweep.Watcher() if as_json else terminal.watcher() as watching:
                 sweep.play(kept, cases, jobs, watching)
         except KeyboardInterrupt:
             print("every finished fit is kept; the same command goes on", file=sys.stderr)

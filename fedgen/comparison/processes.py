@@ -25,7 +25,7 @@ from fedgen.files.csv import parse_csv, to_csv
 from fedgen.runs.rows import EvaluationRow
 from fedgen.runs.run import Run, open_run
 from fedgen.runs.shard import Shard
-from fedgen.runs.watch import Silent, Watcher
+from fedgen.runs.watch import Watcher
 
 LOOK_SECONDS = 0.5
 """How often the parent looks at the shards for rounds to show."""
@@ -74,7 +74,7 @@ def tell_end(path: Path, arm: Arm, progress: Watcher) -> None:
         progress.ended(arm, failed[0].why)
 
 
-class Elsewhere(Silent):
+class Elsewhere(Watcher):
     """Leaves it to the parent, which looks at the shard, to tell how an arm ended."""
 
     def ended(self, arm: Arm, why: str) -> None:

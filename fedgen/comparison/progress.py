@@ -17,12 +17,12 @@ from fedgen.config.tree import Arm
 from fedgen.console import duration, note
 from fedgen.runs import costs
 from fedgen.runs.rows import RoundRow
-from fedgen.runs.watch import Silent
+from fedgen.runs.watch import Watcher
 
 CELL = 22
 
 
-class Lines(Silent):
+class Lines(Watcher):
     """Prints a line per round."""
 
     def __init__(self, strategies: Sequence[str]) -> None:
@@ -103,7 +103,7 @@ class _Standing:
         return "" if self.left is None else duration(self.left)
 
 
-class LiveTable(Silent):
+class LiveTable(Watcher):
     """A table with a line per arm, and under it the clients of the round in progress."""
 
     def __init__(self, console: Console | None = None) -> None:

@@ -17,7 +17,7 @@ from fedgen.files import disk
 from fedgen.report.results import Results
 from fedgen.runs import directory, shard
 from fedgen.runs.rows import RoundRow
-from fedgen.runs.watch import Silent
+from fedgen.runs.watch import Watcher
 
 FOLDER = "tensorboard"
 NAME = "events.out.tfevents"
@@ -98,7 +98,7 @@ class EventFile:
             raise RunError(f"{self._path}: cannot be written ({error.message})") from error
 
 
-class EventFiles(Silent):
+class EventFiles(Watcher):
     """Writes the event files of a run while it is played.
 
     Args:

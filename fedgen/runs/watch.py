@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Protocol
 
 from fedgen.config.tree import Arm
 from fedgen.console import warn
 from fedgen.runs.rows import RoundRow
 
 
-class Watcher(Protocol):
-    """What a comparison tells while it runs."""
+class Watcher:
+    """Is told what happens while a comparison runs; this one shows nothing but warnings."""
 
     def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
         """A seed's arms begin, or go on from the rounds that they have finished."""
@@ -22,49 +21,27 @@ class Watcher(Protocol):
         """A round is finished in every arm; rows in the order of the strategies."""
 
     def note(self, text: str) -> None:
-        """Something was done that the user may not expect."""
+        """Something was done that the user may not expect; the summary has it."""
 
     def ended(self, arm: Arm, why: str) -> None:
-        """An arm cannot go on; the others do."""
-
-    def warn(self, text: str) -> None:
-        """Something is wrong that does not end the comparison."""
-
-
-class Silent:
-    """Shows nothing but warnings."""
-
-    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
-        """Ignore the start."""
-
-    def answered(self, arm: Arm, done: int, asked: int) -> None:
-        """Ignore a client."""
-
-    def finished(self, rows: Sequence[RoundRow]) -> None:
-        """Ignore a round."""
-
-    def note(self, text: str) -> None:
-        """Ignore it: the summary has it."""
-
-    def ended(self, arm: Arm, why: str) -> None:
-        """Say it all the same."""
+        """An arm cannot go on; the others do. This must be seen."""
         self.warn(f"{arm.name} ends here: {why}")
 
     def warn(self, text: str) -> None:
-        """Say it all the same: what was damaged must be seen."""
+        """Something is wrong that does not end the comparison, and must be seen."""
         warn(text)
 
-    def __enter__(self) -> "Silent":
+    def __enter__(self) -> "Watcher":
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
 
-class Several:
+class Several(Watcher):
     """Tells several watchers the same, in their order."""
 
-    def __init__(self, watchers: Sequence[Silent]) -> None:
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers
         self._entered = ExitStack()
 

@@ -3,7 +3,6 @@
 from collections.abc import Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from typing import Protocol
 
 from fedgen.errors import RunError
 from fedgen.study.cases import Case
@@ -16,14 +15,20 @@ from fedgen.study.samples import Draw, draw
 Task = tuple[Case, int]
 
 
-class Watcher(Protocol):
-    """What a study tells while it runs."""
+class Watcher:
+    """Is told what happens while a study runs; this one shows nothing."""
 
     def begin(self, fits: int, there: int) -> None:
-        """So many fits are to be run, so many are there already."""
+        """So many fits are to be run, so many are there."""
 
     def finished(self, case: Case, outcome: Outcome) -> None:
         """A fit has ended."""
+
+    def __enter__(self) -> "Watcher":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 def play(ledger: Ledger, cases: Sequence[Case], jobs: int, watcher: Watcher) -> None:

@@ -22,7 +22,7 @@ from fedgen.errors import InputError
 from fedgen.runs import costs
 from fedgen.runs.rows import BUDGET, EndedRow, RoundRow, TimedRow
 from fedgen.runs.run import Run, finished_how, is_finished, open_run
-from fedgen.runs.watch import Silent
+from fedgen.runs.watch import Watcher
 
 PROBED = {"genetic-cfl": {"init": "probe"}}
 STRATEGIES = ["genetic-cfl", "fedavg"]
@@ -103,7 +103,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def go_on(path: Path, rounds: int | None = None) -> None:
     with opening.resumed(path, rounds) as (again, held):
-        flow.play(again, held, Silent())
+        flow.play(again, held, Watcher())
 
 
 def last_rounds(run: Path) -> dict[str, int]:

@@ -13,7 +13,7 @@ from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import from_run_config, to_run_config
 from fedgen.report import results
 from fedgen.runs.run import Run
-from fedgen.runs.watch import Silent
+from fedgen.runs.watch import Watcher
 from strategies import CONTROL_ARMS, VARIANTS, load, registered
 from strategies.evolution.variants import EXTENSIONS
 from strategies.genetic import GeneticCFL
@@ -163,7 +163,7 @@ def _rounds(rounds: int) -> dict:
 def test_a_resumed_run_has_the_same_bytes(run: Run, tmp_path: Path) -> None:
     play(tmp_path / "run", **_rounds(2))
     with opening.resumed(tmp_path / "run", rounds=4) as (again, held):
-        flow.play(again, held, Silent())
+        flow.play(again, held, Watcher())
     assert comparable(again.path) == comparable(run.path)
 
 

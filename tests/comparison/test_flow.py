@@ -18,7 +18,7 @@ from fedgen.errors import ArmError, RunError
 from fedgen.federation.resources import Resources
 from fedgen.report.results import load
 from fedgen.runs.run import Run
-from fedgen.runs.watch import Silent
+from fedgen.runs.watch import Watcher
 from strategies import REGISTRY
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.evolution.start import PROBE_BATCHES, PROBE_RATES
@@ -320,7 +320,7 @@ def test_an_arm_that_diverges_ends_alone(tmp_path: Path) -> None:
     named = [trace.name for trace in load(out).figure("accuracy").data if trace.name]
     assert named == [placed, "fedavg"]
     with pytest.raises(ArmError), opening.resumed(out) as (again, held):
-        flow.play(again, held, Silent())  # the round is tried again, to the same end
+        flow.play(again, held, Watcher())  # the round is tried again, to the same end
     assert comparable(out) == mine
 
 

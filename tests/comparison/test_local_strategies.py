@@ -18,7 +18,7 @@ from fedgen.federation.grid import FIRST_NODE, InProcessGrid
 from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import to_run_config
 from fedgen.runs.run import Run
-from fedgen.runs.watch import Silent
+from fedgen.runs.watch import Watcher
 from strategies.core.aggregation import weighted_mean
 from strategies.evolution.start import random_genome
 from strategies.messages.arrays import read_arrays
@@ -77,7 +77,7 @@ def test_a_resumed_run_has_the_same_bytes_with_any_number_of_workers(
 ) -> None:
     part = play(tmp_path / "run", run={"rounds": 1, "strategies": STRATEGIES, "workers": 1})
     with opening.resumed(part.path, rounds=ROUNDS) as (resumed, held):
-        flow.play(resumed, held, Silent())
+        flow.play(resumed, held, Watcher())
     assert comparable(resumed.path) == comparable(run.path)
 
 

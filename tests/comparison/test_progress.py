@@ -17,7 +17,7 @@ from shards import round_row
 from fedgen.comparison.progress import Lines, LiveTable
 from fedgen.config.tree import Arm, build
 from fedgen.console import duration
-from fedgen.runs.watch import Several, Silent
+from fedgen.runs.watch import Several, Watcher
 
 
 def shown(table: LiveTable) -> str:
@@ -76,7 +76,7 @@ def test_plain_lines_name_what_was_not_used(capsys: pytest.CaptureFixture[str]) 
     assert out[3].split() == ["3", "0.1000", "inf", "0.3"]
 
 
-class Heard(Silent):
+class Heard(Watcher):
     """Notes what it is told."""
 
     def __init__(self, told: list[tuple[str, object]], name: str) -> None:

@@ -14,7 +14,7 @@ from fedgen.comparison import flow, opening, request
 from fedgen.config.tree import build
 from fedgen.errors import InputError
 from fedgen.federation.resources import Resources
-from fedgen.runs.watch import Silent
+from fedgen.runs.watch import Watcher
 from strategies.fedavg import FedAvg
 
 CLIENTS = 10
@@ -116,7 +116,7 @@ def test_a_comparison_of_all_rivals_goes_on_to_the_same_bytes(tmp_path: Path) ->
     whole = play(tmp_path / "whole", run={"rounds": 2, "strategies": names}, **small)
     part = play(tmp_path / "part", run={"rounds": 1, "strategies": names}, **small)
     with opening.resumed(part.path, rounds=2) as (longer, held):
-        flow.play(longer, held, Silent())
+        flow.play(longer, held, Watcher())
     assert comparable(part.path) == comparable(whole.path)
 
     table = [r for r in rows(whole.path / "rounds.csv") if r["round"] in "01"]

@@ -260,7 +260,7 @@ def test_arms_that_would_start_from_other_weights_do_not_play(tmp_path: Path) ->
     from fedgen.config.toml import to_toml
     from fedgen.files import disk
     from fedgen.runs import run as runs
-    from fedgen.runs.watch import Silent
+    from fedgen.runs.watch import Watcher
 
     sections = {"run": {"rounds": 1, "strategies": ["fedavg"]}}
     run = play(tmp_path / "run", **sections, model={"name": "own_module:fits"})
@@ -269,7 +269,7 @@ def test_arms_that_would_start_from_other_weights_do_not_play(tmp_path: Path) ->
     disk.replace(run.path / "config.toml", to_toml(tree).encode())
     with pytest.raises(RunError, match="seed 0 starts from other weights in this process"):
         again = runs.open_run(run.path)
-        flow.play(again, Resources(again.config), Silent())
+        flow.play(again, Resources(again.config), Watcher())
 
 
 @pytest.mark.parametrize("existed", [False, True])

@@ -14,10 +14,10 @@ from fedgen.study import ledger, sweep
 from fedgen.study.cases import Case
 from fedgen.study.fits.outcome import Outcome
 from fedgen.study.ledger import EPOCHS, RESULTS, STUDY
-from fedgen.study.report.terminal import Silent
+from fedgen.study.sweep import Watcher
 
 
-class Counting(Silent):
+class Counting(Watcher):
     """Counts what runs, and stops a study after some fits as Ctrl-C does."""
 
     def __init__(self, stop_after: int = 10**6) -> None:

@@ -24,28 +24,13 @@ from fedgen.study.cases import Case
 from fedgen.study.fits.outcome import Fit, Outcome
 from fedgen.study.ledger import LEAK, RESULTS, Ledger
 from fedgen.study.ranking import Choice, Standing, ranked_by, spread
+from fedgen.study.sweep import Watcher
 
 SHOWN = 40
 """Rows of the table, and reasons under it; results.csv and study.html have all."""
 
 
-class Silent:
-    """Shows nothing."""
-
-    def begin(self, fits: int, there: int) -> None:
-        """Ignore the start."""
-
-    def finished(self, case: Case, outcome: Outcome) -> None:
-        """Ignore a fit."""
-
-    def __enter__(self) -> "Silent":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-class Lines(Silent):
+class Lines(Watcher):
     """Prints a line per fit, with the time left."""
 
     def __init__(self) -> None:
@@ -69,7 +54,7 @@ class Lines(Silent):
         )
 
 
-class Bar(Silent):
+class Bar(Watcher):
     """A bar with the time left; fits that are not ok stay above it."""
 
     def __init__(self, console: Console | None = None) -> None:
