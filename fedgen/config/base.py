@@ -2,23 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
-
-
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
 Share = Annotated[float, Field(gt=0, le=1)]
-
-
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -35,8 +23,6 @@ def _as_sizes(value: object) -> object:
 
 
 Sizes = Annotated[tuple[int, ...], BeforeValidator(_as_sizes)]
-
-
 Deviations = Annotated[tuple[Rate, ...], BeforeValidator(as_tuple)]
 
 

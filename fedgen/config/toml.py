@@ -11,6 +11,23 @@ from fedgen.errors import InputError
 
 Tree = dict[str, Any]
 
+SHORT = {
+    "rounds": ("run", "rounds"),
+    "strategies": ("run", "strategies"),
+    "seeds": ("run", "seeds"),
+    "seed": ("run", "seed"),
+    "workers": ("run", "workers"),
+    "dataset": ("data", "dataset"),
+    "data_dir": ("data", "data_dir"),
+    "model": ("model", "name"),
+    "clients": ("partition", "clients"),
+    "fraction": ("cohort", "fraction"),
+}
+"""Settings with a flag, a parameter and mostly a key in Flower's run config of their own."""
+
+Setting = tuple[str, str, Any]
+"""Section, key and value."""
+
 
 def read_toml(path: Path) -> Tree:
     """Read a config file.
@@ -30,24 +47,6 @@ def read_toml(path: Path) -> Tree:
         raise InputError(f"config {path}: not valid TOML ({error})") from error
     except RecursionError as error:
         raise InputError(f"config {path}: not valid TOML (nested too deeply)") from error
-
-
-SHORT = {
-    "rounds": ("run", "rounds"),
-    "strategies": ("run", "strategies"),
-    "seeds": ("run", "seeds"),
-    "seed": ("run", "seed"),
-    "workers": ("run", "workers"),
-    "dataset": ("data", "dataset"),
-    "data_dir": ("data", "data_dir"),
-    "model": ("model", "name"),
-    "clients": ("partition", "clients"),
-    "fraction": ("cohort", "fraction"),
-}
-"""Settings with a flag, a parameter and mostly a key in Flower's run config of their own."""
-
-Setting = tuple[str, str, Any]
-"""Section, key and value."""
 
 
 def named(**given: Any) -> list[Setting]:

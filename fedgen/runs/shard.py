@@ -25,8 +25,6 @@ from fedgen.runs.rows import (
 )
 
 SHARDS = "shards"
-
-
 ROWS: dict[str, type[Row]] = {"rounds.csv": RoundRow, "clients.csv": ClientRow}
 
 
@@ -41,7 +39,6 @@ def kinds(arm: Arm) -> dict[str, type[Row]]:
 
 STOPPED = "stopped.json"
 """Says of an arm that its next round is beyond the budget; without it that round is tried again."""
-
 
 FAILED = "failed.json"
 """Says of an arm why its next round cannot be used, with that round's client rows. It counts as

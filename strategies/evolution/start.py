@@ -9,13 +9,8 @@ from strategies.core.hyperparameters import Genome
 RATES = (1e-7, 1e-3)
 """Lowest and highest learning rate that random genes start with, as in the published code."""
 
-
 PROBE_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-
-
 PROBE_BATCHES = (16, 32, 64, 128)
-
-
 PROBE_TRIES = (3, 2)
 """How many of these rates and batch sizes a client tries, in all pairs, one epoch each."""
 
