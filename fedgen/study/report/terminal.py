@@ -158,7 +158,7 @@ def reasons(standings: Sequence[Standing]) -> list[str]:
         cases.update({reason.partition(": ")[0] for reason in standing.reasons})
         for reason in standing.reasons:
             kind, _, why = reason.partition(": ")
-            kinds.setdefault(kind, Counter())[why] += 1
+            kinds.setdefault(kind, Counter())[why.rstrip(".")] += 1
     told = []
     for kind, number in cases.most_common():
         (why, _), *others = kinds[kind].most_common()
