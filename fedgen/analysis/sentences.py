@@ -196,9 +196,13 @@ def _within_equal_cost(comparison: Mapping[str, Any], summary: Mapping[str, Any]
     equal = summary["equal_client_epochs" if unit == CLIENT_EPOCHS else "equal_budget"]
     head = _head(comparison, "test accuracy within equal cost")
     costs = _costs(comparison, summary)
+    names = comparison["strategy"], comparison["baseline"]
+    runs = "whole runs"
+    if _goes_on(summary, names):
+        runs = f"the rounds so far ({rounds_played(summary, names)})"
     return (
         f"{head} ({_evidence(comparison, summary)}): each after its last round within "
-        f"{equal:,.10g} {unit}, as whole runs cost {costs[0]} against {costs[1]}."
+        f"{equal:,.10g} {unit}, as {runs} cost {costs[0]} against {costs[1]}."
     )
 
 

@@ -227,7 +227,10 @@ def _common_target(arms: Mapping[str, Mapping[int, Rounds]], classes: int) -> fl
     """
     every = [rows for mine in arms.values() for rows in mine.values()]
     top = min((max(row.test_accuracy for row in rows) for rows in every), default=0.0)
-    free = [row.test_accuracy for rows in every for row in rows if not row.client_epochs]
+    starts = [row for rows in every for row in rows if row.round == 0]
+    # A probe's round 0 has trained; a search's has not, though it has cost.
+    free = [row.test_accuracy for row in starts if not row.client_epochs]
+    free = free or [row.test_accuracy for row in starts]
     return top if top > max([1 / classes if classes else 0.0, *free]) else None
 
 

@@ -125,9 +125,9 @@ def _check_budget(run: Run, progress: Watcher) -> None:
     limit = budget.parse(setting)
     shards = [Shard(run.path, arm) for arm in run.arms]
     beyond = {
-        shard.arm.name: spent
+        shard.arm.name: note
         for shard in shards
-        if shard.finished_round < 1 and (spent := shard.stopped(setting)) is not None
+        if shard.finished_round < 1 and (note := shard.stop_note(setting)) is not None
     }
     if limit is None or not beyond:
         return
@@ -135,10 +135,12 @@ def _check_budget(run: Run, progress: Watcher) -> None:
         cheapest = min(beyond, key=lambda name: beyond[name])
         raise InputError(
             f"run.budget = {setting!r}: round 1 fits for no strategy; {cheapest}, the cheapest, "
-            f"has spent at least {beyond[cheapest]:,.10g} {limit.unit} by then"
+            f"has spent at least {beyond[cheapest][0]:,.10g} {limit.unit} by then"
         )
-    for name, spent in beyond.items():
-        progress.warn(
-            f"{name}: round 1 is beyond the budget of {limit}, at least {spent:,.10g} are spent "
-            "by then; only its round 0 counts"
+    for name, (spent, tried) in beyond.items():
+        why = (
+            f"round 1 is beyond the budget of {limit}, {spent:,.10g} are spent with it"
+            if tried
+            else f"nothing is left of the budget of {limit}, {spent:,.10g} are spent before round 1"
         )
+        progress.warn(f"{name}: {why}; it is not compared")

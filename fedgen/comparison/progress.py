@@ -33,7 +33,8 @@ class Lines(Watcher):
         """Print a seed's heading; where seeds are mixed, every line says its own."""
         self._mixed = len({arm.seed for arm in arms}) > 1
         print(text)
-        print("round" + "".join(f"{name:>{CELL}}" for name in self._strategies) + "     seconds")
+        names = "".join(f" {name:>{CELL - 1}}" for name in self._strategies)
+        print(f"round{names}     seconds")
         print("     " + f"{'accuracy':>{CELL - 8}}    loss" * len(self._strategies), flush=True)
 
     def note(self, text: str) -> None:
@@ -46,7 +47,9 @@ class Lines(Watcher):
         line = f"{rows[0].round:>5}"
         for name in self._strategies:
             row = by_name.get(name)
-            cell = f"{row.test_accuracy:>14.4f}{row.test_loss:>8.4f}" if row else ""
+            loss = f"{row.test_loss:.4f}" if row and row.test_loss < 100 else ""
+            loss = loss or (f"{row.test_loss:.2g}" if row else "")
+            cell = f"{row.test_accuracy:>14.4f} {loss:>7}" if row else ""
             line += f"{cell:>{CELL}}"
         line += f"{sum(row.seconds for row in rows):>12.1f}"
         line += f"  seed {rows[0].seed}" if self._mixed else ""

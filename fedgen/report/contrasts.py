@@ -32,7 +32,7 @@ def differences(comparisons: Sequence[Mapping[str, Any]], cost: str) -> Chart:
         not seeds and (low > 0 or high < 0) for (low, high), seeds in zip(bounds, few, strict=True)
     ]
     told = [
-        statistics.told(c["values"], c["interval"], lambda value: f"{100 * value:+.2f}")
+        statistics.told(c["values"], c["interval"], lambda value: _points(100 * value))
         for c in order
     ]
     figure = go.Figure()
@@ -77,7 +77,7 @@ def differences(comparisons: Sequence[Mapping[str, Any]], cost: str) -> Chart:
     finish(figure, title, "", height=110 + 24 * len(order))
     body = [
         [
-            *(comparison["strategy"], f"{mean:+.2f}", text),
+            *(comparison["strategy"], _points(mean), text),
             *(str(len(comparison["values"])), number(comparison["p"])),
         ]
         for comparison, mean, text in zip(order, means, told, strict=True)
@@ -85,7 +85,7 @@ def differences(comparisons: Sequence[Mapping[str, Any]], cost: str) -> Chart:
     counts = sorted({len(comparison["values"]) for comparison in order})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     pairs = zip(order, means, strict=True)
-    named = [f"{comparison['strategy']} {mean:+.2f}" for comparison, mean in pairs]
+    named = [f"{comparison['strategy']} {_points(mean)}" for comparison, mean in pairs]
     ends = named[::-1] if len(named) < 5 else [*named[:-3:-1], "...", *named[1::-1]]
     drawn = " and ".join(
         [
@@ -100,3 +100,8 @@ def differences(comparisons: Sequence[Mapping[str, Any]], cost: str) -> Chart:
     what = "95 % interval" if not any(few) else "every seed" if all(few) else "interval or seeds"
     head = ["strategy", "points", what, "seeds", "p after Holm"]
     return Chart(f"Differences to {baseline}", figure, text, Table(head, body))
+
+
+def _points(value: float) -> str:
+    """Return points with their sign; what rounds to 0 has none."""
+    return f"{value:+.2f}" if round(value, 2) else "0.00"

@@ -284,11 +284,12 @@ def _tell(name: str, common: Sequence[tuple[RoundRow, ...]], field: str) -> str:
 def clients(rows: Sequence[EvaluationRow]) -> Chart:
     """Draw the accuracy of the final models on every client, the worst tenth marked."""
     figure = go.Figure()
-    told = []
+    told, counts = [], []
     for place, strategy in enumerate(dict.fromkeys(row.strategy for row in rows)):
         seeds = sorted({row.seed for row in rows if row.strategy == strategy})
         arms = [ranked(rows, strategy, seed) for seed in seeds]
         count = min(map(len, arms))
+        counts.append(count)
         means = [math.fsum(a[i].accuracy for a in arms) / len(arms) for i in range(count)]
         names = [
             f"client {arms[0][i].client}" if len(arms) == 1 else f"mean of {len(arms)} seeds"
@@ -306,7 +307,9 @@ def clients(rows: Sequence[EvaluationRow]) -> Chart:
         )
         low = [math.fsum(r.accuracy for r in worst(a)) / len(worst(a)) for a in arms]
         told.append(f"{strategy}: {math.fsum(low) / len(low):.4f} in the worst tenth.")
-    figure.add_vrect(x0=0, x1=10, fillcolor=COLOURS[1], opacity=0.12, line_width=0)
+    fewest = min(counts, default=1)
+    tenth = 100 * -(-fewest // 10) / fewest  # as many clients as ``worst`` takes
+    figure.add_vrect(x0=0, x1=tenth, fillcolor=COLOURS[1], opacity=0.12, line_width=0)
     finish(figure, "clients, worst first (%)", "accuracy")
     body = [
         [
@@ -317,7 +320,7 @@ def clients(rows: Sequence[EvaluationRow]) -> Chart:
     ]
     text = (
         "Accuracy of each final model on the validation samples of every client, in the cohort or "
-        f"not; the shaded part is the worst tenth. {' '.join(told)}"
+        f"not; the shaded part is the worst tenth, one client at least. {' '.join(told)}"
     )
     head = ["strategy", "seed", "client", "samples", "accuracy", "loss"]
     return Chart("Accuracy on every client", figure, text, Table(head, body))

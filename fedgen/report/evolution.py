@@ -274,7 +274,9 @@ def fitness(rows: Rows) -> Chart:
     finish(figure, "round", "fitness (lower is better)")
     played = sorted({row.round for row in rows})
     _whole_rounds(figure, played)
-    first = "From the first round to the last" if len(played) > 1 else f"In round {played[0]}"
+    first = f"In round {played[0]}"
+    if len(played) > 1:
+        first = "From each one's first round to its last"
     text = (
         "Median fitness of every cluster, shaded from its best client to its worst; lower is "
         f"better. {first}: {'; '.join(told) or 'none known'}."

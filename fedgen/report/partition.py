@@ -94,9 +94,13 @@ def labels(rows: Sequence[PartitionRow], names: Sequence[str] = ()) -> Chart:
         names: What classes are called, where not 0, 1, 2 and so on.
     """
     shown = [row for row in rows[:MOST_CLIENTS] if row.counts]
-    classes = max((len(row.counts) for row in shown), default=0)
+    classes = max((len(row.counts) for row in rows), default=0)
     named = len(names) == classes
-    counts = [[*row.counts, *([0] * (classes - len(row.counts)))] for row in shown]
+
+    def padded(row: PartitionRow) -> list[int]:
+        return [*row.counts, *([0] * (classes - len(row.counts)))]
+
+    counts = [padded(row) for row in shown]
     figure = go.Figure()
     figure.add_heatmap(
         x=list(names) if named else list(range(classes)),
@@ -109,7 +113,7 @@ def labels(rows: Sequence[PartitionRow], names: Sequence[str] = ()) -> Chart:
     finish(figure, "class", "client", height=int(220 + 4.2 * len(shown)))
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(dtick=max(1, classes // 20), type="category" if named else None)
-    shares = [max(row) / max(1, sum(row)) for row in counts]
+    shares = [max(row.counts) / max(1, sum(row.counts)) for row in rows if row.counts]
     text = (
         f"Training samples per client and class. The most frequent class makes up "
         f"{min(shares):.0%} to {max(shares):.0%} of a client's samples. {_tell_skew(rows)}"
@@ -118,9 +122,7 @@ def labels(rows: Sequence[PartitionRow], names: Sequence[str] = ()) -> Chart:
         else "No counts of labels."
     )
     head = ["client", *(f"class {label}" for label in (names if named else range(classes)))]
-    body = [
-        [str(r.client), *(f"{count:,}" for count in c)] for r, c in zip(shown, counts, strict=True)
-    ]
+    body = [[str(r.client), *(f"{count:,}" for count in padded(r))] for r in rows if r.counts]
     return Chart("Labels per client", figure, text, Table(head, body))
 
 

@@ -36,11 +36,15 @@ def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
         summaries: The summary of every run by its name; a single run needs no name.
     """
 
-    def cell(key: str, value: Mapping[str, Any] | None, summary: Mapping[str, Any]) -> str:
+    def cell(key: str, name: str, summary: Mapping[str, Any]) -> str:
+        value = summary["strategies"][name].get(key)
         if value is None:
             return ""
         if key in TO_TARGET:
-            return "" if summary["target_accuracy"] is None else _by_seed(value["values"])
+            begun = summary["strategies"][name]["rounds"]["values"]
+            pairs = zip(value["values"], begun, strict=True)
+            reached = [seed for seed, rounds in pairs if rounds is not None]
+            return "" if summary["target_accuracy"] is None else _by_seed(reached)
         if value["mean"] is None:
             return "none"
         text = FORMS[key](value["mean"])
@@ -54,10 +58,10 @@ def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
     body = [
         [
             *(label(run, name), standing(summary, name)),
-            *(cell(key, values.get(key), summary) for key in shown),
+            *(cell(key, name, summary) for key in shown),
         ]
         for run, summary in summaries.items()
-        for name, values in summary["strategies"].items()
+        for name in summary["strategies"]
     ]
     return Table(["strategy", "rounds", *(key.replace("_", " ") for key in shown)], body)
 

@@ -217,7 +217,7 @@ class Shard:
         if failed := self.failed():
             return failed[0]
         settings = self.arm.config.run
-        note, number = self._note(settings.budget), self.finished_round + 1
+        note, number = self.stop_note(settings.budget), self.finished_round + 1
         if note is None or number > settings.rounds:
             return None
         spent, tried = note
@@ -244,10 +244,11 @@ class Shard:
 
     def stopped(self, budget: str) -> float | None:
         """Return the ``spent`` of ``stop`` if the round after the last is beyond a budget."""
-        note = self._note(budget)
+        note = self.stop_note(budget)
         return None if note is None else note[0]
 
-    def _note(self, budget: str) -> tuple[float, bool] | None:
+    def stop_note(self, budget: str) -> tuple[float, bool] | None:
+        """Return the ``spent`` and ``tried`` of ``stop``, if the next round is beyond a budget."""
         try:
             note = json.loads((self.folder / STOPPED).read_bytes())
             if (note["budget"], note["round"]) == (budget, self.finished_round):

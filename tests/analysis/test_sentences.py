@@ -154,3 +154,23 @@ def test_who_is_named_first_has_the_sign_and_what_rounds_to_0_has_none() -> None
     alike = [*good("fedprox", 0), *good("fedprox", 1)]
     (sentence,) = sentences(summary([*GOOD, *alike]))
     assert "(0.00, 0.00, 2 seeds, none of which differs)" in sentence
+
+
+def test_an_unfinished_run_of_unequal_cost_does_not_tell_of_whole_runs() -> None:
+    dear = [r for s in (0, 1) for r in arm("fedprox", s, (0.1, 0), (0.5, 20), (0.7, 20))]
+    (sentence,) = sentences(summary([*GOOD, *dear], rounds=5))
+    assert "as the rounds so far (2 of 5) cost 20 against 40." in sentence
+    (sentence,) = sentences(summary([*GOOD, *dear], rounds=2))
+    assert "as whole runs cost 20 against 40." in sentence
+
+
+def test_a_seed_that_has_not_begun_has_not_missed_the_target() -> None:
+    found = summary(arm("fedavg", 0, (0.1, 0), (0.9, 10)), strategies=("fedavg",), target=0.5)
+    table = tables.results({"": found})
+    assert table.body[0][table.head.index("rounds to target")] == "1"
+
+
+def test_a_search_alone_is_no_target_either() -> None:
+    """Its round 0 has cost, and has not trained."""
+    searched = arm("fedavg", 0, (0.2, 72), (0.15, 10), (0.12, 10))
+    assert summary(searched, seeds=1, strategies=("fedavg",))["target_accuracy"] is None

@@ -186,8 +186,8 @@ def test_a_search_that_eats_the_budget_is_told_and_leaves_no_figure(
     settings = {"rounds": 9, "strategies": STRATEGIES, "budget": "client-epochs=30"}
     play(tmp_path / "run", run=settings, **PROBED)
     assert (
-        "!!! genetic-cfl-seed0: round 1 is beyond the budget of 30 client-epochs, at least 36 are "
-        "spent by then; only its round 0 counts\n"
+        "!!! genetic-cfl-seed0: nothing is left of the budget of 30 client-epochs, 36 are spent "
+        "before round 1; it is not compared\n"
     ) in capsys.readouterr().err
     assert last_rounds(tmp_path / "run") == {"genetic-cfl": 0, "fedavg": 5}
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,12 @@ def test_an_arm_that_ended_early_has_no_time_left() -> None:
     table.ended(mine, "round 2: too few")
     assert "!!! fedavg-seed0 ends here: round 2: too few" in stream.getvalue()
     assert "ended in round 2" in shown(table)
+
+
+def test_a_large_loss_keeps_its_distance(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines(["fedavg", "a_module.of_mine:WithALongName", "another.module:OfMine"])
+    lines.begin("seed 0", [], [])
+    lines.finished([replace(round_row(1), test_accuracy=0.0806, test_loss=16791.6285)])
+    _, heading, _, row = capsys.readouterr().out.splitlines()
+    assert "WithALongName another.module" in heading
+    assert row.split()[:3] == ["1", "0.0806", "1.7e+04"]

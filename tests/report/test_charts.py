@@ -1,0 +1,55 @@
+"""Charts against rows made so that their words would be wrong."""
+
+from typing import Any
+
+from shards import client_row
+
+from fedgen.report import contrasts, curves, evolution, partition
+from fedgen.runs.rows import EvaluationRow, PartitionRow
+
+
+def test_the_worst_tenth_of_few_clients_is_one_and_is_shaded() -> None:
+    rows = [EvaluationRow("fedavg", 0, 1, client, 10, 0.1 * client, 1.0) for client in range(6)]
+    (shaded,) = curves.clients(rows).figure.layout.shapes
+    assert (shaded.x0, round(shaded.x1, 3)) == (0, round(100 / 6, 3))
+    many = [EvaluationRow("fedavg", 0, 1, client, 10, 0.01 * client, 1.0) for client in range(20)]
+    (shaded,) = curves.clients(many).figure.layout.shapes
+    assert shaded.x1 == 10
+
+
+def test_labels_are_told_of_all_clients_though_few_are_drawn() -> None:
+    rows = [PartitionRow(0, client, None, None, 10, 1, "5 5") for client in range(200)]
+    rows.append(PartitionRow(0, 200, None, None, 10, 1, "10"))
+    chart = partition.labels(rows)
+    assert "makes up 50% to 100% of a client's samples" in chart.text
+    assert len(chart.table.body) == 201 and chart.table.body[-1] == ["200", "10", "0"]
+
+
+def test_a_cluster_that_came_later_is_told_from_its_own_first_round() -> None:
+    rows = [
+        _evolved(number, client, cluster, fitness)
+        for number, client, cluster, fitness in (
+            (1, 0, -1, 4.5),
+            (2, 0, 0, 2.95),
+            (3, 0, 0, 1.95),
+            (3, 1, -1, 0.95),
+        )
+    ]
+    text = evolution.fitness(rows).text
+    assert "From each one's first round to its last" in text
+    assert "cluster 0: 2.9500 to 1.9500" in text
+
+
+def test_what_rounds_to_no_point_has_no_sign() -> None:
+    compared: dict[str, Any] = {"strategy": "x", "baseline": "fedavg", "p": None, "counted": 2}
+    compared |= {"mean": -1e-6, "values": [-1e-6, 1e-7], "interval": [-1e-5, 1e-5]}
+    chart = contrasts.differences([compared], "within equal cost")
+    assert "x 0.00." in chart.text
+    assert chart.table.body[0][1:3] == ["0.00", "0.00, 0.00"]
+
+
+def _evolved(number: int, client: int, cluster: int, fitness: float) -> Any:
+    row = client_row(number, client)
+    return type(row)(
+        **vars(row) | {"cluster": cluster, "fitness": fitness, "origin": "mutant", "status": "ok"}
+    )
