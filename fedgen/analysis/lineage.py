@@ -136,10 +136,9 @@ def _keeps(step: Step) -> bool:
 def _how(step: Step, form: str, kept: bool) -> str:
     value = format(step.value, form)
     if step.parent is None:
-        begins = "draws" if step.origin == "drawn" else "starts with"
-        return f"client {step.client} {begins} {value}" + (
-            "" if step.origin == "drawn" else f" ({step.origin})"
-        )
+        if step.origin == "drawn":
+            return f"client {step.client} draws {value}"
+        return f"client {step.client} starts with {value} ({step.origin})"
     if _keeps(step):
         return f"client {step.client} keeps {value} ({step.origin})"
     same = ", unchanged" if kept or step.other is not None else ", perturbed"

@@ -240,14 +240,10 @@ def compare(
     # Corrected values rise with each p, so no other p's give a comparison a better chance.
     # One without data is no comparison, and takes no chance from the others.
     made = [place for place, differences in enumerate(usable) if differences]
-    best_chance, corrected = [1.0] * len(usable), [1.0] * len(usable)
-    for place, least, p in zip(
-        made,
-        holm([smallest_p(counted(usable[place])) for place in made]),
-        holm([signed_rank(usable[place]) for place in made]),
-        strict=True,
-    ):
-        best_chance[place], corrected[place] = least, p
+    best_chance, corrected = (
+        dict(zip(made, holm([p_of(usable[place]) for place in made]), strict=True))
+        for p_of in (lambda differences: smallest_p(counted(differences)), signed_rank)
+    )
     return [
         Comparison(
             strategy=name,
@@ -256,9 +252,9 @@ def compare(
             mean=math.fsum(differences) / len(differences) if differences else math.nan,
             interval=interval(differences, bounds),
             counted=counted(differences),
-            p=min(1.0, picked * p) if picked * least < 1 - CONFIDENCE else None,
+            p=min(1.0, picked * corrected[place])
+            if picked * best_chance.get(place, 1.0) < 1 - CONFIDENCE
+            else None,
         )
-        for (name, _), differences, p, least in zip(
-            others, usable, corrected, best_chance, strict=True
-        )
+        for place, ((name, _), differences) in enumerate(zip(others, usable, strict=True))
     ]

@@ -53,6 +53,7 @@ def play_arms(
             f"model {config.model.name!r}: seed {seed} starts from other weights in this process "
             "than in the one that began the run; they must depend on nothing but the seed"
         )
+    clients = client_app.made(lambda _: held)
     with ExitStack() as stack:
         iterators: list[Iterator[RoundRow]] = []
         shards = [Shard(run.path, arm) for arm in seeded]
@@ -70,7 +71,7 @@ def play_arms(
                 nodes: Grid | None = grid
                 if nodes is None:
                     nodes = InProcessGrid(
-                        client_app.made(lambda _: held),
+                        clients,
                         to_run_config(config),
                         clients=config.partition.clients,
                         workers=held.slots,

@@ -47,9 +47,10 @@ class Lines(Watcher):
         line = f"{rows[0].round:>5}"
         for name in self._strategies:
             row = by_name.get(name)
-            loss = f"{row.test_loss:.4f}" if row and row.test_loss < 100 else ""
-            loss = loss or (f"{row.test_loss:.2g}" if row else "")
-            cell = f"{row.test_accuracy:>14.4f} {loss:>7}" if row else ""
+            cell = ""
+            if row:
+                loss = format(row.test_loss, ".4f" if row.test_loss < 100 else ".2g")
+                cell = f"{row.test_accuracy:>14.4f} {loss:>7}"
             line += f"{cell:>{CELL}}"
         line += f"{sum(row.seconds for row in rows):>12.1f}"
         line += f"  seed {rows[0].seed}" if self._mixed else ""

@@ -49,7 +49,7 @@ class Resources:
         self.dataset: Dataset = datasets.load(config.data)
         self._code = plugins.code_of(config.model.name)
         self._partitions: dict[int, Partition] = {}
-        self._statistics: dict[int, Statistic] | None = None
+        self._statistics: dict[int, dict[int, Statistic]] = {}
         self._own: tuple[int, Engine] | None = None
 
     @property
@@ -87,9 +87,10 @@ class Resources:
         """Return which of the model's weights are statistics of the data, not trained."""
         from fedgen.engine import models
 
-        if self._statistics is None or self._code:
-            self._statistics = models.statistics(self.model(seed))
-        return self._statistics
+        seed = seed if self._code else 0  # a user's function may make another model of each
+        if seed not in self._statistics:
+            self._statistics[seed] = models.statistics(self.model(seed))
+        return self._statistics[seed]
 
     def engine(self, seed: int) -> "Engine":
         """Return the engine, with a slot for every client that trains at once.

@@ -62,7 +62,7 @@ def write_several(paths: Sequence[Path], target: Path) -> Path:
 def one(results: Results) -> str:
     """Return the page of a run as HTML."""
     run, config = results.run, results.run.config
-    data = _dataset(results)
+    data = results.summary["dataset"]
     seeds = sorted({row.seed for row in results.rounds})
     note = (
         f"{data}, model {config.model.title}, {config.partition.clients:,} clients, a cohort of "
@@ -130,10 +130,6 @@ def _names(paths: Sequence[Path]) -> list[str]:
     if len(set(names)) == len(names):
         return names
     return [f"{number}: {path}" for number, path in enumerate(paths, 1)]
-
-
-def _dataset(results: Results) -> str:
-    return str(results.run.provenance.get("dataset", results.run.config.data.dataset))
 
 
 def _seeds(seeds: Sequence[int]) -> str:
@@ -356,7 +352,7 @@ def _again(results: Results) -> str:
 def _runs(named: Mapping[str, Results]) -> str:
     body = [
         [
-            *(name, _dataset(run), run.run.config.model.title, ", ".join(run.arms)),
+            *(name, run.summary["dataset"], run.run.config.model.title, ", ".join(run.arms)),
             *(
                 str(len({row.seed for row in run.rounds})),
                 rounds_played(run.summary, run.summary["strategies"]),

@@ -162,8 +162,8 @@ def reasons(standings: Sequence[Standing]) -> list[str]:
     told = []
     for kind, number in cases.most_common():
         (why, _), *others = kinds[kind].most_common()
-        whys = f"{why}, or {len(others)} other reasons" if len(others) > 1 else why
-        whys = f"{why}, or {others[0][0]}" if len(others) == 1 else whys
+        more = others[0][0] if len(others) == 1 else f"{len(others)} other reasons"
+        whys = f"{why}, or {more}" if others else why
         told.append(f"{number} of {len(standings)} cases {kind}: {whys}")
     return told
 
