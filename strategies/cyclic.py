@@ -1,6 +1,7 @@
 """Cyclic training: one model that is passed from client to client."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from flwr.serverapp import Grid
 from strategies.core.aggregation import Arrays, weighted_mean
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import RoundOutcome, StrategyError, Update
+from strategies.core.settings import Count, FixedRate, Rate
 from strategies.evolution.start import random_genome
 from strategies.fedavg import FedAvg
 from strategies.messages import protocol
@@ -37,11 +39,7 @@ class Cyclic(FedAvg):
     all turns but the last are played while the round is configured.
 
     Args:
-        learning_rate: Learning rate of every client.
-        batch_size: Batch size of every client; 0 to draw one per client as
-            ``strategies.evolution.start.random_genome`` does, 16 to 128.
-        average: What a round ends at.
-        **common: What ``FedAvg`` takes; ``weighting`` has no effect.
+        **given: What ``FedAvg`` takes, where ``weighting`` has no effect, and ``Settings``.
 
     Attributes:
         moments: The optimiser's first and second moments, each like the model.
@@ -52,17 +50,22 @@ class Cyclic(FedAvg):
             models that clients hand on would have neither.
     """
 
+    @dataclass(frozen=True)
+    class Settings(FixedRate):
+        """Settings of cyclic."""
+
+        learning_rate: Rate = 1e-3
+        """Learning rate of everybody."""
+        batch_size: Count = 0
+        """Batch size of everybody; 0 to draw one per client from 16 to 128, as genes are."""
+        average: Literal["snapshots", "last"] = "snapshots"
+        """A round ends at the mean of the models that clients received, or at the last one's."""
+
+    settings: Settings
     returns = MOMENTS
 
-    def __init__(
-        self,
-        *,
-        learning_rate: float = 1e-3,
-        batch_size: int = 0,
-        average: Literal["snapshots", "last"] = "snapshots",
-        **common: Any,
-    ) -> None:
-        super().__init__(learning_rate=learning_rate, batch_size=batch_size, **common)
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
         for name, kind, only in (
             ("privacy.kind", self.privacy.kind, "none"),
             ("aggregation.kind", self.aggregation.kind, "mean"),
@@ -72,7 +75,6 @@ class Cyclic(FedAvg):
                     f"cyclic: expected {name} {only}, received {kind}: each client gets the "
                     "model of the one before as it is"
                 )
-        self.ends_at = average
         self.moments: tuple[Arrays, Arrays] | None = None
         self.steps = 0
         self._model = ArrayRecord()
@@ -137,7 +139,7 @@ class Cyclic(FedAvg):
             Unusable: If fewer than half of the cohort sent a usable reply.
         """
         outcome.require(server_round)
-        if self.ends_at == "last":
+        if self.settings.average == "last":
             return self._model
         mean = weighted_mean(self._snapshots, [1.0] * len(self._snapshots))
         return like(mean, self._model)
@@ -171,7 +173,7 @@ class Cyclic(FedAvg):
         config: ConfigRecord,
         online: Mapping[int, Peer],
     ) -> list[Message]:
-        settings = {client: {**config, **self.settings(client)}}
+        settings = {client: {**config, **self.told(client)}}
         return self.messages(grid, server_round, self._model, settings, online=online)
 
     def _take(self, client: int, replies: Iterable[Message]) -> None:

@@ -1,9 +1,10 @@
 """Federated averaging at a learning rate that falls from round to round."""
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.settings import FixedRate, Positive, Share
 from strategies.fedavg import FedAvg
 
 
@@ -12,21 +13,23 @@ class FedAvgDecay(FedAvg):
 
     The schedule is one cycle of Loshchilov and Hutter, 2017, counted in rounds. It has a
     length of its own, so that more rounds can be added to a run: those after it train at the floor.
-
-    Args:
-        horizon: Rounds until the rate is at its floor, at least 1.
-        floor: Share of the learning rate that is left then, in (0, 1].
-        **common: What ``FedAvg`` takes; its learning rate is that of round 1.
     """
 
-    def __init__(self, *, horizon: int = 10, floor: float = 0.01, **common: Any) -> None:
-        super().__init__(**common)
-        self.horizon = horizon
-        self.floor = floor
+    @dataclass(frozen=True)
+    class Settings(FixedRate):
+        """Settings of FedAvg with a cosine schedule; learning_rate is that of round 1."""
+
+        horizon: Positive = 10
+        """Rounds until the rate is at its floor, whatever run.rounds is: rounds can be added."""
+        floor: Share = 0.01
+        """Share of learning_rate that is left then."""
+
+    settings: Settings
 
     def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
         """Give everybody the round's rate."""
-        rate = cosine(self.genome.learning_rate, server_round, self.horizon, self.floor)
+        own = self.settings
+        rate = cosine(own.learning_rate, server_round, own.horizon, own.floor)
         return {c: Assignment(Genome(rate, self.genome.batch_size), "fixed") for c in cohort}
 
 

@@ -1,10 +1,12 @@
 """Delta-SGD: federated averaging whose clients tune their own step sizes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from strategies.core.hyperparameters import Genome
 from strategies.core.outcomes import Update
+from strategies.core.settings import NotNegative, Positive, Rate
 from strategies.fedavg import FedAvg
 from strategies.messages import protocol
 from strategies.messages.replies import ReplyError, check_applied, check_work
@@ -17,34 +19,35 @@ class DeltaSGD(FedAvg):
     rule is in ``fedgen.engine.rules.AutoTuned``), anew each round, whatever the run's optimiser.
     A step takes two gradients of its batch, so an epoch costs nearly twice the time of plain SGD.
     What a client reports as the learning rate that it applied is the mean of its step sizes.
-
-    Args:
-        initial_rate: eta_0, size of every client's first step, greater than 0.
-        gamma: Factor on the inverse of the estimated smoothness, greater than 0.
-        delta: How fast step sizes may grow, at least 0.
-        theta: theta_0, greater than 0.
-        batch_size: Batch size of every client.
-        **common: What ``FedAvg`` takes.
     """
 
-    reports = (protocol.INITIAL_RATE,)
+    @dataclass(frozen=True)
+    class Settings:
+        """Settings of delta-sgd; the defaults are the paper's."""
 
-    def __init__(
-        self,
-        *,
-        initial_rate: float = 0.2,
-        gamma: float = 2.0,
-        delta: float = 0.1,
-        theta: float = 1.0,
-        batch_size: int = 32,
-        **common: Any,
-    ) -> None:
-        super().__init__(learning_rate=initial_rate, batch_size=batch_size, **common)
-        self.rule = [gamma, delta, theta]
+        initial_rate: Rate = 0.2
+        """eta_0: size of a client's first step in every round."""
+        gamma: Rate = 2.0
+        """Factor on the inverse of the local smoothness."""
+        delta: NotNegative = 0.1
+        """How fast step sizes may grow."""
+        theta: Rate = 1.0
+        """theta_0."""
+        batch_size: Positive = 32
+        """Batch size of everybody."""
+
+        @property
+        def genome(self) -> Genome:
+            """What everybody begins a round with."""
+            return Genome(self.initial_rate, self.batch_size)
+
+    settings: Settings
+    reports = (protocol.INITIAL_RATE,)
 
     def instructions(self, client: int) -> Mapping[str, Any]:
         """Tell the client gamma, delta and theta_0."""
-        return {protocol.AUTO_TUNE: self.rule}
+        own = self.settings
+        return {protocol.AUTO_TUNE: [own.gamma, own.delta, own.theta]}
 
     def check_reply(self, client: int, update: Update) -> None:
         """Check what the client began with: what its rate became is its own doing."""

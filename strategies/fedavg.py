@@ -7,7 +7,8 @@ a reply only after it was checked.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import fields
+from typing import Any, ClassVar
 
 from flwr.app import (
     ArrayRecord,
@@ -25,6 +26,7 @@ from strategies.core.cohort import cohort_size, draw_cohort
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import OK, ClientOutcome, RoundOutcome, StrategyError, Update
 from strategies.core.privacy import Privacy, noisy_mean
+from strategies.core.settings import FixedRate
 from strategies.core.weighting import Weighting, update_weights
 from strategies.messages import protocol
 from strategies.messages.arrays import like, read_arrays, record_bytes
@@ -52,8 +54,6 @@ class FedAvg(Strategy):
         resample: Draw a new cohort each round instead of one for the whole run.
         local_epochs: Epochs that a client trains per round.
         local_momentum: Momentum of the clients' SGD, in [0, 1); 0 for Adam.
-        learning_rate: Learning rate of every client.
-        batch_size: Batch size of every client.
         weighting: Average by training samples, uniformly, or by training samples times the
             rank of the fitness (see ``strategies.core.weighting.rank_weights``).
         fitness: What clients report as fitness.
@@ -67,12 +67,16 @@ class FedAvg(Strategy):
         privacy: Differential privacy; weights are then uniform.
         arm: Name of the arm, which has privacy noise of its own; ``""`` for the class's name.
         statistics: Which arrays, by position, are moving statistics of batch normalisation.
+        **own: Fields of ``Settings``.
 
     Attributes:
+        Settings: A frozen dataclass of what the strategy itself takes; another one has its own.
         selects_on_losses: Whether hyperparameters depend on what clients report; no
             noise covers that.
         reports: Metrics that a reply must hold beside the usual ones.
         returns: Records that a reply must hold beside the weights, each like the model.
+        settings: What it was given of ``Settings``.
+        genome: What everybody trains with, where the settings say it.
         outcome: What became of the latest round (of the probe, before round 1).
         assigned: What every client of the round in progress was told to train with.
         reference: The weights that it was sent, which updates are held against.
@@ -81,6 +85,8 @@ class FedAvg(Strategy):
         StrategyError: If the cohort would be empty, or is too small for the aggregation.
     """
 
+    Settings: ClassVar[type[Any]] = FixedRate
+    settings: Any
     selects_on_losses = False
     reports: tuple[str, ...] = ()
     returns: tuple[str, ...] = ()
@@ -94,8 +100,6 @@ class FedAvg(Strategy):
         resample: bool = False,
         local_epochs: int = 2,
         local_momentum: float = 0.0,
-        learning_rate: float = 1e-4,
-        batch_size: int = 32,
         weighting: Weighting = "samples",
         fitness: str = "validation",
         query_timeout: float = 60.0,
@@ -107,7 +111,12 @@ class FedAvg(Strategy):
         privacy: Privacy | None = None,
         arm: str = "",
         statistics: Statistics | None = None,
+        **own: Any,
     ) -> None:
+        names = {field.name for field in fields(self.Settings)}
+        shared = {"weighting": weighting, "fitness": fitness}
+        self.settings = self.Settings(**own, **{k: v for k, v in shared.items() if k in names})
+        self.genome: Genome = getattr(self.settings, "genome", FixedRate().genome)
         if cohort_size(clients, fraction) < 1:
             raise StrategyError(f"a cohort of {fraction:g} x {clients} clients is empty")
         self.aggregation = aggregation or Aggregation()
@@ -121,7 +130,6 @@ class FedAvg(Strategy):
         self.resample = resample
         self.local_epochs = local_epochs
         self.local_momentum = local_momentum
-        self.genome = Genome(learning_rate, batch_size)
         self.weighting = weighting
         self.fitness = fitness
         self.peers = Peers(seed, clients, query_timeout, min_available, fingerprint, examples or {})
@@ -221,7 +229,7 @@ class FedAvg(Strategy):
         arrays = self.initialise(grid, arrays)
         cohort = self.cohort(server_round)
         self.assigned = self.assign(server_round, cohort)
-        settings = {client: {**config, **self.settings(client)} for client in self.assigned}
+        settings = {client: {**config, **self.told(client)} for client in self.assigned}
         return self.messages(grid, server_round, arrays, settings)
 
     def aggregate_train(
@@ -266,7 +274,7 @@ class FedAvg(Strategy):
 
     # The parts of a round that a probe shares.
 
-    def settings(self, client: int) -> dict[str, Any]:
+    def told(self, client: int) -> dict[str, Any]:
         """Return what the config of a client's training message says."""
         genome = self.assigned[client].genome
         momentum = {} if genome.momentum is None else {protocol.MOMENTUM: genome.momentum}

@@ -8,13 +8,15 @@ authors' code (github.com/mkhodak/FedEx), where nothing else is said.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from strategies.core.hyperparameters import Assignment
 from strategies.core.outcomes import RoundOutcome
-from strategies.evolution.start import RATES, random_genome
+from strategies.core.settings import Probability, RandomRates
+from strategies.evolution.start import random_genome
 from strategies.fedavg import FedAvg
 from strategies.streams import rng
 
@@ -30,36 +32,30 @@ class FedEx(FedAvg):
     Differences from the paper: clients weigh by their training samples, as the server does not know
     how many they validate on (about the same share everywhere); losses are cross-entropies,
     the authors' are error rates. Theta is never frozen.
-
-    Args:
-        configurations: Number k, at least 1.
-        schedule: Rule of the step size; see ``step``.
-        baseline: Discount of the baseline, in [0, 1]: 0 takes the latest round's mean loss, 1 the
-            mean over all rounds so far.
-        rates: Lowest and highest learning rate of a configuration.
-        **common: What ``FedAvg`` takes; its own learning rate and batch size have no
-            effect here.
     """
 
+    @dataclass(frozen=True)
+    class Settings(RandomRates):
+        """Settings of the exponentiated gradient over configurations."""
+
+        configurations: Annotated[int, Ge(1), Le(10_000)] = 16
+        """How many configurations are drawn at the start."""
+        schedule: Schedule = "aggressive"
+        """Step size, over sqrt(2 log k): by the round's gradient, by all so far, or alone."""
+        baseline: Probability = 0.0
+        """Discount of the baseline: 0 for the latest round's mean loss, 1 for that of all."""
+
+    settings: Settings
     selects_on_losses = True
 
-    def __init__(
-        self,
-        *,
-        configurations: int = 16,
-        schedule: Schedule = "aggressive",
-        baseline: float = 0.0,
-        rates: tuple[float, float] = RATES,
-        **common: Any,
-    ) -> None:
-        super().__init__(**common)
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        count = self.settings.configurations
         self.configurations = [
-            random_genome(rng(self.seed, "fedex-configurations", 0, number), rates)
-            for number in range(configurations)
+            random_genome(rng(self.seed, "fedex-configurations", 0, number), self.settings.rates)
+            for number in range(count)
         ]
-        self.schedule: Schedule = schedule
-        self.discount = baseline
-        self.belief = Belief((1 / configurations,) * configurations)
+        self.belief = Belief((1 / count,) * count)
         self._drawn: dict[int, int] = {}
 
     def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
@@ -78,7 +74,7 @@ class FedEx(FedAvg):
             Trial(self._drawn[client], update.fitness, float(update.num_examples))
             for client, update in used
         ]
-        self.belief = step(self.belief, trials, self.schedule, self.discount)
+        self.belief = step(self.belief, trials, self.settings.schedule, self.settings.baseline)
 
     def state(self) -> dict[str, Any]:
         """Return the distribution, and what its step size and baseline rest on."""

@@ -30,15 +30,15 @@ class FedNova(FedAvg):
     objective need not be consistent. Moving statistics of batch normalisation are averaged plainly.
 
     Args:
-        **common: What ``FedAvg`` takes; but no central privacy, as the factors of all clients
+        **given: What ``FedAvg`` takes; but no central privacy, as the factors of all clients
             depend on how many samples each one has, which its noise does not cover.
 
     Raises:
         StrategyError: If privacy is central.
     """
 
-    def __init__(self, **common: Any) -> None:
-        super().__init__(**common)
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
         if self.privacy.kind == "central":
             raise StrategyError(CENTRAL)
 

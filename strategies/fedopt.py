@@ -7,6 +7,7 @@ Moving statistics of batch normalisation are no steps: they, and integers, are a
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from flwr.serverapp import strategy as flower
 
 from strategies.core.aggregation import Arrays
 from strategies.core.outcomes import RoundOutcome
+from strategies.core.settings import Decay, FixedRate, Rate
 from strategies.fedavg import FedAvg
 from strategies.messages.arrays import like, read_arrays
 
@@ -83,16 +85,23 @@ class FedAvgM(ServerOptimiser):
 
     ``v <- momentum * v + (w - mean)`` and ``w <- w - server_rate * v``, from ``v = 0``, by
     Flower's ``FedAvgM``. With rate 1 and momentum 0 it is ``FedAvg``.
-
-    Args:
-        server_rate: Learning rate of the server, greater than 0.
-        momentum: Momentum of the server, in [0, 1).
-        **common: What ``FedAvg`` takes.
     """
 
-    def __init__(self, *, server_rate: float = 1.0, momentum: float = 0.9, **common: Any) -> None:
-        super().__init__(**common)
-        self._server = _Momentum(server_learning_rate=server_rate, server_momentum=momentum)
+    @dataclass(frozen=True)
+    class Settings(FixedRate):
+        """Settings of FedAvg with momentum on the server."""
+
+        server_rate: Rate = 1.0
+        """Learning rate of the server."""
+        momentum: Decay = 0.9
+        """Momentum of the server."""
+
+    settings: Settings
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        own = self.settings
+        self._server = _Momentum(server_learning_rate=own.server_rate, server_momentum=own.momentum)
 
     def step(self, server_round: int, start: ArrayRecord, mean: ArrayRecord) -> ArrayRecord:
         """Return the new weights."""
@@ -112,19 +121,28 @@ class FedAvgM(ServerOptimiser):
 class _Adaptive(ServerOptimiser):
     """What FedAdam and FedYogi share: two moments, a step that is divided by their root."""
 
+    @dataclass(frozen=True)
+    class Settings(FixedRate):
+        """Settings of FedAvg with Adam or Yogi on the server."""
+
+        server_rate: Rate = 0.01
+        """Learning rate of the server."""
+        beta_1: Decay = 0.9
+        """Decay of the first moments."""
+        beta_2: Decay = 0.99
+        """Decay of the second moments."""
+        tau: Rate = 1e-3
+        """Degree of adaptivity: what a step is at least divided by."""
+
+    settings: Settings
     kind: ClassVar[type[_Adam] | type[_Yogi]]
 
-    def __init__(
-        self,
-        *,
-        server_rate: float = 0.01,
-        beta_1: float = 0.9,
-        beta_2: float = 0.99,
-        tau: float = 1e-3,
-        **common: Any,
-    ) -> None:
-        super().__init__(**common)
-        self._server = self.kind(eta=server_rate, beta_1=beta_1, beta_2=beta_2, tau=tau)
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        own = self.settings
+        self._server = self.kind(
+            eta=own.server_rate, beta_1=own.beta_1, beta_2=own.beta_2, tau=own.tau
+        )
 
     def step(self, server_round: int, start: ArrayRecord, mean: ArrayRecord) -> ArrayRecord:
         """Return the new weights."""
@@ -161,13 +179,6 @@ class FedAdam(_Adaptive):
     and ``w <- w + rate_t m / (sqrt(v) + tau)``, by Flower's ``FedAdam``. It differs from the
     paper's algorithm 2 in two points: v starts at 0 (the paper's at tau^2 or more), and the rate of
     round t is ``rate_t = server_rate sqrt(1 - beta_2^(t+1)) / (1 - beta_1^(t+1))``.
-
-    Args:
-        server_rate: Learning rate of the server, greater than 0.
-        beta_1: Decay of the first moments, in [0, 1).
-        beta_2: Decay of the second moments, in [0, 1).
-        tau: Degree of adaptivity, greater than 0: what a step is at least divided by.
-        **common: What ``FedAvg`` takes.
     """
 
     kind = _Adam
@@ -178,13 +189,6 @@ class FedYogi(_Adaptive):
 
     As ``FedAdam``, but ``v <- v - (1 - beta_2) d^2 sign(v - d^2)``, from v = 0, and without a
     correction of the rate, by Flower's ``FedYogi``.
-
-    Args:
-        server_rate: Learning rate of the server, greater than 0.
-        beta_1: Decay of the first moments, in [0, 1).
-        beta_2: Decay of the second moments, in [0, 1).
-        tau: Degree of adaptivity, greater than 0: what a step is at least divided by.
-        **common: What ``FedAvg`` takes.
     """
 
     kind = _Yogi

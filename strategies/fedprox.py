@@ -1,9 +1,11 @@
 """FedProx: federated averaging whose clients are held near the global model."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from strategies.core.outcomes import Update
+from strategies.core.settings import FixedRate, NotNegative
 from strategies.fedavg import FedAvg
 from strategies.messages import protocol
 from strategies.messages.replies import check_reported
@@ -16,23 +18,23 @@ class FedProx(FedAvg):
     the run's optimiser, as the paper leaves the local solver open. Everybody does all of
     its epochs: the paper's partial work of stragglers is not modelled. With mu = 0 it is
     FedAvg.
-
-    Args:
-        mu: Weight of the term, at least 0. The paper tries 0.001, 0.01, 0.1 and 1.
-        **common: What ``FedAvg`` takes.
     """
 
-    reports = (protocol.PROXIMAL_MU,)
+    @dataclass(frozen=True)
+    class Settings(FixedRate):
+        """Settings of fedprox."""
 
-    def __init__(self, *, mu: float = 0.01, **common: Any) -> None:
-        super().__init__(**common)
-        self.mu = mu
+        mu: NotNegative = 0.01
+        """Weight of the proximal term; the paper tries 0.001, 0.01, 0.1 and 1."""
+
+    settings: Settings
+    reports = (protocol.PROXIMAL_MU,)
 
     def instructions(self, client: int) -> Mapping[str, Any]:
         """Tell the client mu."""
-        return {protocol.PROXIMAL_MU: self.mu}
+        return {protocol.PROXIMAL_MU: self.settings.mu}
 
     def check_reply(self, client: int, update: Update) -> None:
         """Refuse, with ``ReplyError``, an update that is not of what was asked for."""
         super().check_reply(client, update)
-        check_reported(update, protocol.PROXIMAL_MU, self.mu)
+        check_reported(update, protocol.PROXIMAL_MU, self.settings.mu)

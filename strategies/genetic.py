@@ -9,22 +9,24 @@ parallel from the global weights, and fitness does not look at the test set.
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Le
 from flwr.app import ArrayRecord, MessageType
 from flwr.serverapp import Grid
 
 from strategies.core.aggregation import Arrays
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import RoundOutcome, Update
+from strategies.core.settings import Count, Decay, Positive, RandomRates, Rate
 from strategies.core.weighting import Weighting
 from strategies.evolution.clustering import NOISE, cluster, place_all
 from strategies.evolution.generation import Breeding, adapted
 from strategies.evolution.heads import ClusterModels
 from strategies.evolution.history import History, averages, remember
 from strategies.evolution.selection import Deal
-from strategies.evolution.start import RATES, jitter, probe_grid, random_genome
+from strategies.evolution.start import jitter, probe_grid, random_genome
 from strategies.evolution.variants import Control
 from strategies.evolution.variation import Crossover, Scale
 from strategies.fedavg import FedAvg
@@ -33,104 +35,77 @@ from strategies.messages.arrays import like
 from strategies.messages.replies import check_probe, check_work
 from strategies.streams import rng
 
-Init = Literal["random", "probe", "reference"]
-Fitness = Literal["validation", "improvement", "test"]
-Models = Literal["global", "per-cluster"]
-
-
 MOST_AT_START = 0.9
 """Momentum starts below this."""
 
 
 class GeneticCFL(FedAvg):
-    """Federated averaging in which every client's hyperparameters evolve.
+    """Federated averaging in which every client's hyperparameters evolve."""
 
-    Args:
-        init: How genes start. ``"random"`` draws them; ``"probe"`` lets every
-            cohort client try a small grid and starts from its best;
-            ``"reference"`` starts from the probe's weights with random genes.
-        fitness: What clients minimise: their ``"validation"`` loss, its
-            ``"improvement"`` over the global model's, or the loss on the global
-            ``"test"`` set, which leaks and is only there to replay the reference.
-        eps: DBSCAN's radius.
-        min_samples: DBSCAN's size of a core neighbourhood.
-        elites: Members of a cluster that keep their genes.
-        mutation: Step of the learning rate's mutation.
-        recluster_every: Cluster again every so many rounds; 0 for once.
-        deal: Who gets whose genes; see ``strategies.evolution.selection.evolve``.
-        weighting: Average by training samples, uniformly, or by training samples
-            times the rank of this round's fitness.
-        mutation_scale: ``"step"``, or ``"log"`` for steps of any size on the log scale, whose
-            width adapts to how the mutants do (``strategies.evolution.variation``).
-        log_width: Width to start from on the log scale: a standard deviation in decades, in
-            [0.01, 1].
-        crossover: ``"none"``, or ``"average"``: children are the mean of two parents.
-        migrate_every: Let the best genes move to the next cluster every so many rounds; 0 for
-            never.
-        fitness_window: Rank by the mean over so many of the latest rounds in which a client
-            had the same genes, if greater than 1. Losses fall from round to round, so each
-            then counts relative to its round's median.
-        evolve_epochs: Let local epochs be a gene, from 1 to twice ``local_epochs``.
-        evolve_momentum: Let SGD's momentum be a gene, at first in [0, 0.9).
-        models: ``"global"``, or ``"per-cluster"``: a cluster's members train from, and average
-            into, a model of their own (cluster-head aggregation). What is returned, and
-            evaluated, is the mean of all updates: that of the round's cluster models by
-            weight, which nobody trains from. Only for aggregation by the mean.
-        control: What to take out of the evolution, if anything (``strategies.evolution.variants``).
-            Weights of the average are left as they are.
-        rates: Lowest and highest learning rate that random genes start with.
-        **common: What ``FedAvg`` takes; its own learning rate and batch size
-            have no effect here.
-    """
+    @dataclass(frozen=True)
+    class Settings(RandomRates):
+        """Settings of the evolution; ``rates`` are those that random genes start with."""
 
+        init: Literal["random", "probe", "reference"] = "random"
+        """How genes start: drawn; from the best of a small grid that every client of the cohort
+        probes; or, as in the published code, drawn, with the weights that such a probe ends at."""
+        fitness: Literal["validation", "improvement", "test"] = "validation"
+        """What clients minimise: their validation loss, its improvement over the global model's,
+        or the loss on the test set, which leaks and only replays the reference."""
+        eps: Rate = 0.15
+        """Radius of DBSCAN."""
+        min_samples: Positive = 2
+        """Neighbourhood that makes a core point of DBSCAN."""
+        elites: Count = 2
+        """Members of a cluster that keep their genes."""
+        mutation: Decay = 0.1
+        """Step of the learning rate's mutation: times 1 - m, 1 or 1 + m."""
+        recluster_every: Count = 0
+        """Cluster again every so many rounds; 0 for once, after the start."""
+        deal: Deal = "owner"
+        """Elites keep genes on their own client, or genes are dealt in index order."""
+        weighting: Weighting = "samples"
+        """Weights of the average; "fitness" multiplies samples with the rank of the fitness."""
+        mutation_scale: Scale = "step"
+        """Steps of the setting above, or steps of any size on the log scale, whose width adapts
+        to how the mutants do (``strategies.evolution.variation``)."""
+        log_width: Annotated[float, Ge(0.01), Le(1)] = 0.1
+        """Width of "log" to start from: a standard deviation, in decades."""
+        crossover: Crossover = "none"
+        """Children take genes from one parent each, or the mean of two (the MNIST code)."""
+        migrate_every: Count = 0
+        """The best genes move to the next cluster every so many rounds; 0 for never."""
+        fitness_window: Positive = 1
+        """Rank by the mean of so many of a genome's latest rounds, each relative to its median,
+        as losses fall from round to round."""
+        evolve_epochs: bool = False
+        """Let local epochs be a gene, from 1 to twice training.local_epochs."""
+        evolve_momentum: bool = False
+        """Let momentum be a gene, from 0 to 0.99; needs training.optimizer "sgd"."""
+        models: Literal["global", "per-cluster"] = "global"
+        """Everybody trains from one model; or every cluster from, and into, its own (cluster-head
+        aggregation). Their mean by weight, which nobody trains from, is evaluated."""
+        control: Control = "none"
+        """What is taken out of the evolution, to see whether it matters; weights of the average
+        are left as they are (``strategies.evolution.variants``)."""
+
+    settings: Settings
     selects_on_losses = True
 
-    def __init__(
-        self,
-        *,
-        init: Init = "random",
-        fitness: Fitness = "validation",
-        eps: float = 0.15,
-        min_samples: int = 2,
-        elites: int = 2,
-        mutation: float = 0.1,
-        recluster_every: int = 0,
-        deal: Deal = "owner",
-        weighting: Weighting = "samples",
-        mutation_scale: Scale = "step",
-        log_width: float = 0.1,
-        crossover: Crossover = "none",
-        migrate_every: int = 0,
-        fitness_window: int = 1,
-        evolve_epochs: bool = False,
-        evolve_momentum: bool = False,
-        models: Models = "global",
-        control: Control = "none",
-        rates: tuple[float, float] = RATES,
-        **common: Any,
-    ) -> None:
-        super().__init__(weighting=weighting, fitness=fitness, **common)
-        self.init = init
-        self.eps = eps
-        self.min_samples = min_samples
-        self.recluster_every = recluster_every
-        self.fitness_window = fitness_window
-        self.evolve_epochs = evolve_epochs
-        self.evolve_momentum = evolve_momentum
-        self.models = models
-        self.control = control
-        self.rates = rates
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        own = self.settings
         self.breeding = Breeding(
             seed=self.seed,
-            elites=elites,
-            mutation=mutation,
-            crossover=crossover,
+            elites=own.elites,
+            mutation=own.mutation,
+            crossover=own.crossover,
             most_epochs=2 * self.local_epochs,
-            deal=deal,
-            migrate_every=migrate_every,
-            control=control,
+            deal=own.deal,
+            migrate_every=own.migrate_every,
+            control=own.control,
         )
-        self.width = log_width if mutation_scale == "log" else None
+        self.width = own.log_width if own.mutation_scale == "log" else None
         self.population: dict[int, Assignment] = {}
         self.losses: dict[int, float] = {}
         self.history: History = {}
@@ -145,7 +120,7 @@ class GeneticCFL(FedAvg):
     def prepare(self, grid: Grid, arrays: ArrayRecord) -> ArrayRecord:
         """Probe if asked to, give every client of the first cohort genes, and cluster."""
         cohort = self.cohort(1)
-        if self.init != "random":
+        if self.settings.init != "random":
             arrays = self._probe(grid, arrays, cohort)
         for client in cohort:
             if client not in self.population:
@@ -155,8 +130,8 @@ class GeneticCFL(FedAvg):
 
     def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
         """Evolve every cluster whose members have losses; newcomers draw random genes."""
-        if self.recluster_every and server_round > 1:
-            if (server_round - 1) % self.recluster_every == 0:
+        if self.settings.recluster_every and server_round > 1:
+            if (server_round - 1) % self.settings.recluster_every == 0:
                 self._cluster()
         islands: dict[int, dict[int, Assignment]] = {}
         for client in cohort:
@@ -181,12 +156,12 @@ class GeneticCFL(FedAvg):
         if not clients:
             return
         drawn = {client: self._random(client) for client in clients}
-        if self.control == "one-cluster":
+        if self.settings.control == "one-cluster":
             placed = dict.fromkeys(clients, 0)
         else:
             labels = {c: a.cluster for c, a in self.population.items() if a.cluster is not None}
             newcomers = {client: assignment.genome for client, assignment in drawn.items()}
-            placed = place_all(newcomers, self.genomes, labels, self.eps)
+            placed = place_all(newcomers, self.genomes, labels, self.settings.eps)
         for client, assignment in drawn.items():
             self.population[client] = replace(assignment, cluster=placed[client])
 
@@ -201,8 +176,8 @@ class GeneticCFL(FedAvg):
             self.losses.pop(client.client, None)
             if client.client not in known:
                 self.history.pop(client.client, None)
-        if self.fitness_window > 1:
-            self.history = remember(self.history, known, self.fitness_window)
+        if self.settings.fitness_window > 1:
+            self.history = remember(self.history, known, self.settings.fitness_window)
             means = averages(self.history)
             known = {client: means[client] for client in known}
         self.losses |= known
@@ -219,7 +194,7 @@ class GeneticCFL(FedAvg):
     def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
         """Average the usable updates, and those of every cluster on their own if asked to."""
         mean = super().average(server_round, outcome)
-        if self.models == "per-cluster" and server_round > 0:
+        if self.settings.models == "per-cluster" and server_round > 0:
             self.heads.average(outcome, self.weights(outcome.updates))
         return mean
 
@@ -232,9 +207,9 @@ class GeneticCFL(FedAvg):
         }
         if self.width is not None:
             kept |= {"width": self.width, "latest": sorted(self.latest)}
-        if self.models == "per-cluster":
+        if self.settings.models == "per-cluster":
             kept["models"] = sorted(self.heads.models)
-        if self.fitness_window > 1:
+        if self.settings.fitness_window > 1:
             kept["history"] = {str(c): past for c, past in sorted(self.history.items())}
         return kept
 
@@ -249,12 +224,12 @@ class GeneticCFL(FedAvg):
         if self.width is not None:
             self.width = float(state["width"])
             self.latest = {int(client) for client in state["latest"]}
-        if self.fitness_window > 1:
+        if self.settings.fitness_window > 1:
             self.history = {
                 int(client): [float(loss) for loss in past]
                 for client, past in state["history"].items()
             }
-        if self.models == "per-cluster":
+        if self.settings.models == "per-cluster":
             self.heads.models = {int(label): [] for label in state["models"]}
 
     def state_arrays(self) -> Arrays:
@@ -266,26 +241,26 @@ class GeneticCFL(FedAvg):
         self.heads.restore(sorted(self.heads.models), arrays)
 
     def _random(self, client: int) -> Assignment:
-        drawn = random_genome(rng(self.seed, "genome", 0, client), self.rates)
+        drawn = random_genome(rng(self.seed, "genome", 0, client), self.settings.rates)
         return Assignment(self._complete(client, drawn), "random")
 
     def _complete(self, client: int, genome: Genome) -> Genome:
         """Draw the genes that a start gives to nobody by itself."""
-        if self.evolve_epochs:
+        if self.settings.evolve_epochs:
             draw = rng(self.seed, "genome-epochs", 0, client)
             genome = replace(
                 genome, local_epochs=int(draw.integers(1, self.breeding.most_epochs + 1))
             )
-        if self.evolve_momentum:
+        if self.settings.evolve_momentum:
             draw = rng(self.seed, "genome-momentum", 0, client)
             genome = replace(genome, momentum=float(draw.uniform(0.0, MOST_AT_START)))
         return genome
 
     def _cluster(self) -> None:
-        if self.control == "one-cluster":
+        if self.settings.control == "one-cluster":
             labels = dict.fromkeys(self.population, 0)
         else:
-            labels = cluster(self.genomes, self.eps, self.min_samples)
+            labels = cluster(self.genomes, self.settings.eps, self.settings.min_samples)
         self.heads.regroup({c: a.cluster for c, a in self.population.items()}, labels)
         for client, label in labels.items():
             self.population[client] = replace(self.population[client], cluster=label)
@@ -320,7 +295,7 @@ class GeneticCFL(FedAvg):
             for o in judged.clients
         ]
         self.outcome = replace(judged, clients=tuple(rows))
-        if self.init == "probe":
+        if self.settings.init == "probe":
             for client, genome in kept.items():
                 moved = jitter(genome, rng(self.seed, "probe-jitter", 0, client))
                 self.population[client] = Assignment(self._complete(client, moved), "probe")

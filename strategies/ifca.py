@@ -1,15 +1,17 @@
 """IFCA: several models, of which every client trains the one that fits it best."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Le
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from strategies.core.aggregation import Arrays
 from strategies.core.outcomes import RoundOutcome, StrategyError, Update
+from strategies.core.settings import FixedRate
 from strategies.fedavg import FedAvg
 from strategies.messages import protocol
 from strategies.messages.arrays import like, read_arrays
@@ -34,10 +36,6 @@ class IFCA(FedAvg):
     evaluated, is the model that stands for most training samples of the round's usable
     clients (the lower number on a tie); the others are not evaluated.
 
-    Args:
-        models: How many models there are, at least 1.
-        **common: What ``FedAvg`` takes.
-
     Attributes:
         models: The models.
 
@@ -45,17 +43,25 @@ class IFCA(FedAvg):
         StrategyError: If privacy is central: its noise is reckoned for one mean, not several.
     """
 
+    @dataclass(frozen=True)
+    class Settings(FixedRate):
+        """Settings of ifca."""
+
+        models: Annotated[int, Ge(1), Le(100)] = 2
+        """How many models there are; each client trains the one that fits it best."""
+
+    settings: Settings
     selects_on_losses = True
     reports = (protocol.MODEL,)
 
-    def __init__(self, *, models: int = 2, **common: Any) -> None:
-        super().__init__(**common)
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
         if self.privacy.kind == "central":
             raise StrategyError(
                 "ifca: expected privacy.kind none or local, received central: its noise is "
                 "reckoned for one mean of the cohort, not for one per model"
             )
-        self.count = models
+        self.count = self.settings.models
         self.models: list[Arrays] = []
         self._form = ArrayRecord()
 

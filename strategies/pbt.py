@@ -9,14 +9,17 @@ an exploit copies hyperparameters and no weights.
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Gt, Le
 
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import RoundOutcome
+from strategies.core.settings import RATES, Positive, Probability, RandomRates
 from strategies.evolution.selection import rank
-from strategies.evolution.start import RATES, random_genome
+from strategies.evolution.start import random_genome
 from strategies.fedavg import FedAvg
 from strategies.streams import rng
 
@@ -25,59 +28,49 @@ FACTORS = (0.8, 1.2)
 
 
 class PBT(FedAvg):
-    """Population-based tuning over all cohort clients (Jaderberg et al., arXiv 1711.09846).
+    """Population-based tuning over all cohort clients (Jaderberg et al., arXiv 1711.09846)."""
 
-    Args:
-        fitness: What clients minimise: their ``"validation"`` loss after local training, or
-            its ``"improvement"`` over the global model's.
-        quantile: Share of the cohort that is replaced, and from as large a share of the
-            best, in (0, 0.5]: the paper's truncation selection.
-        redraw: Probability that a hyperparameter is drawn anew instead of copied and
-            perturbed, in [0, 1].
-        every: Rounds between two selections, at least 1.
-        rates: Lowest and highest learning rate that genes start with.
-        **common: What ``FedAvg`` takes; its own learning rate and batch size have no
-            effect here.
-    """
+    @dataclass(frozen=True)
+    class Settings(RandomRates):
+        """Settings of population-based tuning."""
 
+        fitness: Literal["validation", "improvement"] = "validation"
+        """What clients minimise: the loss after local training, or its gain on the global one."""
+        quantile: Annotated[float, Gt(0), Le(0.5)] = 0.2
+        """Share of the cohort that copies from as large a share of the best (the paper's
+        truncation selection)."""
+        redraw: Probability = 0.0
+        """Probability that a hyperparameter is drawn anew instead of copied and perturbed."""
+        every: Positive = 1
+        """Rounds between two selections."""
+
+    settings: Settings
     selects_on_losses = True
 
-    def __init__(
-        self,
-        *,
-        fitness: Literal["validation", "improvement"] = "validation",
-        quantile: float = 0.2,
-        redraw: float = 0.0,
-        every: int = 1,
-        rates: tuple[float, float] = RATES,
-        **common: Any,
-    ) -> None:
-        super().__init__(fitness=fitness, **common)
-        self.quantile = quantile
-        self.redraw = redraw
-        self.every = every
-        self.rates = rates
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
         self.genomes: dict[int, Genome] = {}
         self.losses: dict[int, float] = {}
 
     def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
         """Let the worst of the cohort copy the best; newcomers draw random genes."""
+        own = self.settings
         members = {client: self.genomes[client] for client in cohort if client in self.genomes}
         assigned = {c: Assignment(g, "kept", c, c, 1.0) for c, g in members.items()}
-        if (server_round - 1) % self.every == 0:
+        if (server_round - 1) % own.every == 0:
             assigned |= select(
                 members,
                 self.losses,
                 seed=self.seed,
                 server_round=server_round,
-                quantile=self.quantile,
-                redraw=self.redraw,
-                rates=self.rates,
+                quantile=own.quantile,
+                redraw=own.redraw,
+                rates=own.rates,
             )
         for client in cohort:
             if client not in assigned:
                 draw = rng(self.seed, "genome", 0, client)
-                assigned[client] = Assignment(random_genome(draw, self.rates), "random")
+                assigned[client] = Assignment(random_genome(draw, own.rates), "random")
         self.genomes |= {client: assignment.genome for client, assignment in assigned.items()}
         return assigned
 

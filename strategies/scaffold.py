@@ -1,6 +1,7 @@
 """SCAFFOLD: federated averaging whose clients correct their drift."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from flwr.app import ArrayRecord
 
 from strategies.core.aggregation import Arrays
 from strategies.core.outcomes import RoundOutcome, StrategyError, Update
+from strategies.core.settings import FixedRate, Rate
 from strategies.fedavg import FedAvg
 from strategies.messages import protocol
 from strategies.messages.arrays import like, read_arrays
@@ -30,33 +32,31 @@ class Scaffold(FedAvg):
     the change of c_i up.) Robust aggregation is of the weights alone.
 
     Args:
-        learning_rate: Local step size.
-        batch_size: Batch size of every client.
-        global_rate: Step size of the server, greater than 0; moving statistics are averaged.
-        **common: What ``FedAvg`` takes.
+        **given: What ``FedAvg`` takes, where ``weighting`` has no effect, and ``Settings``.
 
     Raises:
         StrategyError: If privacy is central: variates would carry updates without noise.
     """
 
+    @dataclass(frozen=True)
+    class Settings(FixedRate):
+        """Settings of scaffold, whose clients take plain SGD steps."""
+
+        learning_rate: Rate = 0.1
+        """Local step size; the paper tunes it."""
+        global_rate: Rate = 1.0
+        """Step size of the server; moving statistics are averaged."""
+
+    settings: Settings
     reports = (protocol.LOCAL_STEPS,)
 
-    def __init__(
-        self,
-        *,
-        learning_rate: float = 0.1,
-        batch_size: int = 32,
-        global_rate: float = 1.0,
-        **common: Any,
-    ) -> None:
-        fixed = {"learning_rate": learning_rate, "batch_size": batch_size}
-        super().__init__(**common | fixed | {"weighting": "uniform"})
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given | {"weighting": "uniform"})
         if self.privacy.kind == "central":
             raise StrategyError(
                 "scaffold: expected privacy.kind none or local, received central: its variates "
                 "would tell clients of each other's updates without noise"
             )
-        self.global_rate = global_rate
         self.variate: Arrays = []
         self.variates: dict[int, Arrays] = {}
 
@@ -97,11 +97,11 @@ class Scaffold(FedAvg):
     def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
         """Step from the global model by ``global_rate`` towards the clients' mean."""
         mean = super().average(server_round, outcome)
-        if self.global_rate == 1:
+        if self.settings.global_rate == 1:
             return mean
         pairs = zip(read_arrays(self.reference), read_arrays(mean), strict=True)
         moved = [
-            y if i in self.statistics else _beyond(x, y, self.global_rate)
+            y if i in self.statistics else _beyond(x, y, self.settings.global_rate)
             for i, (x, y) in enumerate(pairs)
         ]
         return like(moved, mean)

@@ -7,13 +7,15 @@ The opponent that a tuner has to beat: one setting for everybody, found by succe
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import MinLen
 from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import ClientOutcome, RoundOutcome, Unusable, Update
+from strategies.core.settings import Positive, Rate
 from strategies.fedavg import FedAvg
 from strategies.messages import protocol
 from strategies.messages.replies import check_applied, check_work
@@ -32,31 +34,28 @@ class FedAvgTuned(FedAvg):
 
     The models are thrown away: training then starts from the initial weights, like that of every
     strategy. All that the search costs is counted in round 0.
-
-    Args:
-        learning_rates: Learning rates of the grid.
-        batch_sizes: Batch sizes of the grid.
-        search_rounds: Rounds of every pair in the first rung, at least 1.
-        search_epochs: Local epochs of a round of the search, at least 1.
-        **common: What ``FedAvg`` takes; its own learning rate and batch size have no
-            effect here.
     """
 
+    @dataclass(frozen=True)
+    class Settings:
+        """Settings of FedAvg whose rate and batch size are chosen first."""
+
+        learning_rates: Annotated[tuple[Rate, ...], MinLen(1)] = (1e-2, 1e-3, 1e-4, 1e-5)
+        """Learning rates of the grid."""
+        batch_sizes: Annotated[tuple[Positive, ...], MinLen(1)] = (16, 64)
+        """Batch sizes of the grid."""
+        search_rounds: Positive = 1
+        """Rounds of every pair in the first rung; each rung after it doubles them."""
+        search_epochs: Positive = 1
+        """Local epochs of a round of the search."""
+
+    settings: Settings
     selects_on_losses = True
 
-    def __init__(
-        self,
-        *,
-        learning_rates: Sequence[float] = (1e-2, 1e-3, 1e-4, 1e-5),
-        batch_sizes: Sequence[int] = (16, 64),
-        search_rounds: int = 1,
-        search_epochs: int = 1,
-        **common: Any,
-    ) -> None:
-        super().__init__(**common)
-        self.pairs = [Genome(rate, batch) for rate in learning_rates for batch in batch_sizes]
-        self.search_rounds = search_rounds
-        self.search_epochs = search_epochs
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        own = self.settings
+        self.pairs = [Genome(rate, size) for rate in own.learning_rates for size in own.batch_sizes]
         self._tried: Genome | None = None
 
     def prepare(self, grid: Grid, arrays: ArrayRecord) -> ArrayRecord:
@@ -68,7 +67,7 @@ class FedAvgTuned(FedAvg):
         """
         runs = [_Run(pair, arrays) for pair in self.pairs]
         spent = _Spent()
-        for rounds in rungs(len(runs), self.search_rounds):
+        for rounds in rungs(len(runs), self.settings.search_rounds):
             for run in runs:
                 for _ in range(rounds):
                     if run.reason is None:
@@ -112,12 +111,12 @@ class FedAvgTuned(FedAvg):
         settings = {
             protocol.LEARNING_RATE: run.pair.learning_rate,
             protocol.BATCH_SIZE: run.pair.batch_size,
-            protocol.LOCAL_EPOCHS: self.search_epochs,
+            protocol.LOCAL_EPOCHS: self.settings.search_epochs,
         }
 
         def check(client: int, update: Update) -> None:
             check_applied(run.pair, update.applied)
-            check_work(update, self.search_epochs)
+            check_work(update, self.settings.search_epochs)
 
         messages = self.messages(grid, run.rounds, run.arrays, dict.fromkeys(cohort, settings))
         replies = grid.send_and_receive(messages, timeout=self.reply_timeout)

@@ -50,7 +50,8 @@ def read(path: Path | None, settings: Iterable[Setting], *, controls: bool = Fal
             f"python -m fedgen study {path}"
         )
     made_by = tree.pop(PROVENANCE, {})
-    build(tree, str(path))
+    if path:
+        build(tree, str(path))
     given = list(settings)
     if any((section, key) == ("model", "name") for section, key, _ in given):
         tree.pop("model", None)  # nothing is left of another model's layers
@@ -73,10 +74,11 @@ def with_controls(config: Config) -> Config:
             f"--controls: expected {GENETIC} among the strategies, which the controls are of, "
             f"received {','.join(names)}"
         )
-    if config.genetic_cfl.control != "none":
+    control = config.section_of(GENETIC)["control"]
+    if control != "none":
         raise InputError(
             f"--controls: expected {GENETIC}.control 'none', so that there is something to "
-            f"compare them with, received {config.genetic_cfl.control!r}"
+            f"compare them with, received {control!r}"
         )
     everybody = [*names, *(name for name in CONTROL_ARMS if name not in names)]
     return build(merge(dump(config), [("run", "strategies", everybody)]))

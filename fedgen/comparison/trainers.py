@@ -8,6 +8,7 @@ from flwr.serverapp import Grid
 
 import strategies
 from fedgen.config import plugins
+from fedgen.config import strategies as own
 from fedgen.config.sections import CENTRALISED
 from fedgen.config.tree import Arm, Config
 from fedgen.engine.plan import Moments, Plan, batch_order
@@ -26,6 +27,7 @@ from strategies.core.outcomes import (
     Unusable,
     Update,
 )
+from strategies.core.settings import FixedRate
 from strategies.fedavg import FedAvg
 from strategies.messages.arrays import read_arrays
 from strategies.streams import rng
@@ -102,8 +104,8 @@ class Centralised:
     def __init__(self, held: Resources, seed: int) -> None:
         self.engine = held.engine(seed)
         self.samples = held.partition(seed).training
-        settings = held.config.centralised
-        self.genome = Genome(settings.learning_rate, settings.batch_size)
+        settings: FixedRate = own.read(CENTRALISED, held.config.section_of(CENTRALISED))
+        self.genome = settings.genome
         self.seed = seed
         self.moments: Moments | None = None
 
@@ -187,10 +189,9 @@ def check_strategy(arm: Arm, held: Resources) -> None:
 
 
 def build_strategy(arm: Arm, held: Resources) -> FedAvg:
-    """Build a strategy; one without a section in the config has its own defaults."""
+    """Build a strategy; what its section does not say has the strategy's own default."""
     config = arm.config
-    section = config.section_of(arm.strategy)
-    own = section.model_dump() if section else {}
+    settings = own.read(arm.strategy, config.section_of(arm.strategy))
     strategy: FedAvg = strategy_class(arm.strategy)(
         seed=arm.seed,
         clients=config.partition.clients,
@@ -209,6 +210,6 @@ def build_strategy(arm: Arm, held: Resources) -> FedAvg:
         fingerprint=held.fingerprint,
         local_epochs=config.training.local_epochs,
         local_momentum=config.training.momentum if config.training.optimizer == "sgd" else 0.0,
-        **own,
+        **{key: getattr(settings, key) for key in config.section_of(arm.strategy)},
     )
     return strategy

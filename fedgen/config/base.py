@@ -1,13 +1,12 @@
-"""What every section of settings is, and the kinds of values in them."""
+"""What every section of settings is, kinds of values in it, and what is said of wrong ones."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
-Positive = Annotated[int, Field(ge=1, lt=2**31)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+from fedgen.errors import unknown
+from strategies.core.settings import Rate
 
 
 def as_tuple(value: object) -> object:
@@ -38,6 +37,29 @@ Scale = Annotated[float | Literal["auto"], PlainValidator(_as_scale)]
 
 
 class Section(BaseModel):
-    """A section of the config: frozen, strict, no unknown keys."""
+    """A section of the config: frozen, strict, no unknown keys, no number that is not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def explain(problem: Any, known: Iterable[str], top: str = "section") -> str:
+    """Return what is wrong with a setting, by pydantic's description of it.
+
+    Args:
+        problem: One of ``ValidationError.errors()``.
+        known: Names that may stand where it stands.
+        top: What a name without a section is called.
+    """
+    path = [str(part) for part in problem["loc"]]
+    received = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        what = "setting" if len(path) > 1 else top
+        prefix = f"{'.'.join(path[:-1])}: " if len(path) > 1 else ""
+        return prefix + str(unknown(what, path[-1], known))
+    if problem["type"] == "missing":
+        return f"{'.'.join(path)}: expected a value, there is none"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if problem["type"] == "value_error":
+        return f"{'.'.join(path)}: {message}" if path else message
+    return f"{'.'.join(path)}: {message}, received {received!r}"

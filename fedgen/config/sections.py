@@ -9,12 +9,13 @@ from pydantic import (
 )
 
 from fedgen.config import budget, defaults
-from fedgen.config.base import Count, Positive, Rate, Scale, Section, Share
+from fedgen.config.base import Scale, Section
 from fedgen.config.plugins import FORM, is_own
 from fedgen.errors import unknown
 from strategies import REGISTRY, VARIANTS
 from strategies.core.aggregation import Aggregation
 from strategies.core.privacy import Privacy
+from strategies.core.settings import Count, Decay, NotNegative, Positive, Probability, Rate, Share
 
 CENTRALISED = "centralised"
 """Training on pooled data, which ``run.strategies`` takes beside the registered strategies."""
@@ -123,9 +124,9 @@ class Training(Section):
     """Epochs that a client trains per round."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """Adam with fresh moments each round, or SGD."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    momentum: Decay = 0.0
     """Momentum of SGD; Adam has none."""
-    deadline: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    deadline: NotNegative = 0.0
     """Seconds that a client may take for a round or a probe; 0 for as long as it needs."""
 
 
@@ -136,11 +137,11 @@ class Devices(Section):
     """How the clients' speeds are distributed; "none" simulates no devices."""
     samples_per_second: Rate = 100.0
     """Samples that a device trains in a second: the mean (uniform) or median (lognormal)."""
-    spread: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    spread: Decay = 0.5
     """Uniform speeds lie between 1 - spread and 1 + spread times that."""
     sigma: Annotated[float, Field(ge=0, le=10)] = 0.5
     """Standard deviation of the logarithm of lognormal speeds."""
-    deadline: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    deadline: NotNegative = 0.0
     """Simulated seconds until a round, or a probe, goes on without who is not done; 0 for none."""
 
     @model_validator(mode="after")
@@ -162,7 +163,7 @@ class AggregationSettings(Section):
     """Malicious clients that Krum reckons with; it needs 2 f + 3 clients."""
     trim: Annotated[float, Field(gt=0, lt=0.5)] = 0.2
     """Share of the clients that the trimmed mean cuts off at each end."""
-    clip_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    clip_norm: NotNegative = 0.0
     """Norm that the clipped mean cuts updates to; 0 for the median of a round's norms."""
 
     def rule(self) -> Aggregation:
@@ -256,7 +257,7 @@ class Run(Section):
     MODULE:NAME a class of one's own."""
     workers: Count = defaults.WORKERS
     """Clients trained at once; 0 for one per core. Does not change results."""
-    target: Annotated[float, Field(ge=0, le=1)] = 0.0
+    target: Probability = 0.0
     """Test accuracy whose cost is stated; 0 for the highest that all arms reach."""
     budget: str = ""
     """What every arm may spend, as in client-epochs=600: it ends at its last whole round within

@@ -60,10 +60,17 @@ def parse_name(name: str) -> tuple[str, str]:
     Raises:
         InputError: If it has another form.
     """
-    section, dot, key = name.partition(".")
-    if not (dot and section and key):
+    section, key = _split(name)
+    if not (section and key):
         raise InputError(f"setting {name!r}: expected SECTION.KEY, as in fedavg.batch_size")
     return section, key
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Split at the first dot that is none of a module's, as in ``package.mine:Strategy.key``."""
+    module, colon, rest = name.rpartition(":")
+    section, _, key = rest.partition(".")
+    return module + colon + section, key
 
 
 def parse_setting(text: str) -> Setting:
@@ -73,8 +80,8 @@ def parse_setting(text: str) -> Setting:
         InputError: If the text has another form.
     """
     name, equals, value = text.partition("=")
-    section, dot, key = name.strip().partition(".")
-    if not (equals and dot and section and key):
+    section, key = _split(name.strip())
+    if not (equals and section and key):
         raise InputError(f"--set {text!r}: expected SECTION.KEY=VALUE, as in fedavg.batch_size=64")
     try:
         parsed = tomllib.loads(f"value = {value.strip()}")["value"]

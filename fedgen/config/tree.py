@@ -1,7 +1,7 @@
 """The one tree of settings: parsed and checked once, frozen ever after."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,12 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError, model_validator
 
 from fedgen.config import budget
-from fedgen.config.base import Section
+from fedgen.config import strategies as own
+from fedgen.config.base import Section, explain
 from fedgen.config.model import Model
+from fedgen.config.plugins import is_own
 from fedgen.config.sections import (
+    CENTRALISED,
     AggregationSettings,
     Cohort,
     Data,
@@ -22,37 +25,21 @@ from fedgen.config.sections import (
     Run,
     Training,
 )
-from fedgen.config.strategies import (
-    IFCA,
-    PBT,
-    AdaptiveServer,
-    Cyclic,
-    DeltaSGD,
-    FedAvgDecay,
-    FedAvgM,
-    FedAvgTuned,
-    FedEx,
-    FedProx,
-    FixedRate,
-    GeneticCFL,
-    RandomRates,
-    Scaffold,
-)
 from fedgen.config.toml import Tree, read_toml
 from fedgen.errors import InputError, unknown
-from strategies import GENETIC, VARIANTS, registered
+from strategies import GENETIC, REGISTRY, VARIANTS, registered
 from strategies.core.cohort import cohort_size
 
 
 class Config(Section):
-    """Every setting of a run."""
+    """Every setting of a run: sections of fedgen's, and beside them those of strategies.
 
-    model_config = ConfigDict(
-        alias_generator=lambda name: name.replace("_", "-"),
-        frozen=True,
-        extra="forbid",
-        strict=True,
-    )
+    A strategy's own section is here as plain values, under the strategy's name: ``build`` has
+    checked and completed it, ``fedgen.config.strategies.read`` makes the strategy's settings of it.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Any]
 
     data: Data = Data()
     partition: Partition = Partition()
@@ -64,46 +51,32 @@ class Config(Section):
     privacy: PrivacySettings = PrivacySettings()
     faults: Faults = Faults()
     run: Run = Run()
-    genetic_cfl: GeneticCFL = GeneticCFL()
-    fedavg: FixedRate = FixedRate()
-    fedavg_tuned: FedAvgTuned = FedAvgTuned()
-    fedavg_decay: FedAvgDecay = FedAvgDecay()
-    fedavgm: FedAvgM = FedAvgM()
-    fedadam: AdaptiveServer = AdaptiveServer()
-    fedyogi: AdaptiveServer = AdaptiveServer()
-    fednova: FixedRate = FixedRate()
-    random_search: RandomRates = RandomRates()
-    pbt: PBT = PBT()
-    fedex: FedEx = FedEx()
-    fedprox: FedProx = FedProx()
-    cyclic: Cyclic = Cyclic()
-    scaffold: Scaffold = Scaffold()
-    delta_sgd: DeltaSGD = DeltaSGD()
-    ifca: IFCA = IFCA()
-    centralised: FixedRate = FixedRate()
 
-    def section_of(self, strategy: str) -> Section | None:
-        """Return a strategy's section, a variant's own settings laid over it, if there is one."""
-        section: Section | None = getattr(self, registered(strategy).replace("-", "_"), None)
-        return section and section.model_copy(update=dict(VARIANTS.get(strategy, {})))
+    def section_of(self, strategy: str) -> dict[str, Any]:
+        """Return a strategy's section, a variant's own settings laid over it."""
+        section = self.__pydantic_extra__.get(registered(strategy), {})
+        return {**section, **VARIANTS.get(strategy, {})}
 
     @property
-    def genetics(self) -> dict[str, GeneticCFL]:
+    def genetics(self) -> dict[str, dict[str, Any]]:
         """The genetic strategy's settings by name: its section, and every variant compared."""
         variants = [name for name in self.run.strategies if name in VARIANTS]
-        return {
-            name: section
-            for name in (GENETIC, *variants)
-            if isinstance(section := self.section_of(name), GeneticCFL)
-        }
+        return {name: self.section_of(name) for name in (GENETIC, *variants)}
 
     @property
     def has_further_genes(self) -> bool:
         """Whether clients of some arm have more genes than a learning rate and a batch size."""
-        return any(genetic.has_further_genes for genetic in self.genetics.values())
+        genes = ("evolve_epochs", "evolve_momentum")
+        return any(section.get(gene) for section in self.genetics.values() for gene in genes)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
+        compared = filter(is_own, self.run.strategies)
+        for name in {*self.__pydantic_extra__} - {*names(), *compared}:
+            raise ValueError(str(unknown("section", name, names())))
+        for name, section in self.__pydantic_extra__.items():
+            if not isinstance(section, dict):
+                raise ValueError(f"{name}: expected a table of settings, received {section!r}")
         clients, fraction = self.partition.clients, self.cohort.fraction
         if cohort_size(clients, fraction) < 1:
             raise ValueError(
@@ -123,13 +96,13 @@ class Config(Section):
         self._check_replies(cohort_size(clients, fraction))
         return self
 
-    def _check_genetic(self, name: str, genetic: GeneticCFL) -> None:
-        if genetic.evolve_momentum and self.training.optimizer != "sgd":
+    def _check_genetic(self, name: str, genetic: Mapping[str, Any]) -> None:
+        if genetic.get("evolve_momentum") and self.training.optimizer != "sgd":
             raise ValueError(
                 f"{name}.evolve_momentum needs training.optimizer 'sgd', "
                 f"received {self.training.optimizer!r}: Adam has no such momentum"
             )
-        apart = genetic.models == "per-cluster"
+        apart = genetic.get("models") == "per-cluster"
         if apart and (self.aggregation.kind != "mean" or self.privacy.kind == "central"):
             raise ValueError(
                 f"{name}.models 'per-cluster' needs aggregation.kind 'mean' and privacy.kind "
@@ -172,16 +145,38 @@ class Arm:
 
 
 def build(tree: Mapping[str, Any], where: str = "settings") -> Config:
-    """Check a tree of settings and fill in the defaults.
+    """Check a tree of settings and fill in the defaults, those of every strategy as well.
 
     Raises:
         InputError: One line that names the first wrong setting, what was
             expected and what was received.
     """
+    config = reread(tree, where)
+    given = [name for name in config.run.strategies if is_own(name) and config.section_of(name)]
+    try:
+        sections = {
+            name: own.complete(name, config.section_of(name)) for name in (*REGISTRY, CENTRALISED)
+        }
+        for name in given:
+            own.read(name, config.section_of(name))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return config.model_copy(update=sections)
+
+
+def reread(tree: Mapping[str, Any], where: str) -> Config:
+    """Return the config of a tree that ``build`` has completed; strategies are not looked at.
+
+    Raises:
+        InputError: As ``build``, of all but the strategies' own settings.
+    """
     try:
         return Config.model_validate(with_model_file(tree))
     except ValidationError as error:
-        raise InputError(f"{where}: {_explain(error.errors()[0])}") from error
+        problem = error.errors()[0]
+        path = [str(part) for part in problem["loc"][:-1]]
+        known = _ours()[path[0]] if path else names()
+        raise InputError(f"{where}: {explain(problem, known)}") from error
 
 
 def with_model_file(tree: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -212,48 +207,25 @@ def with_model_file(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**tree, "model": table | beside}
 
 
-def _explain(problem: Any) -> str:
-    path = [str(part) for part in problem["loc"]]
-    return explain(problem, _keys(path[:-1]))
-
-
-def explain(problem: Any, known: Iterable[str], top: str = "section") -> str:
-    """Return what is wrong with a setting, by pydantic's description of it.
-
-    Args:
-        problem: One of ``ValidationError.errors()``.
-        known: Names that may stand where it stands.
-        top: What a name without a section is called.
-    """
-    path = [str(part) for part in problem["loc"]]
-    received = problem["input"]
-    if problem["type"] == "extra_forbidden":
-        what = "setting" if len(path) > 1 else top
-        prefix = f"{'.'.join(path[:-1])}: " if len(path) > 1 else ""
-        return prefix + str(unknown(what, path[-1], known))
-    if problem["type"] == "missing":
-        return f"{'.'.join(path)}: expected a value, there is none"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if problem["type"] == "value_error":
-        return f"{'.'.join(path)}: {message}" if path else message
-    return f"{'.'.join(path)}: {message}, received {received!r}"
+def names() -> list[str]:
+    """Return the names of all sections."""
+    return [*Config.model_fields, *REGISTRY, CENTRALISED]
 
 
 def sections() -> dict[str, list[str]]:
     """Return the names of all sections, and of the settings in each."""
+    return _ours() | {name: own.keys(name) for name in (*REGISTRY, CENTRALISED)}
+
+
+def _ours() -> dict[str, list[str]]:
     return {
-        field.alias or name: list(field.annotation.model_fields)
+        name: list(field.annotation.model_fields)
         for name, field in Config.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
     }
 
 
-def _keys(path: list[str]) -> list[str]:
-    return sections().get(path[0], []) if path else list(sections())
-
-
 def dump(config: Config) -> Tree:
-    """Return a config as plain TOML values, every setting in it."""
-    tree: Tree = json.loads(config.model_dump_json(by_alias=True))
-    return tree
+    """Return a config as plain TOML values, every setting in it: fedgen's sections first."""
+    tree: Tree = json.loads(config.model_dump_json())
+    return {name: tree[name] for name in names() if name in tree} | tree

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from fedgen.config.strategies import RandomRates
 from fedgen.errors import InputError, RunError
 from fedgen.report.evolution import evolved
 from fedgen.report.results import Results
@@ -84,7 +83,7 @@ def _nothing(results: Results) -> InputError:
     waiting = [
         name
         for name in config.run.strategies
-        if isinstance(config.section_of(name), RandomRates) and name not in begun
+        if "rates" in config.section_of(name) and name not in begun
     ]
     if waiting:
         return InputError(

@@ -30,13 +30,13 @@ RunConfig = dict[str, str | int | float]
 
 def to_run_config(config: Config) -> RunConfig:
     """Write a config as a flat run config."""
-    tree, defaults = dump(config), dump(Config())
+    tree, defaults = dump(config), dump(build({}))
     flat = {key: tree[section][name] for key, (section, name) in FLAT.items()}
     others = [
         f"{section}.{key}={json.dumps(value)}"
         for section, part in tree.items()
         for key, value in part.items()
-        if (section, key) not in FLAT.values() and value != defaults[section].get(key)
+        if (section, key) not in FLAT.values() and value != defaults.get(section, {}).get(key)
     ]
     return {**flat, "strategy": ",".join(flat["strategy"]), SET: shlex.join(others), OUT: ""}
 

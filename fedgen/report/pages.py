@@ -179,7 +179,7 @@ def _leak(results: Results) -> str:
     config = results.run.config
     genetics = config.genetics
     compared = [name for name in config.run.strategies if name in genetics]
-    ranked = [name for name in compared if genetics[name].fitness == "test"]
+    ranked = [name for name in compared if genetics[name].get("fitness") == "test"]
     if not ranked:
         return ""
     return (

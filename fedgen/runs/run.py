@@ -6,7 +6,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from fedgen.config.toml import Tree, read_toml
-from fedgen.config.tree import Arm, Config, build, dump
+from fedgen.config.tree import Arm, Config, dump, reread
 from fedgen.errors import InputError
 from fedgen.runs.directory import CONFIG
 from fedgen.runs.shard import Shard
@@ -76,7 +76,7 @@ def open_run(path: Path) -> Run:
     origin = tree.pop(PROVENANCE, {})
     if not isinstance(origin, dict):
         raise InputError(f"{path / 'config.toml'}: expected a table [{PROVENANCE}]")
-    return Run(path, build(tree, str(path / CONFIG)), origin)
+    return Run(path, reread(tree, str(path / CONFIG)), origin)
 
 
 def is_finished(run: Run) -> bool:

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from fedgen.config import plugins, toml
-from fedgen.config import tree as config
-from fedgen.config.base import Count, Section, as_tuple
+from fedgen.config.base import Section, as_tuple, explain
 from fedgen.config.sections import Data
 from fedgen.config.toml import Tree, read_toml
+from fedgen.config.tree import names
 from fedgen.data.pixels import AUTO
 from fedgen.errors import InputError, unknown
-from fedgen.study.estimators import ESTIMATORS, Fraction, Settings
+from fedgen.study.estimators import ESTIMATORS, Settings
+from strategies.core.settings import Count, Decay
 
 METRICS = {
     "accuracy": "test accuracy",
@@ -80,11 +81,11 @@ class StudyData(Data):
 
     dataset: str = "mnist"
     """cifar10, mnist, digits, or the path of an .npz file."""
-    test_fraction: Fraction = 0.0
+    test_fraction: Decay = 0.0
     """Share of all images that is the test set, drawn at random; 0 for the data set's own one."""
     train_samples: Count = 0
     """How many of the other images there are, drawn at random; 0 for all."""
-    validation_fraction: Fraction = 0.0
+    validation_fraction: Decay = 0.0
     """Share of those that trains nobody and chooses the best; 0 where nothing is chosen."""
     pixels: Literal["unit", "raw"] = "unit"
     """Scaled to [0, 1], or as they are stored (0 to 255, or 0 to 16 in digits)."""
@@ -202,7 +203,7 @@ def read(path: Path) -> Tree:
     """
     tree = read_toml(path)
     tree.pop("provenance", None)  # of a study's own study.toml, which goes on with it
-    compared = [name for name in tree if name in config.sections() and name != "data"]
+    compared = [name for name in tree if name in names() and name != "data"]
     if "study" not in tree and compared:
         raise InputError(
             f"{path}: expected a table [study], received [{compared[0]}], which is of a "
@@ -268,7 +269,7 @@ def build(tree: Mapping[str, Any], where: str) -> Study:
         kinds: dict[str, type[Section]] = {"study": About, "data": StudyData}
         path = [str(part) for part in problem["loc"]]
         kind = Study if len(path) < 2 else kinds.get(path[0], Study)
-        raise InputError(f"{where}: {config.explain(problem, kind.model_fields)}") from error
+        raise InputError(f"{where}: {explain(problem, kind.model_fields)}") from error
     found = cases(study, "", where)
     if len({case.key for case in found}) < len(found):
         raise InputError(f"{where}: expected different cases, received the same one twice")
@@ -309,7 +310,7 @@ def _case(study: Study, basis: Tree, given: Tree, where: str) -> Case:
     except ValidationError as error:
         problem = error.errors()[0]
         case = f"{study.study.estimator}, {_given(given)}" if given else study.study.estimator
-        explained = config.explain(problem, kind.model_fields, "setting")
+        explained = explain(problem, kind.model_fields, "setting")
         raise InputError(f"{where}: {case}: {explained}") from error
     name = getattr(settings, "model", "")
     found = plugins.code_of(name)

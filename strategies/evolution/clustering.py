@@ -11,7 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import DBSCAN
 
 from strategies.core.hyperparameters import Genome
 
@@ -39,6 +38,8 @@ def dbscan(points: NDArray[np.float64], eps: float, min_samples: int) -> NDArray
     Returns:
         Array of shape (n,): cluster numbers from 0, or ``NOISE``.
     """
+    from sklearn.cluster import DBSCAN  # takes a second, which reading settings does not need
+
     labels = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(points)
     return np.asarray(labels, np.int64)
 

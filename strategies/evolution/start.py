@@ -5,9 +5,7 @@ import math
 import numpy as np
 
 from strategies.core.hyperparameters import Genome
-
-RATES = (1e-7, 1e-3)
-"""Lowest and highest learning rate that random genes start with, as in the published code."""
+from strategies.core.settings import RATES
 
 PROBE_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 PROBE_BATCHES = (16, 32, 64, 128)

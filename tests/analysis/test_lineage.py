@@ -113,7 +113,9 @@ def test_in_a_real_run_every_step_is_its_parents_gene_times_the_factor(
     tmp_path: Path, deal: str
 ) -> None:
     settings = {"deal": deal, "init": "probe"}
-    run = play(tmp_path / "run", run={"rounds": 5}, cohort={"resample": True}, genetic_cfl=settings)
+    run = play(
+        tmp_path / "run", run={"rounds": 5}, cohort={"resample": True}, **{"genetic-cfl": settings}
+    )
     rows = [r for r in load(run.path).clients if r.strategy == "genetic-cfl" and r.origin]
     last = max(r.round for r in rows)
     inherited = moved = 0

@@ -52,11 +52,10 @@ def test_a_control_has_the_section_s_settings_and_its_control(name: str) -> None
     config = build({"data": {"dataset": "digits"}, "genetic-cfl": {"elites": 5, "eps": 0.7}})
     strategy = trainers.build_strategy(Arm(config, name, 0), Resources(config))
     assert isinstance(strategy, GeneticCFL)
-    assert strategy.control == name.partition("+")[2]
-    assert (strategy.breeding.elites, strategy.eps) == (5, 0.7)
-    assert (
-        trainers.build_strategy(Arm(config, "genetic-cfl", 0), Resources(config)).control == "none"
-    )
+    assert strategy.settings.control == name.partition("+")[2]
+    assert (strategy.breeding.elites, strategy.settings.eps) == (5, 0.7)
+    whole = trainers.build_strategy(Arm(config, "genetic-cfl", 0), Resources(config))
+    assert whole.settings.control == "none"
 
 
 @pytest.mark.parametrize("name", EXTENSIONS)
@@ -66,10 +65,11 @@ def test_an_extension_changes_its_settings_and_nothing_else(name: str) -> None:
     config = build({**tree, "run": {"strategies": ["genetic-cfl", f"genetic-cfl+{name}"]}})
     plain, extended = config.genetics["genetic-cfl"], config.genetics[f"genetic-cfl+{name}"]
     changed = EXTENSIONS[name].settings
-    assert extended.model_dump() == {**plain.model_dump(), **changed} != plain.model_dump()
+    assert extended == {**plain, **changed} != plain
     built = trainers.build_strategy(Arm(config, f"genetic-cfl+{name}", 0), Resources(config))
     assert isinstance(built, GeneticCFL)
-    assert (built.breeding.elites, built.eps, built.control) == (5, 0.7, "none")
+    own = built.settings
+    assert (own.elites, own.eps, own.control) == (5, 0.7, "none")
     section = build({**tree, "genetic-cfl": {**genetic, **changed}})
     same = trainers.build_strategy(Arm(section, "genetic-cfl", 0), Resources(section))
     assert _settings(built) == _settings(same)
@@ -148,7 +148,7 @@ def test_wrong_settings_are_one_line(tree: dict, reason: str) -> None:
 
 def test_everything_is_off_by_default() -> None:
     assert not Config().has_further_genes
-    assert Config().genetic_cfl.control == "none"
+    assert build({}).section_of("genetic-cfl")["control"] == "none"
 
 
 @pytest.fixture(scope="module")

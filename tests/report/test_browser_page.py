@@ -22,7 +22,9 @@ DOTS = "document.getElementById('chart-clusters-genetic-cfl-seed0')"
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     settings = {"run": {"rounds": 3, "seeds": 2}, "faults": {"nan": 1}}
-    return play(folder / "run", **settings, genetic_cfl={"init": "probe"}).path / "report.html"
+    return (
+        play(folder / "run", **settings, **{"genetic-cfl": {"init": "probe"}}).path / "report.html"
+    )
 
 
 @pytest.fixture(scope="module")
