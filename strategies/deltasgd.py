@@ -16,7 +16,7 @@ class DeltaSGD(FedAvg):
     """Federated averaging with auto-tuned SGD on every client (Kim et al., 2023).
 
     Every client follows its own local smoothness from step to step (arXiv 2306.11201; the
-    rule is in ``fedgen.engine.rules.AutoTuned``), anew each round, whatever the run's optimiser.
+    rule is in ``fedgen.engine.rules.autotuned``), anew each round, whatever the run's optimiser.
     A step takes two gradients of its batch, so an epoch costs nearly twice the time of plain SGD.
     What a client reports as the learning rate that it applied is the mean of its step sizes.
     """

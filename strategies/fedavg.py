@@ -10,14 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, ClassVar
 
-from flwr.app import (
-    ArrayRecord,
-    ConfigRecord,
-    Message,
-    MessageType,
-    MetricRecord,
-    RecordDict,
-)
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -321,12 +314,11 @@ class FedAvg(Strategy):
         if self.privacy.kind == "local":
             common[protocol.NOISE] = self.noise()
         asked = [(-online[client].num_examples, client) for client in settings if client in online]
-        trains = message_type == MessageType.TRAIN
         self.reference = arrays
         self._sent = {}
         for _, client in sorted(asked):
             config = ConfigRecord({**common, **settings[client]})
-            enclosed = self.enclosed(client) if trains else {}
+            enclosed = self.enclosed(client) if message_type == MessageType.TRAIN else {}
             model = self.model_for(client, arrays)
             content = RecordDict({protocol.ARRAYS: model, protocol.CONFIG: config, **enclosed})
             node = online[client].node_id

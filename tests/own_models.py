@@ -13,7 +13,7 @@ from fedgen.config.model import Model
 from fedgen.data import datasets
 from fedgen.engine import models
 from fedgen.engine.plan import Plan, Trained
-from fedgen.engine.rules import Rule
+from fedgen.engine.rules.rule import Rule
 from fedgen.engine.tensorflow.engine import Engine
 from strategies.core.aggregation import Arrays
 

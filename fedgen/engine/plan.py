@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgen.engine.rules import Rule
+from fedgen.engine.rules.rule import Rule
 from strategies.core.aggregation import Arrays
 
 Kind = Literal["adam", "sgd"]

@@ -7,9 +7,10 @@ from typing import cast
 import numpy as np
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 
+from fedgen.engine import rules
 from fedgen.engine.plan import Moments, Plan, Trained, batch_order
 from fedgen.errors import RunError
-from fedgen.federation import devices, rules
+from fedgen.federation import devices
 from fedgen.federation.resources import Resources
 from strategies.core.aggregation import Arrays
 from strategies.core.privacy import privatise
@@ -42,8 +43,7 @@ class Client:
         }
         self.weights: Arrays = self.records[protocol.ARRAYS]
         self.picked: int | None = None
-        self.asked = rules.asked(self.config, self.records)
-        self.rule = self.asked.read(self.config, self.records) if self.asked else None
+        self.rule = rules.asked(self.config, self.records)
 
     @property
     def momentum(self) -> float | None:
@@ -169,9 +169,7 @@ class Client:
         """Return, as metrics, what was made of whatever the message asked for beside training."""
         if self.picked is not None:
             return {protocol.MODEL: self.picked}
-        if self.asked is None or self.rule is None:
-            return {}
-        return self.asked.acknowledge(self.rule, trained)
+        return self.rule.acknowledge(trained) if self.rule else {}
 
 
 def train(client: Client) -> Message:

@@ -29,7 +29,8 @@ from fedgen.config import plugins
 from fedgen.config.sections import Data
 from fedgen.data import datasets
 from fedgen.engine import models, own_model
-from fedgen.engine.rules import AutoTuned, Corrected, Proximal, Rule
+from fedgen.engine.rules import AutoTuned, Corrected, Proximal
+from fedgen.engine.rules.rule import Rule
 from fedgen.engine.tensorflow.engine import Engine
 from fedgen.errors import InputError
 

@@ -6,19 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from trainings import same
 
 from fedgen.config.model import Model
 from fedgen.config.sections import Data
 from fedgen.data import datasets
 from fedgen.data.datasets import Dataset
-from fedgen.engine import models
+from fedgen.engine import models, rules
 from fedgen.engine.plan import Plan, Stopped
-from fedgen.engine.rules import AutoTuned, Corrected, Proximal, Rule
+from fedgen.engine.rules import AutoTuned, Corrected, Proximal
+from fedgen.engine.rules.rule import Rule, Step
 from fedgen.engine.tensorflow.engine import Engine
-from fedgen.engine.tensorflow.optimizers import Optimizer
-from fedgen.engine.tensorflow.steps import STEPS, Step
 from strategies.core.aggregation import Arrays
 
 LINEAR = Model(name="layers")
@@ -171,35 +169,42 @@ def test_dropout_and_normalisation_go_with_every_rule(digits: Dataset) -> None:
 
 
 class Line:
-    """A loss of one weight, stepped by a rule."""
+    """A loss of one weight, stepped by a rule, in NumPy's operations."""
 
     def __init__(self, rule: Rule, at: float, slope: float, rate: float) -> None:
         """The gradient at w is ``slope w``."""
-        self.rule, self.slope, self.rate = rule, slope, rate
-        self.w, self.first, self.second = (tf.Variable([x]) for x in (at, 0.0, 0.0))
-        self.start = [tf.constant([at])]
+        self.rule, self.slope, self.rate = rule, slope, np.float64(rate)
+        self.w = self.previous = self.start = np.float64(at)
         self.number = 0
-        self.carried = STEPS[type(rule)].carry(tf.constant(rate), tf.constant(rule.numbers))
+        self.carried = rule.carry(self.rate, rule.numbers)
 
     def step(self) -> float:
         self.number += 1
-        at = [self.w.read_value()]
         now = Step(
-            variables=[self.w],
-            first=[self.first],
-            second=[self.second],
-            start=self.start,
-            weights=at,
-            gradients=[self.slope * at[0]],
+            ops=np,
+            distance=lambda one, other: norm(add(one, other, -1)),
+            start=[self.start],
+            weights=[self.w],
+            previous=[self.previous],
+            gradients=[self.slope * self.w],
             differentiate=lambda at: [self.slope * at[0]],
-            rate=tf.constant(self.rate),
-            number=tf.constant(float(self.number)),
-            momentum=tf.constant(0.0),
-            numbers=tf.constant(self.rule.numbers),
-            arrays=[tf.constant(array) for array in self.rule.arrays],
+            rate=self.rate,
+            number=self.number,
+            numbers=self.rule.numbers.astype(np.float64),
+            arrays=[array[0] for array in self.rule.arrays],
         )
-        self.carried = STEPS[type(self.rule)].take(now, Optimizer("sgd"), self.carried)
-        return float(self.w[0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            (gradient,), rate, self.carried = self.rule.direct(now, self.carried)
+        self.previous, self.w = self.w, self.w - rate * gradient
+        return float(self.w)
+
+
+def test_a_message_asks_for_a_rule_by_its_name() -> None:
+    assert rules.asked({"learning-rate": 1.0}, {"arrays": []}) is None
+    assert rules.asked({"proximal-mu": 0.5}, {}) == Proximal(0.5)
+    assert rules.asked({"auto-tune": [2.0, 0.1, 1.0]}, {}) == AutoTuned(2.0, 0.1, 1.0)
+    assert rules.asked({}, {"gradient-offset": [1, 2]}) == Corrected([1, 2])
+    assert len({rule.name for rule in rules.RULES}) == len(rules.RULES)
 
 
 def test_the_proximal_term_pulls_towards_the_start() -> None:
@@ -228,7 +233,7 @@ def test_step_sizes_follow_the_smoothness_and_grow_slowly() -> None:
     assert flat.step() == pytest.approx(0.8 * (1 - second))
     third = np.sqrt(1 + 0.1 * np.sqrt(1.1)) * second
     assert flat.step() == pytest.approx(0.8 * (1 - second) * (1 - third))
-    mean = STEPS[type(flat.rule)].mean_rate(None, flat.carried, tf.constant(3.0))
+    mean = flat.rule.mean_rate(None, flat.carried, 3.0)
     assert float(mean) == pytest.approx((0.2 + second + third) / 3)
 
 

@@ -26,11 +26,10 @@ from fedgen import runtime
 from fedgen.data.datasets import Dataset
 from fedgen.engine import models
 from fedgen.engine.plan import Evaluation, Kind, Moments, Plan, Stopped, Trained
-from fedgen.engine.rules import Rule
+from fedgen.engine.rules.rule import Rule
 from fedgen.engine.tensorflow.convolution import with_fast_gradients
 from fedgen.engine.tensorflow.loops import EVALUATION_BATCH, Loops
 from fedgen.engine.tensorflow.optimizers import Optimizer
-from fedgen.engine.tensorflow.steps import STEPS
 from strategies.core.aggregation import Arrays
 
 Split = Literal["train", "test"]
@@ -299,7 +298,7 @@ class Engine:
         """Return the compiled training of a kind of rule, traced when it is first asked for."""
         with self._tracing:
             if type(rule) not in self._ruled:
-                function = tf.function(replace(self._loops, rule=STEPS[type(rule)]).train)
+                function = tf.function(replace(self._loops, rule=type(rule)).train)
                 specs = (*_like(terms[:1]), _like(terms[1]))
                 self._ruled[type(rule)] = function, self._trace_training(function, slot, specs)
             return self._ruled[type(rule)][1]

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fedgen.engine.tensorflow.optimizers import Optimizer
-from fedgen.engine.tensorflow.steps import LocalStep, Step
+from fedgen.engine.rules.rule import Rule, Step
+from fedgen.engine.tensorflow.optimizers import Optimizer, descend
 
 EVALUATION_BATCH = 500
 
@@ -75,7 +75,7 @@ class Loops:
     optimizer: Optimizer
     scale: float
     stop: tf.Variable
-    rule: type[LocalStep] | None = None
+    rule: type[Rule] | None = None
 
     def _batch(self, images: Any, labels: Any, indices: Any) -> tuple[Any, Any]:
         pixels = tf.cast(tf.gather(images, indices), tf.float32) * self.scale
@@ -145,26 +145,30 @@ class Loops:
             for index in sorted(found.assigned):
                 trainable[index].assign(weights[index])
             number = tf.cast(steps_before + step + 1, tf.float32)
-            if rule is None:
-                self.optimizer.apply(
-                    trainable, first, second, found.gradients, rate, number, momentum
-                )
-            else:
+            gradients: Sequence[Any] = found.gradients
+            size = rate
+            if rule is not None:
                 step_now = Step(
-                    variables=trainable,
-                    first=first,
-                    second=second,
+                    ops=tf,
+                    distance=_distance,
                     start=start[0],
                     weights=weights,
+                    previous=_before(number, second, weights) if rule.looks_back else [],
                     gradients=found.gradients,
                     differentiate=lambda at: differentiate(at).gradients,
                     rate=rate,
                     number=number,
-                    momentum=momentum,
                     numbers=terms[0],
                     arrays=terms[1],
                 )
-                carried = rule.take(step_now, self.optimizer, carried)
+                gradients, size, carried = rule.direct(step_now, carried)
+            if rule is not None and rule.descends:
+                descend(trainable, gradients, size)
+            else:
+                self.optimizer.apply(trainable, first, second, gradients, size, number, momentum)
+            if rule is not None and rule.looks_back:
+                for last, weight in zip(second, weights, strict=True):
+                    last.assign(weight)
             for variable, mine in zip(trainable, self.model.trainable_variables, strict=True):
                 if mine.constraint is not None:
                     variable.assign(mine.constraint(variable.read_value()))
@@ -263,6 +267,17 @@ class Loops:
             unfinished, count_batch, (tf.constant(0), zero, zero), parallel_iterations=1
         )
         return loss, correct, last < samples
+
+
+def _before(number: Any, second: list[tf.Variable], weights: Sequence[Any]) -> list[Any]:
+    """Return the weights before the last step, which a rule that looks back keeps in ``second``."""
+    pairs = zip(second, weights, strict=True)
+    return [tf.where(number > 1, last.read_value(), weight) for last, weight in pairs]
+
+
+def _distance(one: Sequence[Any], other: Sequence[Any]) -> Any:
+    pairs = zip(one, other, strict=True)
+    return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(a - b)) for a, b in pairs]))
 
 
 def _hits(logits: Any, targets: Any) -> Any:

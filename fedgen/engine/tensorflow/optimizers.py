@@ -1,5 +1,6 @@
 """Optimisers as fused update kernels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ class Optimizer:
         weights: list[tf.Variable],
         first: list[tf.Variable],
         second: list[tf.Variable],
-        gradients: list[Any],
+        gradients: Sequence[Any],
         rate: Any,
         step: Any,
         momentum: Any,
@@ -65,3 +66,9 @@ class Optimizer:
                     grad=gradient,
                     momentum=momentum,
                 )
+
+
+def descend(weights: list[tf.Variable], gradients: Sequence[Any], rate: Any) -> None:
+    """Update weights in place by ``w <- w - rate g``."""
+    for weight, gradient in zip(weights, gradients, strict=True):
+        tf.raw_ops.ResourceApplyGradientDescent(var=weight.handle, alpha=rate, delta=gradient)
