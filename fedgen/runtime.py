@@ -17,10 +17,11 @@ from fedgen.errors import InputError, RunError
 # inside one. oneDNN is on by default only on newer chips. These decide the
 # bytes of a run, so they are not left to the environment.
 _NUMERICS = {
-    "KERAS_BACKEND": "tensorflow",
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
 }
+
+_BACKEND = "KERAS_BACKEND"
 
 PACKAGES = ("flwr", "tensorflow", "keras", "numpy", "scikit-learn")
 """Packages whose versions decide results."""
@@ -56,8 +57,6 @@ def configure() -> None:
 
 def _can_still_be_set(before: Mapping[str, str]) -> bool:
     """Whether what was imported earlier, in another environment, computes as ours will."""
-    if "keras" in sys.modules and sys.modules["keras"].config.backend() != "tensorflow":
-        return False
     if "tensorflow" not in sys.modules:
         return True
     fixed = ["TF_ENABLE_ONEDNN_OPTS"]  # when imported; the threads, when TensorFlow starts
@@ -69,11 +68,17 @@ def _can_still_be_set(before: Mapping[str, str]) -> bool:
 
 
 def require() -> None:
-    """Refuse to compute with a TensorFlow that was imported with other settings.
+    """Refuse to compute with a TensorFlow or Keras that was imported with other settings.
 
     Raises:
-        RunError: If it was; its results would differ in the last bits.
+        RunError: If one was; results would differ in the last bits.
     """
+    chosen = os.environ.get(_BACKEND, "tensorflow")
+    if "keras" in sys.modules and (found := sys.modules["keras"].config.backend()) != chosen:
+        raise RunError(
+            f"Keras was imported with the back end {found!r}, expected {chosen!r}: import Keras "
+            f"after fedgen has read its settings, or export {_BACKEND}={chosen}"
+        )
     if _too_late:
         settings = " ".join(f"{name}={value}" for name, value in _NUMERICS.items())
         raise RunError(
@@ -122,10 +127,11 @@ def limit_threads(threads: int) -> None:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without the lines that its C++ part writes to stderr at any log level.
+    """Import TensorFlow, as Keras' back end too, once a config is read that asks for it.
 
-    They are shown after all if the import fails.
+    The lines that its C++ part writes to stderr at any log level are only shown if that fails.
     """
+    os.environ[_BACKEND] = "tensorflow"
     if "tensorflow" in sys.modules:
         return
     sys.stderr.flush()

@@ -44,6 +44,15 @@ def test_a_tensorflow_with_other_settings_is_refused(
         assert "TF_ENABLE_ONEDNN_OPTS=1" in done.stderr
 
 
+def test_keras_computes_with_what_is_chosen_and_nothing_is_chosen_before() -> None:
+    code = "import fedgen, os; from fedgen import runtime; print('KERAS_BACKEND' in os.environ);"
+    late = "runtime.import_tensorflow(); import keras; print(keras.config.backend())"
+    assert run(code + late, KERAS_HOME="/nowhere").stdout == "False\ntensorflow\n"
+    other = "keras.config.backend = lambda: 'jax'; runtime.require()"
+    refused = run(f"{code} {late}; {other}")
+    assert "RunError: Keras was imported with the back end 'jax'" in refused.stderr
+
+
 def test_importing_tensorflow_is_silent_and_a_failure_is_not() -> None:
     good = run("from fedgen import runtime; runtime.import_tensorflow()")
     assert (good.returncode, good.stderr) == (0, "")

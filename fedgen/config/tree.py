@@ -152,13 +152,10 @@ def build(tree: Mapping[str, Any], where: str = "settings") -> Config:
             expected and what was received.
     """
     config = reread(tree, where)
-    given = [name for name in config.run.strategies if is_own(name) and config.section_of(name)]
     try:
         sections = {
             name: own.complete(name, config.section_of(name)) for name in (*REGISTRY, CENTRALISED)
         }
-        for name in given:
-            own.read(name, config.section_of(name))
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     return config.model_copy(update=sections)

@@ -79,14 +79,19 @@ class Resources:
         Raises:
             InputError: If it cannot be built for the data.
         """
+        models = self._models()
+        return models.build(self.config.model, self.dataset.shape, self.dataset.classes, seed)
+
+    @staticmethod
+    def _models() -> Any:
+        runtime.import_tensorflow()  # whose models these are is known from here on
         from fedgen.engine import models
 
-        return models.build(self.config.model, self.dataset.shape, self.dataset.classes, seed)
+        return models
 
     def statistics(self, seed: int) -> dict[int, Statistic]:
         """Return which of the model's weights are statistics of the data, not trained."""
-        from fedgen.engine import models
-
+        models = self._models()
         seed = seed if self._code else 0  # a user's function may make another model of each
         if seed not in self._statistics:
             self._statistics[seed] = models.statistics(self.model(seed))
@@ -112,6 +117,7 @@ class Resources:
         return _resident[key]
 
     def _build_engine(self, seed: int) -> "Engine":
+        runtime.import_tensorflow()
         from fedgen.engine.tensorflow.engine import Engine
 
         runtime.limit_threads(self.slots)

@@ -121,8 +121,9 @@ def test_its_settings_are_checked_likewise(
     own: str, strategy: str, section: dict[str, Any], reason: str
 ) -> None:
     name = f"{own}:{strategy}"
+    config = build({"run": {"strategies": [name]}, name: section})  # which imports nothing of it
     with pytest.raises(InputError, match=reason):
-        build({"run": {"strategies": [name]}, name: section})
+        read(name, config.section_of(name))
 
 
 def test_a_strategy_that_is_not_compared_has_no_section_unless_it_is_fedgen_s(own: str) -> None:
