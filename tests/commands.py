@@ -2,8 +2,9 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+from warm import Command, cold
 
 import fedgen
 
@@ -29,15 +30,11 @@ def environment(home: Path) -> dict[str, str]:
 def run(
     cwd: Path, home: Path, *args: str, options: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *options, "-m", "fedgen", *args],
-        cwd=cwd,
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """Run the command; with options of the interpreter, in one that has imported nothing."""
+    env = environment(home)
+    command = cold(args, cwd, env, options) if options else Command(args, cwd, env)
+    out, err = command.communicate(timeout=60)
+    return subprocess.CompletedProcess(["fedgen", *args], command.wait(), out, err)
 
 
 def imported(stderr: str) -> set[str]:

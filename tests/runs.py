@@ -3,13 +3,12 @@
 import csv
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from warm import Command
 
 from fedgen.comparison import flow, opening
 from fedgen.config.tree import build
@@ -68,27 +67,21 @@ def environment(cache: Path) -> dict[str, str]:
     return {**kept, **blocked, "XDG_CACHE_HOME": str(cache), "PYTHONUNBUFFERED": "1"}
 
 
-def start(arguments: list[str], cwd: Path) -> subprocess.Popen[str]:
+Process = Command | subprocess.Popen[str]
+
+
+def start(arguments: list[str], cwd: Path) -> Command:
     """Start the command line."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "fedgen", *arguments],
-        cwd=cwd,
-        env=environment(cwd / "cache"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # What was started in the background ignores Ctrl-C, and hands that down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    return Command(arguments, cwd, environment(cwd / "cache"))
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def finish(process: Process) -> tuple[int, str, str]:
     """Wait for a process and return its exit code, stdout and stderr."""
     out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
-def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+def wait_for_line(process: Process, text: str) -> None:
     """Read a process's stdout until a line starts with a text."""
     assert process.stdout is not None
     for line in process.stdout:
@@ -97,7 +90,7 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(f"{text!r} never came: {process.stderr.read() if process.stderr else ''}")
 
 
-def wait_for_file(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_for_file(path: Path, process: Process, seconds: float = 120) -> None:
     """Wait until a file is there."""
     deadline = time.monotonic() + seconds
     while not path.exists():

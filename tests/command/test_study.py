@@ -13,12 +13,17 @@ import pytest
 import tomli_w
 from runs import environment, finish, start
 from studies import KERAS, SKLEARN
+from warm import cold
 
 ROOT = Path(__file__).parents[2]
 
 
+def begin(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
+    return cold(["study", *arguments], cwd, environment(cwd / "cache"))
+
+
 def study(cwd: Path, *arguments: str) -> tuple[int, str, str]:
-    return finish(start(["study", *arguments], cwd))
+    return finish(begin(cwd, *arguments))
 
 
 def write(path: Path, tree: dict) -> str:
@@ -98,7 +103,7 @@ def test_keras_in_threads_with_its_curves(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_what_ended_and_leaves_no_process(jobs: str, tmp_path: Path) -> None:
     slow = SKLEARN | {"fixed": {"max_iter": 3000, "tol": 0.0}}
     file = write(tmp_path / "slow.toml", slow)
-    process = start(["study", file, "--jobs", jobs, "--set", "seeds=40"], tmp_path)
+    process = begin(tmp_path, file, "--jobs", jobs, "--set", "seeds=40")
     assert process.stdout is not None
     for line in process.stdout:
         if " left" in line:

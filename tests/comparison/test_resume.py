@@ -5,13 +5,13 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from runs import FLAGS, comparable, finish, play, rows, start, wait_for_file, wait_for_line
+from warm import Command
 
 from fedgen.runs.run import Run
 
@@ -50,7 +50,7 @@ def resume(cwd: Path, *arguments: str) -> tuple[int, str, str]:
     return finish(start(["resume", "run", *arguments], cwd))
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Command) -> None:
     process.kill()
     process.communicate()
 

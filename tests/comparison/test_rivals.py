@@ -146,7 +146,7 @@ def test_a_comparison_of_all_rivals_goes_on_to_the_same_bytes(tmp_path: Path) ->
             "fedavg-tuned",
             "batch_sizes",
             [16, 0],
-            r"batch_sizes\.1: input should be greater than or equal to 1",
+            "batch_sizes.1: input should be greater than or equal to 1",
         ),
         ("fedavg-decay", "horizon", 0, "greater than or equal to 1, received 0"),
         ("fedavg-decay", "floor", 0.0, "greater than 0"),
