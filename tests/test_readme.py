@@ -2,13 +2,12 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from runs import environment
+from runs import environment, finish
 from typer.main import get_command
+from warm import Command
 
 from fedgen.cli import app
 from strategies import REGISTRY, load
@@ -38,11 +37,11 @@ def examples() -> list[tuple[dict[str, str], list[str]]]:
 EXAMPLES = examples()
 
 
-def call(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    settings = environment(folder / "cache") | {"COLUMNS": "100"}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=settings, capture_output=True, text=True
-    )
+def call(words: list[str], folder: Path) -> tuple[int, str, str]:
+    """Do what follows ``python`` in an example."""
+    arguments = words[2:] if words[:2] == ["-m", "fedgen"] else words
+    assert arguments is not words or words[0].endswith(".py")
+    return finish(Command(arguments, folder, environment(folder / "cache") | {"COLUMNS": "100"}))
 
 
 @pytest.mark.parametrize(
@@ -57,10 +56,10 @@ def test_every_example_runs_as_it_stands(
     for line in commands:
         words = shlex.split(line)
         assert words[0] == "python"
-        done = call(words[1:], tmp_path)
-        assert (done.returncode, done.stderr) == (0, ""), line
+        code, out, err = call(words[1:], tmp_path)
+        assert (code, err) == (0, ""), line
         if "compare" in words:
-            assert "again, exactly:" in done.stdout
+            assert "again, exactly:" in out
 
 
 def test_there_are_examples_of_data_a_model_a_strategy_and_python() -> None:
@@ -77,9 +76,9 @@ def test_there_are_examples_of_data_a_model_a_strategy_and_python() -> None:
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_the_help_is_the_command_s_own(command: str, tmp_path: Path) -> None:
-    done = call(["-m", "fedgen", *command.split(), "--help"], tmp_path)
-    assert done.returncode == 0
-    assert f"```text\n{done.stdout.strip()}\n```" in README
+    code, out, _ = call(["-m", "fedgen", *command.split(), "--help"], tmp_path)
+    assert code == 0
+    assert f"```text\n{out.strip()}\n```" in README
 
 
 def anchors(page: Path) -> set[str]:

@@ -120,7 +120,7 @@ def _reader(end: Connection) -> TextIO:
 def _serve(
     arguments: list[str], cwd: str, env: dict[str, str], out: Connection, err: Connection
 ) -> None:
-    """Be ``python -m fedgen`` in this process."""
+    """Be ``python -m fedgen`` in this process; or ``python SCRIPT``, if the first one is that."""
     for number, end in ((1, out), (2, err)):
         os.dup2(end.fileno(), number)
         end.close()
@@ -133,8 +133,12 @@ def _serve(
     os.environ.update(env | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"})  # or it starts anew
     others = [path for path in sys.path if Path(path) != HERE]
     sys.path[:] = [cwd, *env.get("PYTHONPATH", "").split(os.pathsep), *others]
-    sys.argv = ["fedgen", *arguments]
     from fedgen import runtime
 
     runtime.configure()
-    runpy.run_module("fedgen", run_name="__main__", alter_sys=True)
+    if arguments[:1] and arguments[0].endswith(".py"):
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
+    else:
+        sys.argv = ["fedgen", *arguments]
+        runpy.run_module("fedgen", run_name="__main__", alter_sys=True)
