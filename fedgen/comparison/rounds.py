@@ -14,7 +14,7 @@ from fedgen.federation import devices
 from fedgen.federation.resources import Resources
 from fedgen.runs import costs
 from fedgen.runs.checkpoints import Checkpoint
-from fedgen.runs.rows import ClientRow, GeneRow, RoundRow, TimedRow
+from fedgen.runs.rows import ClientRow, RoundRow
 from fedgen.runs.shard import Shard
 from strategies.core.aggregation import Arrays
 from strategies.core.outcomes import POOLED, RoundOutcome, Unusable
@@ -122,7 +122,9 @@ def round_row(
     seconds: float,
 ) -> RoundRow:
     """Make the row of a round; without a trained client there is no training loss."""
-    row = RoundRow(
+    # Pooled training has no clients, so no devices.
+    simulated = arm.config.devices if arm.strategy != CENTRALISED else None
+    return RoundRow(
         strategy=arm.strategy,
         seed=arm.seed,
         round=number,
@@ -139,31 +141,28 @@ def round_row(
         bytes_down=outcome.bytes_down,
         bytes_up=outcome.bytes_up,
         seconds=round(seconds, 3),
+        simulated_seconds=devices.round_seconds(simulated, arm.seed, outcome)
+        if simulated and simulated.speed != "none"
+        else None,
     )
-    if arm.config.devices.speed == "none":
-        return row
-    # Pooled training has no clients, so no devices.
-    pooled = arm.strategy == CENTRALISED
-    simulated = None if pooled else devices.round_seconds(arm.config.devices, arm.seed, outcome)
-    return TimedRow(**vars(row), simulated_seconds=simulated)
 
 
 def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]:
     """Make the rows of a round's clients, by partition id; pooled training has none."""
     rows: list[ClientRow] = []
-    further = arm.config.has_further_genes
     for result in outcome.clients:
         if result.client == POOLED:
             continue
         assignment, update = result.assignment, result.update
+        genome = assignment.genome if assignment else None
         row = ClientRow(
             strategy=arm.strategy,
             seed=arm.seed,
             round=number,
             client=result.client,
             cluster=assignment.cluster if assignment else None,
-            learning_rate=assignment.genome.learning_rate if assignment else None,
-            batch_size=assignment.genome.batch_size if assignment else None,
+            learning_rate=genome.learning_rate if genome else None,
+            batch_size=genome.batch_size if genome else None,
             applied_learning_rate=update.applied.learning_rate if update else None,
             applied_batch_size=update.applied.batch_size if update else None,
             fitness=update.fitness if update else None,
@@ -175,13 +174,8 @@ def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]
             mutation=assignment.mutation if assignment else None,
             status=result.status,
             seconds=round(update.seconds, 3) if update else None,
+            local_epochs=genome.local_epochs if genome else None,
+            momentum=genome.momentum if genome else None,
         )
-        if further:
-            genome = assignment.genome if assignment else None
-            row = GeneRow(
-                **vars(row),
-                local_epochs=genome.local_epochs if genome else None,
-                momentum=genome.momentum if genome else None,
-            )
         rows.append(row)
     return rows

@@ -15,12 +15,11 @@ from fedgen.config.toml import to_toml
 from fedgen.config.tree import Arm, dump
 from fedgen.errors import InputError, RunError
 from fedgen.export.scalars import curve, rows_of
-from fedgen.files.csv import to_csv
 from fedgen.report import pages
 from fedgen.report.results import Results
-from fedgen.runs import shard
 from fedgen.runs.rows import BUDGET, RoundRow
 from fedgen.runs.run import PROVENANCE, Run
+from fedgen.runs.shard import Shard, written
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -156,12 +155,11 @@ def _write_files(results: Results, folder: Path) -> None:
 
     Not the files of the run directory: they are older than the rounds of a killed run.
     """
-    kinds = shard.kinds(results.run.arms[0])
     files = {
         "config.toml": to_toml(results.run.tree()),
         "summary.json": f"{json.dumps(results.summary, indent=2)}\n",
-        "rounds.csv": to_csv(results.rounds, kinds["rounds.csv"], header=True),
-        "clients.csv": to_csv(results.clients, kinds["clients.csv"], header=True),
+        "rounds.csv": written(results.run.config, "rounds.csv", results.rounds),
+        "clients.csv": written(results.run.config, "clients.csv", results.clients),
         "report.html": pages.one(results),
     }
     for name, text in files.items():
@@ -201,7 +199,7 @@ def _log_arm(
     for part in _batches(metrics):
         client.log_batch(identifier, metrics=part)
     client.log_artifacts(identifier, folder)
-    ended = shard.Shard(run.path, arm).ended()
+    ended = Shard(run.path, arm).ended()
     finished = rows[-1].round >= run.config.run.rounds or (ended and ended.how == BUDGET)
     status = "FINISHED" if finished else "FAILED" if ended else "KILLED"
     if ended:

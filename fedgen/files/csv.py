@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ _CONVERT: dict[str, Callable[[str], Any]] = {
 }
 
 
-def columns(kind: type[Any]) -> list[str]:
-    """Return the column names of a kind of row."""
-    return [field.name for field in fields(kind)]
+def columns(kind: type[Any], *, optional: bool = False) -> list[str]:
+    """Return the column names of a kind of row: of its fields without a default, or of all."""
+    return [field.name for field in fields(kind) if optional or field.default is MISSING]
 
 
 def cell(value: object) -> object:
@@ -43,9 +43,9 @@ def write_lines(lines: Iterable[Iterable[object]]) -> str:
     return text.getvalue()
 
 
-def to_csv(rows: Iterable[Any], kind: type[Any], *, header: bool) -> str:
-    """Write rows as CSV, as ``write_lines`` does."""
-    names = columns(kind)
+def to_csv(rows: Iterable[Any], kind: type[Any], *, header: bool, optional: bool = False) -> str:
+    """Write rows as CSV, as ``write_lines`` does; with the columns of ``columns``."""
+    names = columns(kind, optional=optional)
     lines = ([getattr(row, name) for name in names] for row in rows)
     return write_lines([names, *lines] if header else lines)
 
@@ -69,21 +69,34 @@ def parse_csv(content: bytes, path: Path, kind: type[Any]) -> list[Any]:
     Args:
         content: What is parsed.
         path: Where it is from, for errors.
-        kind: Kind of the rows.
+        kind: Kind of the rows; columns of fields with a default may be missing, all of them.
 
     Raises:
         InputError: If the text is no CSV, or a row does not fit the columns.
     """
+    table = read_lines(content, path)
+    names = table[0] if table else []
+    if names not in (columns(kind), columns(kind, optional=True)):
+        raise InputError(f"{path}: expected the columns {','.join(columns(kind))}")
+    lines = enumerate(table[1:], 2)
+    return [parse(path, number, values, kind, len(names)) for number, values in lines]
+
+
+def read_lines(content: bytes, path: Path) -> list[list[str]]:
+    """Return the fields of every line.
+
+    Raises:
+        InputError: If the text is no CSV.
+    """
     try:
-        table = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+        return list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
-    if not table or table[0] != columns(kind):
-        raise InputError(f"{path}: expected the columns {','.join(columns(kind))}")
-    return [parse(path, number, values, kind) for number, values in enumerate(table[1:], 2)]
 
 
-def parse(path: Path, line: int, values: Sequence[str], kind: type[Any]) -> Any:
+def parse(
+    path: Path, line: int, values: Sequence[str], kind: type[Any], count: int | None = None
+) -> Any:
     """Make a row of its fields.
 
     Args:
@@ -91,11 +104,12 @@ def parse(path: Path, line: int, values: Sequence[str], kind: type[Any]) -> Any:
         line: On which line.
         values: The fields.
         kind: A dataclass of bool, int, float and str; ``None`` is an empty field.
+        count: How many fields there are; ``None`` for all.
 
     Raises:
         InputError: If a field is missing, or is not what it should be.
     """
-    wanted = fields(kind)
+    wanted = fields(kind)[:count]
     if len(values) != len(wanted):
         raise InputError(
             f"{path} line {line}: expected {len(wanted)} fields, received {len(values)}"

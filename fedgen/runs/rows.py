@@ -1,7 +1,6 @@
-"""Rows of CSV files: their columns, writing and reading."""
+"""Rows of CSV files. Columns with a default are only in files of runs that have use for them."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -24,16 +23,8 @@ class RoundRow:
     bytes_down: int
     bytes_up: int
     seconds: float
-
-    simulated_seconds: ClassVar[float | None] = None
-    """No column, and none without simulated devices: see ``TimedRow``."""
-
-
-@dataclass(frozen=True)
-class TimedRow(RoundRow):
-    """A round in a run with simulated devices, and how long it would take on them."""
-
-    simulated_seconds: float | None  # type: ignore[misc]
+    simulated_seconds: float | None = None
+    """How long it would take on simulated devices, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +49,9 @@ class ClientRow:
     mutation: float | None
     status: str
     seconds: float | None
-
-    local_epochs: ClassVar[int | None] = None
-    momentum: ClassVar[float | None] = None
-    """No columns, and none where no further genes evolve: see ``GeneRow``."""
-
-
-@dataclass(frozen=True)
-class GeneRow(ClientRow):
-    """A client in a run in which further genes evolve; arms without them leave them empty."""
-
-    local_epochs: int | None  # type: ignore[misc]
-    momentum: float | None  # type: ignore[misc]
+    local_epochs: int | None = None
+    momentum: float | None = None
+    """Further genes, where any evolve; arms without them leave them empty."""
 
 
 @dataclass(frozen=True)

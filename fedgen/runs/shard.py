@@ -2,39 +2,30 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fedgen.config.tree import Arm
+from fedgen.config.tree import Arm, Config
 from fedgen.errors import InputError
 from fedgen.files import disk, locks
 from fedgen.files.csv import parse_csv, to_csv
 from fedgen.runs import checkpoints
 from fedgen.runs.checkpoints import Checkpoint, Damaged, Extent
-from fedgen.runs.rows import (
-    BUDGET,
-    DIVERGED,
-    ClientRow,
-    EndedRow,
-    GeneRow,
-    RoundRow,
-    Row,
-    TimedRow,
-)
+from fedgen.runs.rows import BUDGET, DIVERGED, ClientRow, EndedRow, RoundRow, Row
 
 SHARDS = "shards"
 ROWS: dict[str, type[Row]] = {"rounds.csv": RoundRow, "clients.csv": ClientRow}
 
 
-def kinds(arm: Arm) -> dict[str, type[Row]]:
-    """Return what an arm's files hold: ``ROWS``, with more columns where there is more to tell."""
-    config = arm.config
-    timed: dict[str, type[Row]] = {"rounds.csv": TimedRow} if config.devices.speed != "none" else {}
-    further = config.has_further_genes
-    genes: dict[str, type[Row]] = {"clients.csv": GeneRow} if further else {}
-    return ROWS | timed | genes
+def written(config: Config, name: str, rows: Iterable[Row], *, header: bool = True) -> str:
+    """Return rows as the text of one of ``ROWS``, with all columns where there is more to tell."""
+    told = {
+        "rounds.csv": config.devices.speed != "none",
+        "clients.csv": config.has_further_genes,
+    }
+    return to_csv(rows, ROWS[name], header=header, optional=told[name])
 
 
 STOPPED = "stopped.json"
@@ -62,7 +53,6 @@ class Shard:
     def __init__(self, run: Path, arm: Arm) -> None:
         self.arm = arm
         self.folder = run / SHARDS / arm.name
-        self.kinds = kinds(arm)
         self.latest: Checkpoint | None = None
         self._sums: dict[str, Any] = {}
         self._sizes: dict[str, int] = {}
@@ -110,7 +100,7 @@ class Shard:
             raise InputError(
                 f"{error}; `fedgen resume` goes back to the last round that is whole"
             ) from error
-        return parse_csv(content, path, self.kinds[name])
+        return parse_csv(content, path, ROWS[name])
 
     def open(self, warn: Callable[[str], None]) -> Checkpoint | None:
         """Return the latest whole checkpoint and cut off rows that it does not know.
@@ -148,9 +138,7 @@ class Shard:
                 "Put a copy of the folder back, or remove it to start this arm anew"
             )
         checkpoints.prune(self.folder, [])
-        headers = {
-            name: to_csv([], kind, header=True).encode() for name, kind in self.kinds.items()
-        }
+        headers = {name: written(self.arm.config, name, []).encode() for name in ROWS}
         for name, content in headers.items():
             disk.replace(self.folder / name, content)
         self._take_up(headers)
@@ -169,7 +157,7 @@ class Shard:
             RunError: If the disk does not take it; the last checkpoint stays.
         """
         for name, rows in (("rounds.csv", rounds), ("clients.csv", clients)):
-            content = to_csv(rows, self.kinds[name], header=False).encode()
+            content = written(self.arm.config, name, rows, header=False).encode()
             disk.append(self.folder / name, content)
             self._sums[name].update(content)
             self._sizes[name] += len(content)
@@ -189,7 +177,7 @@ class Shard:
         Raises:
             RunError: If the disk does not take it.
         """
-        text = to_csv(clients, self.kinds["clients.csv"], header=True)
+        text = written(self.arm.config, "clients.csv", clients)
         note = {"round": self.opened_round + 1, "reason": reason, "clients": text}
         disk.replace(self.folder / FAILED, f"{json.dumps(note)}\n".encode())
 
@@ -210,7 +198,7 @@ class Shard:
         if number != self.finished_round + 1:
             return None
         ended = EndedRow(self.arm.strategy, self.arm.seed, number, DIVERGED, reason)
-        return ended, parse_csv(text.encode(), path, self.kinds["clients.csv"])
+        return ended, parse_csv(text.encode(), path, ClientRow)
 
     def ended(self) -> EndedRow | None:
         """Return how the arm ended before the last round that was asked for, if it did."""

@@ -14,7 +14,7 @@ from fedgen.config.tree import Arm
 from fedgen.files import disk
 from fedgen.files.csv import read_csv, to_csv
 from fedgen.runs.rows import EndedRow, EvaluationRow, PartitionRow, Row
-from fedgen.runs.shard import ROWS, SHARDS, Shard, kinds
+from fedgen.runs.shard import ROWS, SHARDS, Shard, written
 
 PARTITION, EVALUATION, ENDED = "partition.csv", "evaluation.csv", "ended.csv"
 
@@ -43,7 +43,7 @@ def read_rows(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
     """
     shards = [Shard(run, arm) for arm in arms]
     if not has_begun(run, arms) and (run / "rounds.csv").exists():
-        return {name: read_csv(run / name, kind) for name, kind in kinds(arms[0]).items()}
+        return {name: read_csv(run / name, kind) for name, kind in ROWS.items()}
     rows: dict[str, list[Any]] = {name: [] for name in ROWS}
     for shard in shards:
         for name in ROWS:
@@ -81,8 +81,8 @@ def merge(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:
         RunError: If the files cannot be written.
     """
     rows = read_rows(run, arms)
-    for name, kind in kinds(arms[0]).items():
-        disk.replace(run / name, to_csv(rows[name], kind, header=True).encode())
+    for name in ROWS:
+        disk.replace(run / name, written(arms[0].config, name, rows[name]).encode())
     if ended := read_ended(run, arms):
         disk.replace(run / ENDED, to_csv(ended, EndedRow, header=True).encode())
     else:

@@ -5,12 +5,11 @@ they are put in the order of its cases. A fit's epochs are written before its ro
 row is there is whole. A torn last line is cut off, and its fit runs again.
 """
 
-import csv
-import io
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,8 @@ fingerprint, and cases by their hashes."""
 
 UNSET = [("data", "scale", AUTO), ("data", "layout", AUTO)]
 """Settings that came later, as they are in studies that do not have them."""
+
+columns_of = partial(records_csv.columns, optional=True)
 
 LEAK = "leaks: test images are among the training images"
 
@@ -160,7 +161,7 @@ def read(path: Path, study: Study, dataset: Dataset) -> Ledger:
     ledger = Ledger(path, study)
     header = _header(study)
     for number, fields in _table(path / RESULTS, header):
-        own = fields[-len(records_csv.columns(Fit)) :]
+        own = fields[-len(columns_of(Fit)) :]
         fit: Fit = records_csv.parse(path / RESULTS, number, own, Fit)
         if len(fields) != len(header) or fields[0] != study.study.name:
             raise InputError(
@@ -169,7 +170,7 @@ def read(path: Path, study: Study, dataset: Dataset) -> Ledger:
             )
         ledger.fits[fit.case, fit.seed] = fit
         ledger.lines[fit.case, fit.seed] = records_csv.write_lines([fields])
-    for number, fields in _table(path / EPOCHS, records_csv.columns(Epoch)):
+    for number, fields in _table(path / EPOCHS, columns_of(Epoch)):
         epoch: Epoch = records_csv.parse(path / EPOCHS, number, fields, Epoch)
         if (epoch.case, epoch.seed) in ledger.fits:
             ledger.epochs.setdefault((epoch.case, epoch.seed), []).append(epoch)
@@ -180,12 +181,11 @@ def _table(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]]]
     """Yield the whole rows of a file with their line numbers; a file that is not there has none."""
     try:
         content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1].decode()
-        table = list(csv.reader(io.StringIO(whole, newline=""), strict=True))
     except FileNotFoundError:
         return
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
+    table = records_csv.read_lines(content[: content.rfind(b"\n") + 1], path)
     if not table or table[0] != list(header):
         raise InputError(
             f"{path}: expected the columns {','.join(header)}, received "
@@ -196,12 +196,12 @@ def _table(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]]]
 
 
 def _header(study: Study) -> list[str]:
-    return ["study", "sampling", *map(_column, columns(study)), *records_csv.columns(Fit)]
+    return ["study", "sampling", *map(_column, columns(study)), *columns_of(Fit)]
 
 
 def _column(setting: str) -> str:
     # scikit-learn's own share, not what the study holds out; and names of scores are taken.
-    return f"set_{setting}" if setting in records_csv.columns(Fit) else setting
+    return f"set_{setting}" if setting in columns_of(Fit) else setting
 
 
 def _row(study: Study, case: Case, fit: Fit) -> list[Any]:
@@ -220,7 +220,7 @@ def _text(value: Any) -> Any:
 
 
 def _write_epochs(path: Path, epochs: Sequence[Epoch]) -> None:
-    content = records_csv.write_lines([records_csv.columns(Epoch), *map(astuple, epochs)])
+    content = records_csv.write_lines([columns_of(Epoch), *map(astuple, epochs)])
     disk.replace(path / EPOCHS, content.encode())
 
 

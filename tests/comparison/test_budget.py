@@ -20,7 +20,7 @@ from fedgen.config.budget import Budget
 from fedgen.config.tree import Arm, build
 from fedgen.errors import InputError
 from fedgen.runs import costs
-from fedgen.runs.rows import BUDGET, EndedRow, RoundRow, TimedRow
+from fedgen.runs.rows import BUDGET, EndedRow, RoundRow
 from fedgen.runs.run import Run, finished_how, is_finished, open_run
 from fedgen.runs.watch import Watcher
 
@@ -60,7 +60,7 @@ def test_what_is_no_budget_is_one_line(text: str, said: str) -> None:
 
 def test_costs_by_hand() -> None:
     one = replace(round_row(1), client_epochs=4, samples=8, bytes_down=1, bytes_up=2)
-    two = TimedRow(**vars(one), simulated_seconds=1.5)
+    two = replace(one, simulated_seconds=1.5)
     for unit, cost in {"client-epochs": 8, "samples": 16, "bytes": 6}.items():
         assert costs.spent([one, two], unit) == [cost / 2, cost]
     assert costs.spent([one, two], "simulated-seconds") == [0.0, 1.5]
