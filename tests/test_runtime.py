@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "KERAS_"))}
@@ -19,29 +17,42 @@ def test_settings_are_not_left_to_the_environment() -> None:
     assert run(code, TF_ENABLE_ONEDNN_OPTS="0").stdout == "1\n"
 
 
-@pytest.mark.parametrize(
-    ("environment", "first", "refused"),
-    [
-        ({}, "", True),
-        ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "", True),
-        ({"TF_ENABLE_ONEDNN_OPTS": "1"}, "", False),
-        ({"TF_ENABLE_ONEDNN_OPTS": "1"}, "tensorflow.constant(1)", True),
-        (
-            {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_NUM_INTRAOP_THREADS": "1"},
-            "tensorflow.constant(1)",
-            False,
-        ),
-    ],
-)
-def test_a_tensorflow_with_other_settings_is_refused(
-    environment: dict[str, str], first: str, refused: bool
-) -> None:
-    code = f"import tensorflow\n{first}\nfrom fedgen import runtime\nruntime.require()"
-    done = run(code, TF_CPP_MIN_LOG_LEVEL="3", **environment)
-    assert (done.returncode != 0) == refused, done.stderr
-    if refused:
-        assert "RunError: TensorFlow was imported before fedgen" in done.stderr
-        assert "TF_ENABLE_ONEDNN_OPTS=1" in done.stderr
+STARTED = "TF_ENABLE_ONEDNN_OPTS=1 TF_NUM_INTRAOP_THREADS=1"
+
+CASES = [
+    ("", False, True),
+    ("TF_ENABLE_ONEDNN_OPTS=0", False, True),
+    ("TF_ENABLE_ONEDNN_OPTS=1", False, False),
+    ("TF_ENABLE_ONEDNN_OPTS=1", True, True),
+    (STARTED, True, False),
+]
+"""What was exported before TensorFlow was imported, whether it had computed, and what comes."""
+
+FORKED = """
+import os, tensorflow
+for words, started, refused in {cases}:
+    if os.fork() == 0:
+        os.environ.update(word.split("=") for word in words.split())
+        if started:
+            tensorflow.constant(1)
+        from fedgen import errors, runtime
+        try:
+            runtime.require()
+        except errors.RunError as error:
+            text = error.line
+            assert text.startswith("TensorFlow was imported before fedgen"), text
+            assert "TF_ENABLE_ONEDNN_OPTS=1" in text, text
+            os._exit(10 + refused)
+        os._exit(10 + (not refused))
+    print(words or "nothing", started, os.waitstatus_to_exitcode(os.wait()[1]) == 11)
+"""
+
+
+def test_a_tensorflow_with_other_settings_is_refused() -> None:
+    """Its processes are forked from one that has imported it, and computed nothing."""
+    done = run(FORKED.format(cases=CASES), TF_CPP_MIN_LOG_LEVEL="3")
+    told = [f"{words or 'nothing'} {started} True" for words, started, _ in CASES]
+    assert done.stdout.splitlines() == told, done.stdout + done.stderr
 
 
 def test_keras_computes_with_what_is_chosen_and_nothing_is_chosen_before() -> None:

@@ -19,11 +19,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def begin(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a study whose fits may be in processes of joblib's."""
     return cold(["study", *arguments], cwd, environment(cwd / "cache"))
 
 
 def study(cwd: Path, *arguments: str) -> tuple[int, str, str]:
-    return finish(begin(cwd, *arguments))
+    return finish(start(["study", *arguments], cwd))
 
 
 def write(path: Path, tree: dict) -> str:
@@ -36,7 +37,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a small study has run with two jobs."""
     folder = tmp_path_factory.mktemp("played")
     file = write(folder / "small.toml", SKLEARN)
-    code, out, err = study(folder, file, "--jobs", "2")
+    code, out, err = finish(begin(folder, file, "--jobs", "2"))
     assert code == 0, err
     (folder / "first.txt").write_text(out)
     return folder
