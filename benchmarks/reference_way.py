@@ -77,7 +77,7 @@ def reference_round(folder: Path) -> tuple[float, int]:
     with np.load(folder / "data.npz") as data:
         x_train, x_test = data["x_train"] / np.float32(255), data["x_test"] / np.float32(255)
         y_train, y_test = (keras.utils.to_categorical(data[f"y_{s}"]) for s in ("train", "test"))
-    shards = partition(len(x_train), CLIENTS, 0).shards
+    shards = partition(len(x_train), CLIENTS, 0).clients
     model = keras.Sequential(
         [*models.build("cnn", (32, 32, 3), 10, 0).layers, keras.layers.Softmax()]
     )

@@ -109,7 +109,7 @@ def save_job(data: Dataset, path: Path) -> None:
     arrays: dict[str, NDArray[Any]] = {"y_train": data.y_train, "y_test": data.y_test}
     for split in ("x_train", "x_test"):
         arrays[split] = getattr(data, split) * np.float32(data.scale)
-    for client, shard in enumerate(parts.shards):
+    for client, shard in enumerate(parts.clients):
         arrays |= {f"train_{client}": shard.train, f"validation_{client}": shard.validation}
     np.savez(path, **arrays)
 

@@ -74,7 +74,7 @@ def test_the_page_counts_the_images_of_the_cyclic_replay() -> None:
     text = (EVIDENCE.parent / "README.md").read_text()
     cohort = draw_cohort(0, 100, 30, 0)
     for fraction in (0.1, 0.01):
-        shards = partition(50_000, 100, 0, validation_fraction=fraction).shards
+        shards = partition(50_000, 100, 0, validation_fraction=fraction).clients
         held = np.unique(np.concatenate([shards[client].train for client in cohort]))
         assert f"{len(held):,} different images" in text
     draw = np.random.default_rng(0)

@@ -119,8 +119,8 @@ def play_arms(
 def _evaluate(held: Resources, arm: Arm, number: int, weights: "Arrays") -> list[EvaluationRow]:
     """Evaluate a model on what every client validates on: samples that trained nobody."""
     rows = []
-    for client, shard in enumerate(held.partition(arm.seed).shards):
-        found = held.engine(arm.seed).evaluate(weights, shard.validation)
-        figures = (len(shard.validation), found.accuracy, found.loss)
+    for client, samples in enumerate(held.partition(arm.seed).clients):
+        found = held.engine(arm.seed).evaluate(weights, samples.validation)
+        figures = (len(samples.validation), found.accuracy, found.loss)
         rows.append(EvaluationRow(arm.strategy, arm.seed, number, client, *figures))
     return rows

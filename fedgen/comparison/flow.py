@@ -105,8 +105,8 @@ def _write(run: Run, name: str, rows: Sequence[Row]) -> None:
 def _partition_rows(held: Resources, seed: int) -> list[PartitionRow]:
     dataset, partition = held.dataset, held.partition(seed)
     rows = []
-    slices = partition.slices or [None] * len(partition.shards)
-    for client, (part, shard) in enumerate(zip(slices, partition.shards, strict=True)):
+    slices = partition.slices or [None] * len(partition.clients)
+    for client, (part, shard) in enumerate(zip(slices, partition.clients, strict=True)):
         counts = np.bincount(dataset.y_train[shard.train], minlength=dataset.classes)
         labels = " ".join(map(str, counts.tolist()))
         start, stop = (part.start, part.stop) if part else (None, None)

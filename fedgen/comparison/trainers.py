@@ -200,7 +200,7 @@ def build_strategy(arm: Arm, held: Resources) -> FedAvg:
         query_timeout=config.cohort.deadline,
         min_available=config.cohort.min_available,
         examples={
-            client: len(shard.train) for client, shard in enumerate(held.partition(arm.seed).shards)
+            client: len(mine.train) for client, mine in enumerate(held.partition(arm.seed).clients)
         },
         reply_timeout=reply_timeout(config),
         aggregation=config.aggregation.rule(),

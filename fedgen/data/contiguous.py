@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgen.data.partition import Indices, Partition, Shard, Slice, hold_out
+from fedgen.data.partition import ClientIndices, Indices, Partition, Slice, hold_out
 from strategies.streams import rng
 
 SMALL = 10_000
@@ -44,7 +44,7 @@ def contiguous(
     return tuple(slices)
 
 
-def divide(part: Slice, held_out: NDArray[np.bool_]) -> Shard:
+def divide(part: Slice, held_out: NDArray[np.bool_]) -> ClientIndices:
     """Split a slice into training and validation samples.
 
     A slice without a held-out sample validates on the held-out sample nearest
@@ -63,7 +63,7 @@ def divide(part: Slice, held_out: NDArray[np.bool_]) -> Shard:
         validation = _nearest(np.flatnonzero(held_out), middle)
     if not train.size:
         train = _nearest(np.flatnonzero(~held_out), middle)
-    return Shard(train, validation)
+    return ClientIndices(train, validation)
 
 
 def partition(
@@ -86,7 +86,7 @@ def partition(
     slices = contiguous(samples, clients, seed, min_samples, max_samples)
     return Partition(
         slices=slices,
-        shards=tuple(divide(part, held_out) for part in slices),
+        clients=tuple(divide(part, held_out) for part in slices),
         validation=validation,
         training=np.flatnonzero(~held_out).astype(np.int32),
     )

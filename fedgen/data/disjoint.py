@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgen.data.partition import Indices, Shard
+from fedgen.data.partition import ClientIndices, Indices
 from fedgen.errors import InputError
 from strategies.streams import rng
 
@@ -296,7 +296,7 @@ def _shares(alphas: NDArray[np.float64], draw: np.random.Generator) -> NDArray[n
 
 def divide(
     parts: Sequence[Indices], labels: Labels, held_out: Mask, seed: int
-) -> tuple[Shard, ...]:
+) -> tuple[ClientIndices, ...]:
     """Cut every part into what trains and what validates.
 
     A client that holds no held-out sample validates on one that another client holds, of a label
@@ -312,7 +312,7 @@ def divide(
             alike = [by_label[k] for k in np.unique(labels[train]).tolist() if k in by_label]
             draw = rng(seed, "borrowed-validation", 0, client)
             validation = _one_of(alike or [everybody], draw).astype(np.int32)
-        found.append(Shard(train, validation))
+        found.append(ClientIndices(train, validation))
     return tuple(found)
 
 

@@ -24,7 +24,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Shard:
+class ClientIndices:
     """The samples of one client, as ascending indices into the training set.
 
     ``train`` and ``validation`` each hold at least one; no index is in anybody's
@@ -42,13 +42,13 @@ class Partition:
     Attributes:
         slices: The stretch of the training set that each client was given; empty where
             clients hold no stretches.
-        shards: What each client trains and validates on.
+        clients: What each client trains and validates on.
         validation: Indices that train nobody, ascending.
         training: All other indices, ascending.
     """
 
     slices: tuple[Slice, ...]
-    shards: tuple[Shard, ...]
+    clients: tuple[ClientIndices, ...]
     validation: Indices
     training: Indices
 

@@ -58,7 +58,7 @@ def split(
         )
     return Partition(
         slices=(),
-        shards=divide(parts, labels, held_out, seed),
+        clients=divide(parts, labels, held_out, seed),
         validation=validation,
         training=np.flatnonzero(~held_out).astype(np.int32),
     )

@@ -32,7 +32,7 @@ class Client:
         self.settings = held.config
         self.held = held
         self.engine = held.engine(self.seed)
-        self.shard = held.partition(self.seed).shards[self.id]
+        self.samples = held.partition(self.seed).clients[self.id]
         self.started = time.perf_counter()
         deadline = self.settings.training.deadline
         self.until = time.time() + deadline if deadline else math.inf
@@ -62,7 +62,7 @@ class Client:
         plan = Plan(
             learning_rate=learning_rate,
             batch_size=batch_size,
-            order=batch_order(self.shard.train, draw, epochs),
+            order=batch_order(self.samples.train, draw, epochs),
             dropout_seed=int(dropout.integers(2**31)),
             moments=self.moments(),
             rule=self.rule,
@@ -78,7 +78,7 @@ class Client:
             self.records[protocol.model(j)]
             for j in range(1, cast(int, self.config[protocol.MODELS]))
         ]
-        engine, train = self.engine, self.shard.train
+        engine, train = self.engine, self.samples.train
         losses = [engine.evaluate(model, train, until=self.until).loss for model in models]
         self.picked = int(np.argmin([loss if loss < math.inf else math.inf for loss in losses]))
         self.weights = models[self.picked]
@@ -94,7 +94,7 @@ class Client:
     def _check_device(self, epochs: int) -> None:
         simulated = self.settings.devices
         if simulated.deadline:
-            samples = epochs * len(self.shard.train)
+            samples = epochs * len(self.samples.train)
             self.simulated += devices.training_seconds(simulated, self.seed, self.id, samples)
             if self.simulated > simulated.deadline:
                 raise RunError(
@@ -116,7 +116,7 @@ class Client:
 
     def validate(self, weights: Arrays) -> float:
         """Return the loss on the client's own held-out samples."""
-        return self.engine.evaluate(weights, self.shard.validation, until=self.until).loss
+        return self.engine.evaluate(weights, self.samples.validation, until=self.until).loss
 
     def privatise(self, weights: Arrays) -> Arrays:
         """Clip and noise what leaves the client, where privacy is local.
@@ -143,13 +143,13 @@ class Client:
         metrics = MetricRecord(
             {
                 **self.acknowledge(trained),
-                protocol.NUM_EXAMPLES: len(self.shard.train),
+                protocol.NUM_EXAMPLES: len(self.samples.train),
                 protocol.LEARNING_RATE: trained.learning_rate,
                 protocol.BATCH_SIZE: trained.batch_size,
                 protocol.FITNESS: fitness,
                 protocol.TRAIN_LOSS: trained.losses[-1],
                 protocol.EPOCHS: epochs,
-                protocol.SAMPLES: epochs * len(self.shard.train),
+                protocol.SAMPLES: epochs * len(self.samples.train),
                 protocol.SECONDS: time.perf_counter() - self.started,
             }
         )

@@ -83,8 +83,10 @@ def answer(message: Message, context: Context, held: Resources) -> Message:
     if not 0 <= client < clients:
         raise InputError(f"partition-id={client}: expected 0 to {clients - 1} in --node-config")
     seed = cast(int, cast(ConfigRecord, message.content[protocol.CONFIG])[protocol.SEED])
-    shard = held.partition(seed).shards[client]
-    metrics = MetricRecord({protocol.PARTITION_ID: client, protocol.NUM_EXAMPLES: len(shard.train)})
+    samples = held.partition(seed).clients[client]
+    metrics = MetricRecord(
+        {protocol.PARTITION_ID: client, protocol.NUM_EXAMPLES: len(samples.train)}
+    )
     data = ConfigRecord({protocol.FINGERPRINT: held.fingerprint})
     content = RecordDict({protocol.METRICS: metrics, protocol.DATA: data})
     return Message(content, reply_to=message)

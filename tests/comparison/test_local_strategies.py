@@ -94,7 +94,7 @@ def test_cyclic_is_the_engine_called_once_per_client(tmp_path: Path) -> None:
         for client in cohort:
             snapshots.append(weights)
             order = rng(0, "batch-order", number, client).permutation(
-                here.partition(0).shards[client].train
+                here.partition(0).clients[client].train
             )
             batch = random_genome(rng(0, "genome", 0, client)).batch_size
             job = Plan(1e-3, batch, order[None], moments=moments)
@@ -143,7 +143,7 @@ def test_a_client_picks_the_model_that_was_trained_on_its_samples() -> None:
     config = build(SMALL)
     here = Resources(config, slots=1)
     bad = models.get_weights(here.model(0))
-    order = np.stack([here.partition(0).shards[3].train] * 10)
+    order = np.stack([here.partition(0).clients[3].train] * 10)
     good = here.engine(0).train(bad, Plan(1e-3, 32, order)).weights
     settings = {"seed": 0, "server-round": 1, "fitness": "validation", "learning-rate": 1e-9}
     settings |= {"batch-size": 32, "local-epochs": 1, "models": 2}

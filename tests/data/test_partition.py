@@ -93,8 +93,8 @@ def test_slices_are_drawn_in_bounds_and_cut_at_the_end(samples: int, seed: int) 
 @given(partitions())
 def test_nobody_trains_on_what_anybody_validates_on(case: tuple[int, Partition]) -> None:
     _, divided = case
-    trained = set(np.concatenate([shard.train for shard in divided.shards]).tolist())
-    validated = set(np.concatenate([shard.validation for shard in divided.shards]).tolist())
+    trained = set(np.concatenate([shard.train for shard in divided.clients]).tolist())
+    validated = set(np.concatenate([shard.validation for shard in divided.clients]).tolist())
     assert not trained & validated
     assert validated <= set(divided.validation.tolist())
     assert trained <= set(divided.training.tolist())
@@ -104,7 +104,7 @@ def test_nobody_trains_on_what_anybody_validates_on(case: tuple[int, Partition])
 @given(partitions())
 def test_shards_are_never_empty_ascending_and_inside_the_set(case: tuple[int, Partition]) -> None:
     samples, divided = case
-    for shard in divided.shards:
+    for shard in divided.clients:
         for indices in (shard.train, shard.validation):
             assert indices.size >= 1
             assert indices.dtype == np.int32
@@ -117,7 +117,7 @@ def test_shards_are_never_empty_ascending_and_inside_the_set(case: tuple[int, Pa
 def test_a_shard_is_its_slice_unless_it_borrowed(case: tuple[int, Partition]) -> None:
     _, divided = case
     held_out = set(divided.validation.tolist())
-    for part, shard in zip(divided.slices, divided.shards, strict=True):
+    for part, shard in zip(divided.slices, divided.clients, strict=True):
         inside = set(range(part.start, part.stop))
         kept, free = inside & held_out, inside - held_out
         assert set(shard.validation.tolist()) == kept or (not kept and shard.validation.size == 1)
@@ -189,7 +189,7 @@ def test_equal_seeds_give_equal_partitions(seed: int, samples: int) -> None:
     first, second = partition(samples, 10, seed), partition(samples, 10, seed)
     assert first.slices == second.slices
     np.testing.assert_array_equal(first.validation, second.validation)
-    for one, other in zip(first.shards, second.shards, strict=True):
+    for one, other in zip(first.clients, second.clients, strict=True):
         np.testing.assert_array_equal(one.train, other.train)
         np.testing.assert_array_equal(one.validation, other.validation)
 

@@ -66,17 +66,17 @@ def test_every_sample_is_used_once_and_nobody_is_empty(
 ) -> None:
     labels, _, _ = case
     split = made(case)
-    trained = np.concatenate([shard.train for shard in split.shards])
+    trained = np.concatenate([shard.train for shard in split.clients])
     assert sorted(trained.tolist()) == split.training.tolist()
     assert sorted([*split.training.tolist(), *split.validation.tolist()]) == [*range(len(labels))]
-    held = np.concatenate([shard.validation for shard in split.shards])
+    held = np.concatenate([shard.validation for shard in split.clients])
     assert set(held.tolist()) <= set(split.validation.tolist())
-    for shard in split.shards:
+    for shard in split.clients:
         for indices in (shard.train, shard.validation):
             assert indices.size and indices.dtype == np.int32
             assert (np.diff(indices) > 0).all()
     # Held-out samples are disjoint as well, but for the one that a client may have to borrow.
-    several = [s.validation for s in split.shards if len(s.validation) > 1]
+    several = [s.validation for s in split.clients if len(s.validation) > 1]
     shared = Counter(np.concatenate([*several, np.zeros(0, np.int32)]).tolist())
     assert set(shared.values()) <= {1}
     assert split.slices == ()
@@ -86,7 +86,7 @@ def test_every_sample_is_used_once_and_nobody_is_empty(
 @given(cases())
 def test_equal_seeds_give_equal_splits(case: tuple[np.ndarray, Settings, int]) -> None:
     one, again = made(case), made(case)
-    for first, second in zip(one.shards, again.shards, strict=True):
+    for first, second in zip(one.clients, again.clients, strict=True):
         np.testing.assert_array_equal(first.train, second.train)
         np.testing.assert_array_equal(first.validation, second.validation)
 
@@ -105,19 +105,19 @@ def test_the_held_out_share_does_not_depend_on_the_kind(
 def test_sizes_and_labels_are_as_promised(case: tuple[np.ndarray, Settings, int]) -> None:
     labels, wanted, _ = case
     split = made(case)
-    sizes = [len(shard.train) for shard in split.shards]
+    sizes = [len(shard.train) for shard in split.clients]
     if wanted.kind == "iid":
         assert max(sizes) - min(sizes) <= 1
-        held = [len(shard.validation) for shard in split.shards]
+        held = [len(shard.validation) for shard in split.clients]
         assert max(held) - min(held) <= 1
     if wanted.kind == "shards":
         holders: Counter[int] = Counter()
-        for shard in split.shards:
+        for shard in split.clients:
             mine = np.unique(labels[shard.train]).tolist()
             assert len(mine) == wanted.labels_per_client
             holders.update(mine)
         for label, number in holders.items():  # equal shards, within one sample
-            shares = [int((labels[shard.train] == label).sum()) for shard in split.shards]
+            shares = [int((labels[shard.train] == label).sum()) for shard in split.clients]
             shares = [share for share in shares if share]
             assert len(shares) == number and max(shares) - min(shares) <= 1
     if wanted.kind == "quantity" and wanted.sigma == 0:
@@ -148,7 +148,7 @@ def test_sizes_and_labels_are_as_promised(case: tuple[np.ndarray, Settings, int]
 def test_seeds_differ() -> None:
     for kind in KINDS:
         one, other = (split(DIGITS, Settings(kind=kind, clients=10), s) for s in (0, 1))
-        assert one.shards[0].train.tolist() != other.shards[0].train.tolist()
+        assert one.clients[0].train.tolist() != other.clients[0].train.tolist()
 
 
 def test_label_skew_by_hand() -> None:
@@ -177,7 +177,7 @@ def test_effective_labels_by_hand() -> None:
 
 
 def skew(split: Partition) -> float:
-    counts = [np.bincount(DIGITS[s.train], minlength=10).tolist() for s in split.shards]
+    counts = [np.bincount(DIGITS[s.train], minlength=10).tolist() for s in split.clients]
     return holdings.label_skew(counts)[0]
 
 

@@ -129,7 +129,7 @@ def test_who_is_too_slow_fails_without_training_and_the_round_lasts_until_then(
 ) -> None:
     speeds = {"speed": "lognormal", "samples_per_second": 100.0, "sigma": 0.5}
     free = play(tmp_path / "free", devices=speeds, run={"rounds": 2, "strategies": ["fedavg"]})
-    sizes = [len(shard.train) for shard in Resources(free.config).partition(0).shards]
+    sizes = [len(shard.train) for shard in Resources(free.config).partition(0).clients]
     cohort = sorted({int(row["client"]) for row in rows(free.path / "clients.csv")})
     time = {c: sizes[c] / devices.speed(free.config.devices, 0, c) for c in cohort}
     *_, second, slowest = sorted(time.values())

@@ -247,7 +247,7 @@ def test_final_models_are_evaluated_on_every_client_and_the_partition_is_kept(ru
     model = keras.models.load_model(run.path / "models" / "fedavg-seed0.keras")
     mine = [row for row in whole.evaluations if row.strategy == "fedavg"]
     assert [row.client for row in mine] == list(range(12)) and {row.round for row in mine} == {2}
-    for row, held, shard in zip(mine, whole.partition, partition.shards, strict=True):
+    for row, held, shard in zip(mine, whole.partition, partition.clients, strict=True):
         pixels = data.x_train[shard.validation].astype(np.float32) * data.scale
         guesses = np.argmax(model.predict(pixels, verbose=0), axis=1)
         expected = float(np.mean(guesses == data.y_train[shard.validation]))
