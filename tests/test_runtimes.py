@@ -29,7 +29,7 @@ pytest.importorskip("ray", reason="needs the extra `simulation`, which installs 
 pytestmark = pytest.mark.runtimes
 
 ROOT = Path(__file__).parents[1]
-JOB = "dataset='digits' rounds=3 clients=10 strategy='genetic-cfl'"
+JOB = "dataset='digits' rounds=2 clients=6 fraction=0.5 strategy='genetic-cfl'"
 SMALL = "dataset='digits' model='mlp' rounds={rounds} clients=3 fraction=1.0 strategy='fedavg'"
 MARKER = "FEDGEN_TEST"
 
@@ -102,7 +102,8 @@ def comparable(run: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def in_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     out = tmp_path_factory.mktemp("here") / "run"
-    flags = "--dataset=digits --rounds=3 --clients=10 --strategies=genetic-cfl --quiet".split()
+    flags = "--dataset=digits --rounds=2 --clients=6 --fraction=0.5 --quiet".split()
+    flags.append("--strategies=genetic-cfl")
     subprocess.run([sys.executable, "-m", "fedgen", "compare", *flags, f"--out={out}"], check=True)
     return comparable(out)
 
@@ -129,7 +130,7 @@ def test_ray_ends_with_the_same_bytes_and_leaves_no_process(
 def test_a_deployment_ends_with_the_same_bytes_and_leaves_no_process(
     tmp_path: Path, in_process: dict[str, object]
 ) -> None:
-    # Ten nodes answer at once, a process each: a slow machine takes longer than people wait.
+    # Six nodes answer at once, a process each: a slow machine takes longer than people wait.
     patient = f"{JOB} out='{tmp_path}/run' set='cohort.deadline=300'"
     code, output = finish(script("deploy_local", patient))
     assert code == 0, output
@@ -190,17 +191,9 @@ def test_a_deadline_stops_clients_on_ray_inside_the_compiled_loop(tmp_path: Path
         script("simulate", f"{text} set='training.deadline=0.5 training.local_epochs=5000'")
     )
     assert code == 3, output
-    assert "Reasons: failed: stopped at its deadline of 0.5 s" in output.splitlines()[-1]
-
-
-def test_a_failed_run_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
-    text = f"{SMALL.format(rounds=1)} out='{tmp_path}/run' set='cohort.deadline=0.001'"
-    code, output = finish(script("simulate", text))
-    assert code == 3, output
     last = output.splitlines()[-1]
-    assert last.startswith("fedgen: finished:failed: ")
-    assert "0 of the cohort's 3 clients are online, 3 are needed within 0.001 s" in last
-    assert "Traceback" not in output
+    assert last.startswith("fedgen: finished:failed: ") and "Traceback" not in output
+    assert "Reasons: failed: stopped at its deadline of 0.5 s" in last
     assert processes(tmp_path) == []
 
 
@@ -230,8 +223,7 @@ def test_tensorflow_with_other_settings_is_refused_with_one_line(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_simulation_leaves_no_process(tmp_path: Path, sign: signal.Signals) -> None:
+def test_an_interrupted_simulation_leaves_no_process(tmp_path: Path) -> None:
     process = script("simulate", f"{SMALL.format(rounds=500)} out='{tmp_path}/run'")
     assert process.stdout is not None
     for line in process.stdout:
@@ -239,11 +231,23 @@ def test_an_interrupted_simulation_leaves_no_process(tmp_path: Path, sign: signa
             break
     addresses = {address.ip.removeprefix("::ffff:") for address in listeners(tmp_path)}
     assert addresses <= {"127.0.0.1", "::1"}
-    process.send_signal(sign)
+    process.send_signal(signal.SIGINT)
     code, output = finish(process)
     assert code == 130, output
     assert processes(tmp_path) == []
     assert len(runs.rows(tmp_path / "run" / "shards" / "fedavg-seed0" / "rounds.csv")) >= 3
+
+
+def test_one_that_is_ended_while_it_starts_leaves_none_either(tmp_path: Path) -> None:
+    process = script("simulate", f"{SMALL.format(rounds=500)} out='{tmp_path}/run'")
+    deadline = time.monotonic() + 120
+    while not any("flower-superlink" in " ".join(p.cmdline()) for p in processes(tmp_path)):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    code, output = finish(process)
+    assert code == 130, output
+    assert processes(tmp_path) == [] and not (tmp_path / "run").exists()
 
 
 def test_a_worker_builds_loads_and_traces_once(
@@ -304,7 +308,7 @@ app = client_app.made(lambda context: resources.of(context.run_config), count)
 def test_a_killed_supernode_costs_one_client_and_is_used_again(tmp_path: Path) -> None:
     out = tmp_path / "run"
     shard = out / "shards" / "fedavg-seed0"
-    run_config = launch.read_run_config(f"{SMALL.format(rounds=6)} out='{out}'")
+    run_config = launch.read_run_config(f"{SMALL.format(rounds=5)} out='{out}'")
     done: list[None] = []
 
     def wait_for(round_: int) -> None:
