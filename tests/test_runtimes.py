@@ -2,6 +2,7 @@
 
 Every process here carries a private FLWR_HOME or marker below the test's own
 directory, which is how leftovers are found, and ended even when a test fails.
+The longest tests come first, so that several at once end together.
 """
 
 import contextlib
@@ -114,17 +115,40 @@ def check_run_directory(run: Path) -> None:
     assert list((run / "models").glob("*.keras"))
 
 
-def test_ray_ends_with_the_same_bytes_and_leaves_no_process(
-    tmp_path: Path, home: Path, in_process: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    code, output = finish(script("simulate", f"{JOB} out='run'"))
-    assert code == 0, output
-    assert comparable(tmp_path / "run") == in_process
-    check_run_directory(tmp_path / "run")
-    assert f"report: {tmp_path / 'run' / 'report.html'}" in output
-    assert processes(tmp_path) == []
-    assert list(home.glob("fedgen-*")) == []
+def test_a_killed_supernode_costs_one_client_and_is_used_again(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shard = out / "shards" / "fedavg-seed0"
+    run_config = launch.read_run_config(f"{SMALL.format(rounds=5)} out='{out}'")
+    done: list[None] = []
+
+    def wait_for(round_: int) -> None:
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
+            with contextlib.suppress(FileNotFoundError):
+                if len(runs.rows(shard / "rounds.csv")) > round_:
+                    return
+            assert not done, "the run ended early"
+            time.sleep(0.1)
+        raise AssertionError(f"round {round_} was not reached")
+
+    with Runtime(simulation=False) as flower:
+        for partition in range(3):
+            flower.add_node(partition, 3)
+        player = threading.Thread(target=lambda: done.append(flower.run(run_config)))
+        player.start()
+        wait_for(1)
+        time.sleep(2)  # into the next round
+        flower.nodes[1].send_signal(signal.SIGKILL)
+        wait_for(2)
+        flower.add_node(1, 3)
+        player.join(300)
+    assert done == [None], "the run failed"
+    rows = runs.rows(shard / "rounds.csv")
+    failed = [int(row["failed"]) for row in rows]
+    assert failed[:2] == [0, 0] and failed[2] == 1 and failed[-1] == 0, failed
+    assert max(failed) == 1 and {row["rejected"] for row in rows} == {"0"}
+    lost = [row for row in runs.rows(shard / "clients.csv") if row["status"] != "ok"]
+    assert {row["client"] for row in lost} == {"1"} and len(lost) == sum(failed)
 
 
 def test_a_deployment_ends_with_the_same_bytes_and_leaves_no_process(
@@ -137,6 +161,19 @@ def test_a_deployment_ends_with_the_same_bytes_and_leaves_no_process(
     assert comparable(tmp_path / "run") == in_process
     check_run_directory(tmp_path / "run")
     assert processes(tmp_path) == []
+
+
+def test_ray_ends_with_the_same_bytes_and_leaves_no_process(
+    tmp_path: Path, home: Path, in_process: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output = finish(script("simulate", f"{JOB} out='run'"))
+    assert code == 0, output
+    assert comparable(tmp_path / "run") == in_process
+    check_run_directory(tmp_path / "run")
+    assert f"report: {tmp_path / 'run' / 'report.html'}" in output
+    assert processes(tmp_path) == []
+    assert list(home.glob("fedgen-*")) == []
 
 
 def test_an_existing_ray_cluster_is_used_and_left_alone(tmp_path: Path, home: Path) -> None:
@@ -303,39 +340,3 @@ def count(message, context, call_next):
 
 app = client_app.made(lambda context: resources.of(context.run_config), count)
 '''
-
-
-def test_a_killed_supernode_costs_one_client_and_is_used_again(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    shard = out / "shards" / "fedavg-seed0"
-    run_config = launch.read_run_config(f"{SMALL.format(rounds=5)} out='{out}'")
-    done: list[None] = []
-
-    def wait_for(round_: int) -> None:
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline:
-            with contextlib.suppress(FileNotFoundError):
-                if len(runs.rows(shard / "rounds.csv")) > round_:
-                    return
-            assert not done, "the run ended early"
-            time.sleep(0.1)
-        raise AssertionError(f"round {round_} was not reached")
-
-    with Runtime(simulation=False) as flower:
-        for partition in range(3):
-            flower.add_node(partition, 3)
-        player = threading.Thread(target=lambda: done.append(flower.run(run_config)))
-        player.start()
-        wait_for(1)
-        time.sleep(2)  # into the next round
-        flower.nodes[1].send_signal(signal.SIGKILL)
-        wait_for(2)
-        flower.add_node(1, 3)
-        player.join(300)
-    assert done == [None], "the run failed"
-    rows = runs.rows(shard / "rounds.csv")
-    failed = [int(row["failed"]) for row in rows]
-    assert failed[:2] == [0, 0] and failed[2] == 1 and failed[-1] == 0, failed
-    assert max(failed) == 1 and {row["rejected"] for row in rows} == {"0"}
-    lost = [row for row in runs.rows(shard / "clients.csv") if row["status"] != "ok"]
-    assert {row["client"] for row in lost} == {"1"} and len(lost) == sum(failed)
