@@ -15,7 +15,7 @@ from annotated_types import Ge, Le
 
 from strategies.core.hyperparameters import Assignment
 from strategies.core.outcomes import RoundOutcome
-from strategies.core.settings import Probability, RandomRates
+from strategies.core.settings import RandomRates, ZeroToOne
 from strategies.evolution.start import random_genome
 from strategies.fedavg import FedAvg
 from strategies.streams import rng
@@ -42,7 +42,7 @@ class FedEx(FedAvg):
         """How many configurations are drawn at the start."""
         schedule: Schedule = "aggressive"
         """Step size, over sqrt(2 log k): by the round's gradient, by all so far, or alone."""
-        baseline: Probability = 0.0
+        baseline: ZeroToOne = 0.0
         """Discount of the baseline: 0 for the latest round's mean loss, 1 for that of all."""
 
     settings: Settings

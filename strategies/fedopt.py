@@ -16,7 +16,7 @@ from flwr.serverapp import strategy as flower
 
 from strategies.core.aggregation import Arrays
 from strategies.core.outcomes import RoundOutcome
-from strategies.core.settings import Decay, FixedRate, Rate
+from strategies.core.settings import BelowOne, FixedRate, Rate
 from strategies.fedavg import FedAvg
 from strategies.messages.arrays import like, read_arrays
 
@@ -93,7 +93,7 @@ class FedAvgM(ServerOptimiser):
 
         server_rate: Rate = 1.0
         """Learning rate of the server."""
-        momentum: Decay = 0.9
+        momentum: BelowOne = 0.9
         """Momentum of the server."""
 
     settings: Settings
@@ -127,9 +127,9 @@ class _Adaptive(ServerOptimiser):
 
         server_rate: Rate = 0.01
         """Learning rate of the server."""
-        beta_1: Decay = 0.9
+        beta_1: BelowOne = 0.9
         """Decay of the first moments."""
-        beta_2: Decay = 0.99
+        beta_2: BelowOne = 0.99
         """Decay of the second moments."""
         tau: Rate = 1e-3
         """Degree of adaptivity: what a step is at least divided by."""

@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 from strategies.core.aggregation import Arrays
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import RoundOutcome, Update
-from strategies.core.settings import Count, Decay, Positive, RandomRates, Rate
+from strategies.core.settings import BelowOne, Count, Positive, RandomRates, Rate
 from strategies.core.weighting import Weighting
 from strategies.evolution.clustering import NOISE, cluster, place_all
 from strategies.evolution.generation import Breeding, adapted
@@ -58,7 +58,7 @@ class GeneticCFL(FedAvg):
         """Neighbourhood that makes a core point of DBSCAN."""
         elites: Count = 2
         """Members of a cluster that keep their genes."""
-        mutation: Decay = 0.1
+        mutation: BelowOne = 0.1
         """Step of the learning rate's mutation: times 1 - m, 1 or 1 + m."""
         recluster_every: Count = 0
         """Cluster again every so many rounds; 0 for once, after the start."""

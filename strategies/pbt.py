@@ -17,7 +17,7 @@ from annotated_types import Gt, Le
 
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import RoundOutcome
-from strategies.core.settings import RATES, Positive, Probability, RandomRates
+from strategies.core.settings import RATES, Positive, RandomRates, ZeroToOne
 from strategies.evolution.selection import rank
 from strategies.evolution.start import random_genome
 from strategies.fedavg import FedAvg
@@ -39,7 +39,7 @@ class PBT(FedAvg):
         quantile: Annotated[float, Gt(0), Le(0.5)] = 0.2
         """Share of the cohort that copies from as large a share of the best (the paper's
         truncation selection)."""
-        redraw: Probability = 0.0
+        redraw: ZeroToOne = 0.0
         """Probability that a hyperparameter is drawn anew instead of copied and perturbed."""
         every: Positive = 1
         """Rounds between two selections."""

@@ -15,7 +15,7 @@ from fedgen.errors import unknown
 from strategies import REGISTRY, VARIANTS
 from strategies.core.aggregation import Aggregation
 from strategies.core.privacy import Privacy
-from strategies.core.settings import Count, Decay, NotNegative, Positive, Probability, Rate, Share
+from strategies.core.settings import BelowOne, Count, NotNegative, Positive, Rate, Share, ZeroToOne
 
 CENTRALISED = "centralised"
 """Training on pooled data, which ``run.strategies`` takes beside the registered strategies."""
@@ -124,7 +124,7 @@ class Training(Section):
     """Epochs that a client trains per round."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """Adam with fresh moments each round, or SGD."""
-    momentum: Decay = 0.0
+    momentum: BelowOne = 0.0
     """Momentum of SGD; Adam has none."""
     deadline: NotNegative = 0.0
     """Seconds that a client may take for a round or a probe; 0 for as long as it needs."""
@@ -137,7 +137,7 @@ class Devices(Section):
     """How the clients' speeds are distributed; "none" simulates no devices."""
     samples_per_second: Rate = 100.0
     """Samples that a device trains in a second: the mean (uniform) or median (lognormal)."""
-    spread: Decay = 0.5
+    spread: BelowOne = 0.5
     """Uniform speeds lie between 1 - spread and 1 + spread times that."""
     sigma: Annotated[float, Field(ge=0, le=10)] = 0.5
     """Standard deviation of the logarithm of lognormal speeds."""
@@ -257,7 +257,7 @@ class Run(Section):
     MODULE:NAME a class of one's own."""
     workers: Count = defaults.WORKERS
     """Clients trained at once; 0 for one per core. Does not change results."""
-    target: Probability = 0.0
+    target: ZeroToOne = 0.0
     """Test accuracy whose cost is stated; 0 for the highest that all arms reach."""
     budget: str = ""
     """What every arm may spend, as in client-epochs=600: it ends at its last whole round within

@@ -18,7 +18,7 @@ from fedgen.config.tree import names
 from fedgen.data.pixels import AUTO
 from fedgen.errors import InputError, unknown
 from fedgen.study.estimators import ESTIMATORS, Settings
-from strategies.core.settings import Count, Decay
+from strategies.core.settings import BelowOne, Count
 
 METRICS = {
     "accuracy": "test accuracy",
@@ -81,11 +81,11 @@ class StudyData(Data):
 
     dataset: str = "mnist"
     """cifar10, mnist, digits, or the path of an .npz file."""
-    test_fraction: Decay = 0.0
+    test_fraction: BelowOne = 0.0
     """Share of all images that is the test set, drawn at random; 0 for the data set's own one."""
     train_samples: Count = 0
     """How many of the other images there are, drawn at random; 0 for all."""
-    validation_fraction: Decay = 0.0
+    validation_fraction: BelowOne = 0.0
     """Share of those that trains nobody and chooses the best; 0 where nothing is chosen."""
     pixels: Literal["unit", "raw"] = "unit"
     """Scaled to [0, 1], or as they are stored (0 to 255, or 0 to 16 in digits)."""

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fedgen.config.base import Deviations, Section, Sizes
 from fedgen.config.model import LAYERS, Layers, Model
-from strategies.core.settings import Count, Decay, NotNegative, Positive, Rate
+from strategies.core.settings import BelowOne, Count, NotNegative, Positive, Rate
 
 Activation = Literal["identity", "logistic", "tanh", "relu"]
 
@@ -57,8 +57,8 @@ class SklearnMlp(Mlp):
     nesterovs_momentum: bool = True
     early_stopping: bool = False
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    beta_1: Decay = 0.9
-    beta_2: Decay = 0.999
+    beta_1: BelowOne = 0.9
+    beta_2: BelowOne = 0.999
     epsilon: Rate = 1e-8
     n_iter_no_change: Positive = 10
     max_fun: Positive = 15000
@@ -80,7 +80,7 @@ class KerasModel(Mlp):
     """A model of the zoo instead of the layers below."""
     batch_norm: bool = False
     """Normalise batches after every hidden layer."""
-    dropout: Decay = 0.0
+    dropout: BelowOne = 0.0
     """Share of the units dropped after every hidden layer."""
     initialiser: Literal["glorot-uniform", "he-normal", "normal"] = "glorot-uniform"
     """How the hidden layers' weights start."""
@@ -88,7 +88,7 @@ class KerasModel(Mlp):
     """Standard deviation of every hidden layer's weights, for "normal"."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """Adam with Keras' moments, or SGD."""
-    momentum: Decay = 0.0
+    momentum: BelowOne = 0.0
     """Momentum of SGD; Adam has none."""
     learning_rate: Rate = 1e-3
     """Learning rate."""

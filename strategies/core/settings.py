@@ -16,8 +16,8 @@ Positive = Annotated[int, Ge(1), Lt(2**31)]
 Count = Annotated[int, Ge(0), Lt(2**63)]
 Rate = Annotated[float, Gt(0)]
 Share = Annotated[float, Gt(0), Le(1)]
-Decay = Annotated[float, Ge(0), Lt(1)]
-Probability = Annotated[float, Ge(0), Le(1)]
+BelowOne = Annotated[float, Ge(0), Lt(1)]
+ZeroToOne = Annotated[float, Ge(0), Le(1)]
 NotNegative = Annotated[float, Ge(0)]
 
 RATES = (1e-7, 1e-3)
