@@ -15,7 +15,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $$(( $(CORES) + 1 )) --dist worksteal $(ARGS)
 
 test-runtimes: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(CORES) --maxschedchunk 1 -m runtimes tests/test_runtimes.py tests/comparison $(ARGS)
+	$(BIN)/python -m pytest -n $(CORES) --maxschedchunk 1 -m runtimes $(shell grep -rl mark.runtimes tests) $(ARGS)
 
 # Hours: 200 runs killed at random moments, 10,000 examples for each fuzzed input, 2,000 rounds.
 soak: $(VENV)/.dev

@@ -45,7 +45,7 @@ _too_late = False
 
 
 def configure() -> None:
-    """Set the environment that TensorFlow, Keras and Flower read when imported."""
+    """Set the environment that TensorFlow and Flower read when imported."""
     global _too_late
     before = dict(os.environ)
     os.environ.update(_NUMERICS)

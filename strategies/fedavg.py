@@ -16,10 +16,10 @@ from flwr.serverapp.strategy import Strategy
 
 from strategies.core.aggregation import Aggregation, Arrays, Statistics
 from strategies.core.cohort import cohort_size, draw_cohort
-from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.hyperparameters import Assignment
 from strategies.core.outcomes import OK, ClientOutcome, RoundOutcome, StrategyError, Update
 from strategies.core.privacy import Privacy, noisy_mean
-from strategies.core.settings import FixedRate
+from strategies.core.settings import FixedRate, fixed_genome
 from strategies.core.weighting import Weighting, update_weights
 from strategies.messages import protocol
 from strategies.messages.arrays import like, read_arrays, record_bytes
@@ -47,9 +47,9 @@ class FedAvg(Strategy):
         resample: Draw a new cohort each round instead of one for the whole run.
         local_epochs: Epochs that a client trains per round.
         local_momentum: Momentum of the clients' SGD, in [0, 1); 0 for Adam.
-        weighting: Average by training samples, uniformly, or by training samples times the
+        weighting: Average by training samples (the default), uniformly, or by samples times the
             rank of the fitness (see ``strategies.core.weighting.rank_weights``).
-        fitness: What clients report as fitness.
+        fitness: What clients report as fitness, ``"validation"`` by default.
         query_timeout: Seconds to wait for nodes to come online, counted anew whenever one did.
         min_available: Clients of a cohort that must be online, once all of the first
             one were; 0 for half of them.
@@ -93,8 +93,8 @@ class FedAvg(Strategy):
         resample: bool = False,
         local_epochs: int = 2,
         local_momentum: float = 0.0,
-        weighting: Weighting = "samples",
-        fitness: str = "validation",
+        weighting: Weighting | None = None,
+        fitness: str | None = None,
         query_timeout: float = 60.0,
         min_available: int = 0,
         fingerprint: str = "",
@@ -108,8 +108,11 @@ class FedAvg(Strategy):
     ) -> None:
         names = {field.name for field in fields(self.Settings)}
         shared = {"weighting": weighting, "fitness": fitness}
-        self.settings = self.Settings(**own, **{k: v for k, v in shared.items() if k in names})
-        self.genome: Genome = getattr(self.settings, "genome", FixedRate().genome)
+        own |= {key: value for key, value in shared.items() if value and key in names}
+        self.settings = self.Settings(**own)
+        self.weighting: Weighting = getattr(self.settings, "weighting", weighting or "samples")
+        self.fitness: str = getattr(self.settings, "fitness", fitness or "validation")
+        self.genome = fixed_genome(self.settings)
         if cohort_size(clients, fraction) < 1:
             raise StrategyError(f"a cohort of {fraction:g} x {clients} clients is empty")
         self.aggregation = aggregation or Aggregation()
@@ -123,8 +126,6 @@ class FedAvg(Strategy):
         self.resample = resample
         self.local_epochs = local_epochs
         self.local_momentum = local_momentum
-        self.weighting = weighting
-        self.fitness = fitness
         self.peers = Peers(seed, clients, query_timeout, min_available, fingerprint, examples or {})
         self.reply_timeout = reply_timeout
         self.privacy = privacy or Privacy()

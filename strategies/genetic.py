@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 
 from strategies.core.aggregation import Arrays
 from strategies.core.hyperparameters import Assignment, Genome
-from strategies.core.outcomes import RoundOutcome, Update
+from strategies.core.outcomes import RoundOutcome, StrategyError, Update
 from strategies.core.settings import BelowOne, Count, Positive, RandomRates, Rate
 from strategies.core.weighting import Weighting
 from strategies.evolution.clustering import NOISE, cluster, place_all
@@ -95,6 +95,13 @@ class GeneticCFL(FedAvg):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         own = self.settings
+        apart = own.models == "per-cluster"
+        if apart and (self.aggregation.kind != "mean" or self.privacy.kind == "central"):
+            raise StrategyError(
+                f"{self.arm}.models 'per-cluster' needs aggregation.kind 'mean' and privacy.kind "
+                "'none' or 'local', as a cluster may be one client, "
+                f"received {self.aggregation.kind!r} and {self.privacy.kind!r}"
+            )
         self.breeding = Breeding(
             seed=self.seed,
             elites=own.elites,

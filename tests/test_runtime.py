@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +27,7 @@ CASES = [
     ("TF_ENABLE_ONEDNN_OPTS=1", True, True),
     (STARTED, True, False),
 ]
-"""What was exported before TensorFlow was imported, whether it had computed, and what comes."""
+"""What was exported before fedgen was imported, whether TensorFlow had computed, what comes."""
 
 FORKED = """
 import os, tensorflow
@@ -55,10 +56,11 @@ def test_a_tensorflow_with_other_settings_is_refused() -> None:
     assert done.stdout.splitlines() == told, done.stdout + done.stderr
 
 
-def test_keras_computes_with_what_is_chosen_and_nothing_is_chosen_before() -> None:
+def test_keras_computes_with_what_is_chosen_and_nothing_is_chosen_before(tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
     code = "import fedgen, os; from fedgen import runtime; print('KERAS_BACKEND' in os.environ);"
     late = "runtime.import_tensorflow(); import keras; print(keras.config.backend())"
-    assert run(code + late, KERAS_HOME="/nowhere").stdout == "False\ntensorflow\n"
+    assert run(code + late, KERAS_HOME=str(tmp_path)).stdout == "False\ntensorflow\n"
     other = "keras.config.backend = lambda: 'jax'; runtime.require()"
     refused = run(f"{code} {late}; {other}")
     assert "RunError: Keras was imported with the back end 'jax'" in refused.stderr

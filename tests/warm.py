@@ -96,7 +96,11 @@ class Command:
         readers = [Thread(target=read, args=pair, daemon=True) for pair in streams]
         for reader in readers:
             reader.start()
-        self.wait(timeout)
+        try:
+            self.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()  # or pytest would wait for it at its own end
+            raise
         for reader in readers:
             reader.join()
         return texts[0], texts[1]

@@ -85,7 +85,7 @@ def resumed(
         RunError: If the config cannot be written.
     """
     with directory.claim(path, new=False):
-        run = open_run(path)
+        run = open_run(path, to_play=True)
         settings = (("run", "rounds", rounds), ("run", "workers", workers))
         given = [setting for setting in settings if setting[2] is not None]
         config = build(merge(dump(run.config), given))

@@ -176,7 +176,7 @@ def answer(path: str, strategy: str, seed: int, workers: int) -> tuple[str, str]
     from fedgen.comparison import arms
 
     try:
-        run = with_workers(open_run(Path(path)), workers)
+        run = with_workers(open_run(Path(path), to_play=True), workers)
         (arm,) = (arm for arm in run.arms if (arm.strategy, arm.seed) == (strategy, seed))
         rows = arms.play_arms(run, Resources(run.config), [arm], Elsewhere())
     except InputError as error:

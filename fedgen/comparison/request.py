@@ -57,6 +57,9 @@ def read(path: Path | None, settings: Iterable[Setting], *, controls: bool = Fal
         tree.pop("model", None)  # nothing is left of another model's layers
     tree = merge(tree, given)
     config = build(tree)
+    for section, key, _ in given:
+        if is_own(section) and section not in config.run.strategies:
+            raise InputError(f"setting {section}.{key}: expected {section} among the strategies")
     if controls:
         config = with_controls(config)
     return Request(config, "dataset" in tree.get("data", {}), made_by)

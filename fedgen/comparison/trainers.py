@@ -12,7 +12,7 @@ from fedgen.config import strategies as own
 from fedgen.config.sections import CENTRALISED
 from fedgen.config.tree import Arm, Config
 from fedgen.engine.plan import Moments, Plan, batch_order
-from fedgen.errors import RunError
+from fedgen.errors import InputError, RunError
 from fedgen.federation.grid import GRACE_SECONDS
 from fedgen.federation.resources import Resources
 from strategies.core.aggregation import Arrays
@@ -105,7 +105,7 @@ class Centralised:
         self.engine = held.engine(seed)
         self.samples = held.partition(seed).training
         settings: FixedRate = own.read(CENTRALISED, held.config.section_of(CENTRALISED))
-        self.genome = settings.genome
+        self.genome = Genome(settings.learning_rate, settings.batch_size)
         self.seed = seed
         self.moments: Moments | None = None
 
@@ -184,13 +184,20 @@ def check_strategy(arm: Arm, held: Resources) -> None:
         InputError: If it is a user's own and cannot be had.
         StrategyError: If it does not go with the other settings.
     """
-    if strategy_class(arm.strategy) is not Centralised:
+    if strategy_class(arm.strategy) is Centralised:
+        return
+    try:
         build_strategy(arm, held)
+    except TypeError as error:
+        if not plugins.is_own(arm.strategy):
+            raise
+        raise InputError(f"strategy {arm.strategy!r}: cannot be built ({error})") from error
 
 
 def build_strategy(arm: Arm, held: Resources) -> FedAvg:
     """Build a strategy; what its section does not say has the strategy's own default."""
     config = arm.config
+    # Of one's own strategy the section may be empty: its constructor may pin what it inherits.
     settings = own.read(arm.strategy, config.section_of(arm.strategy))
     strategy: FedAvg = strategy_class(arm.strategy)(
         seed=arm.seed,

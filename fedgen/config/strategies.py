@@ -4,9 +4,11 @@ To look at them is to import the strategy, and Flower with it. That is done for 
 not for a run that was made: nothing of it is needed to report one.
 """
 
+import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, fields
 from functools import lru_cache
+from inspect import signature
 from typing import Any, get_type_hints
 
 from pydantic import ValidationError, create_model
@@ -34,7 +36,7 @@ def settings_class(name: str) -> type[Any]:
 
 def keys(name: str) -> list[str]:
     """Return what a strategy's section may hold."""
-    return [field.name for field in fields(settings_class(name))]
+    return [field.name for field in fields(settings_class(name)) if field.init]
 
 
 def read(name: str, given: Mapping[str, Any]) -> Any:
@@ -75,13 +77,27 @@ def _section(kind: Hashable) -> type[Section]:
     assert isinstance(kind, type)
     try:
         defaults = kind()
-        values = {field.name: getattr(defaults, field.name) for field in fields(defaults)}
-    except TypeError as error:
+        values = {f.name: getattr(defaults, f.name) for f in fields(defaults) if f.init}
+    except (TypeError, ValueError) as error:
         raise InputError(
             f"{kind.__module__}.{kind.__qualname__}: expected a dataclass whose fields all have "
             f"defaults ({error})"
         ) from error
+    if taken_already := {*values} & _common():
+        raise InputError(
+            f"{kind.__module__}.{kind.__qualname__}: {', '.join(sorted(taken_already))}: is a "
+            "setting of every strategy, expected other names"
+        )
     hints = get_type_hints(kind, include_extras=True)
     taken: dict[str, Any] = {key: (hints[key], value) for key, value in values.items()}
-    made: type[Section] = create_model(kind.__qualname__, __base__=Section, **taken)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that pydantic's models have, as copy or json
+        made: type[Section] = create_model(kind.__qualname__, __base__=Section, **taken)
     return made
+
+
+def _common() -> set[str]:
+    """Return what every strategy is told by fedgen, and no section may say otherwise."""
+    from strategies.fedavg import FedAvg
+
+    return {*signature(FedAvg.__init__).parameters} - {"weighting", "fitness"}

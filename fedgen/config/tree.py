@@ -1,4 +1,4 @@
-"""The one tree of settings: parsed and checked once, frozen ever after."""
+"""The one tree of settings: parsed and checked once."""
 
 import json
 from collections.abc import Mapping
@@ -34,8 +34,9 @@ from strategies.core.cohort import cohort_size
 class Config(Section):
     """Every setting of a run: sections of fedgen's, and beside them those of strategies.
 
-    A strategy's own section is here as plain values, under the strategy's name: ``build`` has
-    checked and completed it, ``fedgen.config.strategies.read`` makes the strategy's settings of it.
+    A strategy's own section is here as plain values, under the strategy's name, and
+    ``fedgen.config.strategies.read`` makes its settings of it. ``build`` has checked and completed
+    those of fedgen's; of a user's own strategy there is what was set, checked when it is built.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -59,21 +60,23 @@ class Config(Section):
 
     @property
     def genetics(self) -> dict[str, dict[str, Any]]:
-        """The genetic strategy's settings by name: its section, and every variant compared."""
-        variants = [name for name in self.run.strategies if name in VARIANTS]
-        return {name: self.section_of(name) for name in (GENETIC, *variants)}
+        """The genetic strategy's section by name, those of variants, and one's own that may be."""
+        others = [name for name in self.run.strategies if name in VARIANTS or is_own(name)]
+        return {name: self.section_of(name) for name in (GENETIC, *others)}
 
     @property
     def has_further_genes(self) -> bool:
         """Whether clients of some arm have more genes than a learning rate and a batch size."""
         genes = ("evolve_epochs", "evolve_momentum")
-        return any(section.get(gene) for section in self.genetics.values() for gene in genes)
+        return any(
+            section.get(gene) is True for section in self.genetics.values() for gene in genes
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
-        compared = filter(is_own, self.run.strategies)
-        for name in {*self.__pydantic_extra__} - {*names(), *compared}:
-            raise ValueError(str(unknown("section", name, names())))
+        for name in self.__pydantic_extra__:
+            if name not in names() and not is_own(name):
+                raise ValueError(str(unknown("section", name, names())))
         for name, section in self.__pydantic_extra__.items():
             if not isinstance(section, dict):
                 raise ValueError(f"{name}: expected a table of settings, received {section!r}")
@@ -92,23 +95,13 @@ class Config(Section):
                 f"received {self.devices.speed!r}"
             )
         for name, genetic in self.genetics.items():
-            self._check_genetic(name, genetic)
+            if genetic.get("evolve_momentum") is True and self.training.optimizer != "sgd":
+                raise ValueError(
+                    f"{name}.evolve_momentum needs training.optimizer 'sgd', "
+                    f"received {self.training.optimizer!r}: Adam has no such momentum"
+                )
         self._check_replies(cohort_size(clients, fraction))
         return self
-
-    def _check_genetic(self, name: str, genetic: Mapping[str, Any]) -> None:
-        if genetic.get("evolve_momentum") and self.training.optimizer != "sgd":
-            raise ValueError(
-                f"{name}.evolve_momentum needs training.optimizer 'sgd', "
-                f"received {self.training.optimizer!r}: Adam has no such momentum"
-            )
-        apart = genetic.get("models") == "per-cluster"
-        if apart and (self.aggregation.kind != "mean" or self.privacy.kind == "central"):
-            raise ValueError(
-                f"{name}.models 'per-cluster' needs aggregation.kind 'mean' and privacy.kind "
-                "'none' or 'local', as a cluster may be one client, "
-                f"received {self.aggregation.kind!r} and {self.privacy.kind!r}"
-            )
 
     def _check_replies(self, cohort: int) -> None:
         rule, faults = self.aggregation.rule(), self.faults
@@ -223,6 +216,6 @@ def _ours() -> dict[str, list[str]]:
 
 
 def dump(config: Config) -> Tree:
-    """Return a config as plain TOML values, every setting in it: fedgen's sections first."""
+    """Return a config as plain TOML values: all settings; of one's own strategies, those set."""
     tree: Tree = json.loads(config.model_dump_json())
     return {name: tree[name] for name in names() if name in tree} | tree

@@ -15,6 +15,7 @@ from fedgen.report import html as page
 from fedgen.report.html import Table
 from fedgen.report.results import Results, load
 from fedgen.runs.directory import CONFIG
+from strategies import REGISTRY
 
 Sections = list[tuple[str, str, str]]
 """Id, heading and HTML of the parts of a page."""
@@ -373,10 +374,12 @@ def _differences(named: Mapping[str, Results]) -> str:
         for r in named.values()
     ]
     keys = dict.fromkeys(key for tree in flat for key in tree)
+    # A strategy that came after a run has no section there: no setting that differs.
+    later = {k for k in keys if k.partition(".")[0] in REGISTRY and any(k not in t for t in flat)}
     body = [
         [key, *(str(tree.get(key, "")) for tree in flat)]
         for key in keys
-        if len({str(tree.get(key, "")) for tree in flat}) > 1
+        if key not in later and len({str(tree.get(key, "")) for tree in flat}) > 1
     ]
     if not body:
         return "<p>None.</p>"

@@ -6,7 +6,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from fedgen.config.toml import Tree, read_toml
-from fedgen.config.tree import Arm, Config, dump, reread
+from fedgen.config.tree import Arm, Config, build, dump, reread
 from fedgen.errors import InputError
 from fedgen.runs.directory import CONFIG
 from fedgen.runs.shard import Shard
@@ -57,8 +57,13 @@ def default_path(dataset: str) -> Path:
     return next(path for path in paths if not path.exists())
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: Path, *, to_play: bool = False) -> Run:
     """Read a run directory's config and provenance.
+
+    Args:
+        path: The run directory.
+        to_play: Look at the strategies, whose sections are then complete, also those that came
+            after the run; to read a run, nobody needs them.
 
     Raises:
         InputError: If it is no run directory.
@@ -76,7 +81,8 @@ def open_run(path: Path) -> Run:
     origin = tree.pop(PROVENANCE, {})
     if not isinstance(origin, dict):
         raise InputError(f"{path / 'config.toml'}: expected a table [{PROVENANCE}]")
-    return Run(path, reread(tree, str(path / CONFIG)), origin)
+    read = build if to_play else reread
+    return Run(path, read(tree, str(path / CONFIG)), origin)
 
 
 def is_finished(run: Run) -> bool:

@@ -6,7 +6,7 @@ file can check them, and nothing here imports a framework.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -33,11 +33,6 @@ class FixedRate:
     batch_size: Positive = 32
     """Batch size of everybody."""
 
-    @property
-    def genome(self) -> Genome:
-        """What everybody trains with."""
-        return Genome(self.learning_rate, self.batch_size)
-
 
 @dataclass(frozen=True)
 class RandomRates:
@@ -53,3 +48,16 @@ class RandomRates:
     def __post_init__(self) -> None:
         if self.rates[0] > self.rates[1]:
             raise ValueError(f"rates: expected the lower rate first, received {[*self.rates]}")
+
+
+def fixed_genome(settings: Any) -> Genome:
+    """Return what everybody trains with, as far as settings say it, else as ``FixedRate`` does.
+
+    That is their ``genome``, if they have one, or their learning rate and batch size.
+    """
+    usual = FixedRate()
+    rate = getattr(settings, "learning_rate", usual.learning_rate)
+    genome: Genome = getattr(
+        settings, "genome", Genome(rate, getattr(settings, "batch_size", usual.batch_size))
+    )
+    return genome

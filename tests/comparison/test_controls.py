@@ -1,5 +1,6 @@
 """Controls as arms of a comparison: by name, by flag, resumed, and in the report."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from fedgen.report import results
 from fedgen.runs.run import Run
 from fedgen.runs.watch import Watcher
 from strategies import CONTROL_ARMS, VARIANTS, load, registered
+from strategies.core.outcomes import StrategyError
 from strategies.evolution.variants import EXTENSIONS
 from strategies.genetic import GeneticCFL
 
@@ -118,25 +120,10 @@ def test_controls_need_what_they_are_compared_with(tree: dict, reason: str) -> N
         ({"genetic-cfl": {"fitness_window": 0}}, "fitness_window.*received 0"),
         ({"genetic-cfl": {"migrate_every": -1}}, "migrate_every.*received -1"),
         ({"genetic-cfl": {"evolve_momentum": True}}, "training.optimizer 'sgd', received 'adam'"),
-        (
-            {"genetic-cfl": {"models": "per-cluster"}, "aggregation": {"kind": "median"}},
-            "needs aggregation.kind 'mean'.*received 'median'",
-        ),
-        (
-            {"genetic-cfl": {"models": "per-cluster"}, "privacy": {"kind": "central"}},
-            "privacy.kind 'none' or 'local'.*received 'mean' and 'central'",
-        ),
         ({"run": {"strategies": ["fedavg+no-mutation"]}}, "unknown strategy"),
         (
             {"run": {"strategies": ["genetic-cfl+momentum"]}},
             r"genetic-cfl\+momentum.evolve_momentum needs training.optimizer 'sgd'",
-        ),
-        (
-            {
-                "aggregation": {"kind": "median"},
-                "run": {"strategies": ["genetic-cfl+cluster-models"]},
-            },
-            r"genetic-cfl\+cluster-models.models 'per-cluster' needs aggregation.kind 'mean'",
         ),
     ],
 )
@@ -213,3 +200,21 @@ def test_arms_start_from_the_same_genes_and_weights(run: Run) -> None:
     assert whole == control
     page = (run.path / "report.html").read_text()
     assert "genetic-cfl+shuffled-fitness" in page and "takes the mean of clients" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "received"),
+    [
+        ("genetic-cfl", {"aggregation": {"kind": "median"}}, "'median' and 'none'"),
+        ("genetic-cfl", {"privacy": {"kind": "central"}}, "'mean' and 'central'"),
+        ("genetic-cfl+cluster-models", {"aggregation": {"kind": "median"}}, "'median' and 'none'"),
+    ],
+)
+def test_models_of_clusters_are_averaged_by_weight_without_central_noise(
+    name: str, settings: dict, received: str
+) -> None:
+    tree = {"data": {"dataset": "digits"}, "genetic-cfl": {"models": "per-cluster"}, **settings}
+    held = Resources(build({**tree, "run": {"strategies": [name]}}))
+    reason = rf"{re.escape(name)}.models 'per-cluster' needs .*received {received}"
+    with pytest.raises(StrategyError, match=reason):
+        trainers.check_strategy(Arm(held.config, name, 0), held)

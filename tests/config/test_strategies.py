@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from fedgen.comparison import request, trainers
+from fedgen.config import plugins
 from fedgen.config.strategies import keys, read, settings_class
-from fedgen.config.tree import build, dump
+from fedgen.config.tree import Arm, build, dump
 from fedgen.errors import InputError
+from fedgen.federation.resources import Resources
 from strategies import REGISTRY, load
+from strategies.core.hyperparameters import Genome
 
 OWN = """
 from dataclasses import dataclass
@@ -37,6 +41,19 @@ class Mine(FedAvg):
 class Silent(FedAvg):
     def __init__(self, **common):
         super().__init__(learning_rate=0.5, **common)
+
+
+class Uniform(FedAvg):
+    @dataclass(frozen=True)
+    class Settings:
+        weighting: Literal["samples", "uniform"] = "uniform"
+        learning_rate: float = 0.2
+
+
+class Common(FedAvg):
+    @dataclass(frozen=True)
+    class Settings:
+        local_epochs: int = 7
 
 
 class Bare(FedAvg):
@@ -114,6 +131,7 @@ def test_one_s_own_strategy_has_a_section_as_fedgen_s_have(own: str) -> None:
             {"needed": 1},
             "Bare.Settings: expected a dataclass whose fields all have default",
         ),
+        ("Common", {}, "Common.Settings: local_epochs: is a setting of every strategy"),
         ("Lost", {"share": 1}, "Lost': .*no attribute 'Lost'"),
     ],
 )
@@ -126,13 +144,33 @@ def test_its_settings_are_checked_likewise(
         read(name, config.section_of(name))
 
 
-def test_a_strategy_that_is_not_compared_has_no_section_unless_it_is_fedgen_s(own: str) -> None:
-    with pytest.raises(InputError, match=f"unknown section '{own}:Mine'"):
-        build({f"{own}:Mine": {"share": 1}})
-    assert build({"fedprox": {"mu": 1.0}}).section_of("fedprox")["mu"] == 1
+def test_a_section_may_be_left_over_and_a_setting_may_not(own: str, tmp_path: Path) -> None:
+    file = tmp_path / "kept.toml"
+    file.write_text(f'["{own}:Mine"]\nshare = 1\n')
+    assert request.read(file, []).config.section_of(f"{own}:Mine") == {"share": 1}
+    with pytest.raises(InputError, match=f"expected {own}:Mine among the strategies"):
+        request.read(None, [(f"{own}:Mine", "share", 1)])
 
 
-def test_a_strategy_without_settings_may_set_those_of_its_base(own: str) -> None:
+@pytest.mark.parametrize(
+    ("section", "reason"),
+    [({}, ""), ({"learning_rate": 0.1}, "multiple values for .*rate")],
+)
+def test_a_strategy_may_pin_what_it_inherits(
+    own: str, section: dict[str, Any], reason: str
+) -> None:
     name = f"{own}:Silent"
-    config = build({"run": {"strategies": [name]}})
-    assert config.section_of(name) == {} and name not in dump(config)
+    tree = {"data": {"dataset": "digits"}, "run": {"strategies": [name]}, name: section}
+    held = Resources(build(tree))
+    if reason:
+        with pytest.raises(InputError, match=f"cannot be built .*{reason}"):
+            trainers.check_strategy(Arm(held.config, name, 0), held)
+    else:
+        built = trainers.build_strategy(Arm(held.config, name, 0), held)
+        assert (built.settings.learning_rate, built.genome.learning_rate) == (0.5, 0.5)
+
+
+def test_its_own_defaults_count(own: str) -> None:
+    kind = plugins.strategy(f"{own}:Uniform")
+    assert (kind().weighting, kind().genome) == ("uniform", Genome(0.2, 32))
+    assert kind(weighting="samples").settings.weighting == "samples"

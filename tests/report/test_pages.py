@@ -1,6 +1,7 @@
 """A run directory may be somebody else's: what stands in it is text, never markup."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -190,6 +191,18 @@ def test_a_private_run_says_what_it_may_claim(tmp_path: Path) -> None:
     assert summary["genetic-cfl"]["privacy"]["epsilon"] is None
     assert 0 < summary["fedavg"]["privacy"]["epsilon"] < 10
     assert summary["fedavg"]["privacy"]["noise_multiplier"] == 4.0
+
+
+def test_a_strategy_that_came_after_a_run_is_no_difference(run: Run, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(run.path, older)
+    text = (older / "config.toml").read_text()
+    cut = re.sub(r"\[cyclic\]\n(?:.+\n)+\n", "", text).replace("eps = 0.15", "eps = 0.2")
+    assert "[cyclic]" in text and "[cyclic]" not in cut
+    (older / "config.toml").write_text(cut)
+    page = pages.write_several([run.path, older], tmp_path / "both.html").read_text()
+    differing = page.rpartition("Settings that differ")[2]
+    assert "genetic-cfl.eps" in differing and "cyclic." not in differing
 
 
 def test_several_runs_are_laid_side_by_side(run: Run, tmp_path: Path) -> None:

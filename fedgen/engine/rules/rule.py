@@ -61,7 +61,8 @@ class Rule(ABC):
     Attributes:
         name: What is in a message where the rule is asked for: a key of its config, or a record.
         descends: Whether a step is ``w <- w - rate g``, whatever the run's optimiser.
-        looks_back: Whether a step depends on the weights before the one before.
+        looks_back: Whether a step depends on the weights of the step before; only for a rule that
+            descends, as they are kept where an optimiser keeps its moments.
     """
 
     name: ClassVar[str]
