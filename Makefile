@@ -10,9 +10,9 @@ CORES := $(shell nproc 2>/dev/null || echo 2)
 compare: $(VENV)/.run
 	$(BIN)/python -m fedgen compare --rounds 10 $(ARGS)
 
-# On every core, and one more, as some wait; a file's tests stay together as long as there is work for all.
+# On every core, and one more, as some wait; what a file's tests share is made once.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $$(( $(CORES) + 1 )) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $$(( $(CORES) + 1 )) --dist loadfile $(ARGS)
 
 test-runtimes: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(CORES) --maxschedchunk 1 -m runtimes $(shell grep -rl mark.runtimes tests) $(ARGS)

@@ -58,12 +58,14 @@ def test_a_tensorflow_with_other_settings_is_refused() -> None:
 
 def test_keras_computes_with_what_is_chosen_and_nothing_is_chosen_before(tmp_path: Path) -> None:
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
-    code = "import fedgen, os; from fedgen import runtime; print('KERAS_BACKEND' in os.environ);"
-    late = "runtime.import_tensorflow(); import keras; print(keras.config.backend())"
-    assert run(code + late, KERAS_HOME=str(tmp_path)).stdout == "False\ntensorflow\n"
-    other = "keras.config.backend = lambda: 'jax'; runtime.require()"
-    refused = run(f"{code} {late}; {other}")
-    assert "RunError: Keras was imported with the back end 'jax'" in refused.stderr
+    code = (
+        "import fedgen, os; from fedgen import runtime; print('KERAS_BACKEND' in os.environ)\n"
+        "runtime.import_tensorflow(); import keras; print(keras.config.backend())\n"
+        "runtime.require(); keras.config.backend = lambda: 'jax'; runtime.require()"
+    )
+    done = run(code, KERAS_HOME=str(tmp_path))
+    assert done.stdout == "False\ntensorflow\n"
+    assert "RunError: Keras was imported with the back end 'jax'" in done.stderr
 
 
 def test_importing_tensorflow_is_silent_and_a_failure_is_not() -> None:

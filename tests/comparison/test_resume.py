@@ -75,7 +75,7 @@ def test_runs_killed_at_random_moments_resume_to_the_same_bytes(tmp_path: Path) 
 
     A second kill hits the process that resumes.
     """
-    last, run = 25, tmp_path / "run"
+    last, run = 12, tmp_path / "run"
     began = time.monotonic()
     process = start(compare_arguments(last), tmp_path)
     wait_for_file(run / "config.toml", process)
