@@ -30,7 +30,7 @@ class FedAvgDecay(FedAvg):
         """Give everybody the round's rate."""
         own = self.settings
         rate = cosine(own.learning_rate, server_round, own.horizon, own.floor)
-        return {c: Assignment(Genome(rate, self.genome.batch_size), "fixed") for c in cohort}
+        return {c: Assignment(Genome(rate, own.batch_size), "fixed") for c in cohort}
 
 
 def cosine(rate: float, server_round: int, horizon: int, floor: float) -> float:

@@ -40,7 +40,12 @@ MOST_AT_START = 0.9
 
 
 class GeneticCFL(FedAvg):
-    """Federated averaging in which every client's hyperparameters evolve."""
+    """Federated averaging in which every client's hyperparameters evolve.
+
+    Raises:
+        StrategyError: If clusters have models of their own, and the aggregation is not the mean
+            or privacy is central.
+    """
 
     @dataclass(frozen=True)
     class Settings(RandomRates):

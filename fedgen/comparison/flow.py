@@ -106,11 +106,11 @@ def _partition_rows(held: Resources, seed: int) -> list[PartitionRow]:
     dataset, partition = held.dataset, held.partition(seed)
     rows = []
     slices = partition.slices or [None] * len(partition.clients)
-    for client, (part, shard) in enumerate(zip(slices, partition.clients, strict=True)):
-        counts = np.bincount(dataset.y_train[shard.train], minlength=dataset.classes)
+    for client, (part, samples) in enumerate(zip(slices, partition.clients, strict=True)):
+        counts = np.bincount(dataset.y_train[samples.train], minlength=dataset.classes)
         labels = " ".join(map(str, counts.tolist()))
         start, stop = (part.start, part.stop) if part else (None, None)
-        sizes = len(shard.train), len(shard.validation)
+        sizes = len(samples.train), len(samples.validation)
         rows.append(PartitionRow(seed, client, start, stop, *sizes, labels))
     return rows
 

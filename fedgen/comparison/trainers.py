@@ -6,7 +6,6 @@ from typing import Any, Protocol
 from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 
-import strategies
 from fedgen.config import plugins
 from fedgen.config import strategies as own
 from fedgen.config.sections import CENTRALISED
@@ -172,9 +171,7 @@ def strategy_class(name: str) -> type[Any]:
     Raises:
         InputError: If it is a user's own and cannot be had.
     """
-    if name == CENTRALISED:
-        return Centralised
-    return plugins.strategy(name) if plugins.is_own(name) else strategies.load(name)
+    return Centralised if name == CENTRALISED else own.load(name)
 
 
 def check_strategy(arm: Arm, held: Resources) -> None:
@@ -198,7 +195,8 @@ def build_strategy(arm: Arm, held: Resources) -> FedAvg:
     """Build a strategy; what its section does not say has the strategy's own default."""
     config = arm.config
     # Of one's own strategy the section may be empty: its constructor may pin what it inherits.
-    settings = own.read(arm.strategy, config.section_of(arm.strategy))
+    section = config.section_of(arm.strategy)
+    settings = own.read(arm.strategy, section)
     strategy: FedAvg = strategy_class(arm.strategy)(
         seed=arm.seed,
         clients=config.partition.clients,
@@ -217,6 +215,6 @@ def build_strategy(arm: Arm, held: Resources) -> FedAvg:
         fingerprint=held.fingerprint,
         local_epochs=config.training.local_epochs,
         local_momentum=config.training.momentum if config.training.optimizer == "sgd" else 0.0,
-        **{key: getattr(settings, key) for key in config.section_of(arm.strategy)},
+        **{key: getattr(settings, key) for key in section},
     )
     return strategy

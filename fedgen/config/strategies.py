@@ -5,8 +5,8 @@ not for a run that was made: nothing of it is needed to report one.
 """
 
 import warnings
-from collections.abc import Hashable, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from functools import lru_cache
 from inspect import signature
 from typing import Any, get_type_hints
@@ -21,17 +21,22 @@ from fedgen.errors import InputError
 from strategies.core.settings import FixedRate
 
 
-def settings_class(name: str) -> type[Any]:
-    """Return the class of a strategy's settings, fedgen's, a variant's or a user's own.
+def load(name: str) -> type[Any]:
+    """Return the class of a strategy, fedgen's, a variant's or a user's own.
+
+    Raises:
+        InputError: If it is a user's own and cannot be had.
+    """
+    return plugins.strategy(name) if plugins.is_own(name) else strategies.load(name)
+
+
+def settings_class(name: str) -> Any:
+    """Return the class of the settings of a strategy, or of pooled training.
 
     Raises:
         InputError: If the strategy is a user's own and cannot be had.
     """
-    if name == CENTRALISED:
-        return FixedRate
-    found: Any = plugins.strategy(name) if plugins.is_own(name) else strategies.load(name)
-    kind: type[Any] = found.Settings
-    return kind
+    return FixedRate if name == CENTRALISED else load(name).Settings
 
 
 def keys(name: str) -> list[str]:
@@ -49,7 +54,7 @@ def read(name: str, given: Mapping[str, Any]) -> Any:
     Raises:
         InputError: One line that names the first wrong setting.
     """
-    kind: Any = settings_class(name)
+    kind = settings_class(name)
     try:
         section = _section(kind)(**{key: as_tuple(value) for key, value in given.items()})
     except ValidationError as error:
@@ -63,18 +68,8 @@ def read(name: str, given: Mapping[str, Any]) -> Any:
         raise InputError(f"{name}.{error}") from error
 
 
-def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a strategy's section with every setting in it.
-
-    Raises:
-        InputError: One line that names the first wrong setting.
-    """
-    return asdict(read(name, given))
-
-
 @lru_cache(maxsize=64)
-def _section(kind: Hashable) -> type[Section]:
-    assert isinstance(kind, type)
+def _section(kind: Any) -> type[Section]:
     try:
         defaults = kind()
         values = {f.name: getattr(defaults, f.name) for f in fields(defaults) if f.init}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
-        for name in self.__pydantic_extra__:
+        for name, section in self.__pydantic_extra__.items():
             if name not in names() and not is_own(name):
                 raise ValueError(str(unknown("section", name, names())))
-        for name, section in self.__pydantic_extra__.items():
             if not isinstance(section, dict):
                 raise ValueError(f"{name}: expected a table of settings, received {section!r}")
         clients, fraction = self.partition.clients, self.cohort.fraction
@@ -147,7 +146,8 @@ def build(tree: Mapping[str, Any], where: str = "settings") -> Config:
     config = reread(tree, where)
     try:
         sections = {
-            name: own.complete(name, config.section_of(name)) for name in (*REGISTRY, CENTRALISED)
+            name: asdict(own.read(name, config.section_of(name)))
+            for name in (*REGISTRY, CENTRALISED)
         }
     except InputError as error:
         raise InputError(f"{where}: {error}") from error

@@ -147,7 +147,7 @@ class Loops:
             number = tf.cast(steps_before + step + 1, tf.float32)
             gradients: Sequence[Any] = found.gradients
             size = rate
-            if rule is not None:
+            if rule:
                 step_now = Step(
                     ops=tf,
                     distance=_distance,
@@ -162,11 +162,11 @@ class Loops:
                     arrays=terms[1],
                 )
                 gradients, size, carried = rule.direct(step_now, carried)
-            if rule is not None and rule.descends:
+            if rule and rule.descends:
                 descend(trainable, gradients, size)
             else:
                 self.optimizer.apply(trainable, first, second, gradients, size, number, momentum)
-            if rule is not None and rule.looks_back:
+            if rule and rule.looks_back:
                 for last, weight in zip(second, weights, strict=True):
                     last.assign(weight)
             for variable, mine in zip(trainable, self.model.trainable_variables, strict=True):
