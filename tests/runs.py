@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 from warm import Command
 
 from fedgen.comparison import flow, opening
@@ -96,3 +97,13 @@ def wait_for_file(path: Path, process: Process, seconds: float = 120) -> None:
     while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline, path
         time.sleep(0.01)
+
+
+def processes_told(words: str) -> list[psutil.Process]:
+    """Living processes whose command line holds these words; `info["ppid"]` is their parent.
+
+    `process_iter` reads a process that has ended, but was not waited for, as one without a
+    command line, where `Process.cmdline` raises.
+    """
+    living = psutil.process_iter(["cmdline", "ppid"])
+    return [process for process in living if words in str(process.info["cmdline"])]

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-from runs import FLAGS, comparable, finish, play, start, wait_for_file
+from runs import FLAGS, comparable, finish, play, processes_told, start, wait_for_file
 
 from fedgen.comparison import cluster
 from fedgen.errors import InputError
@@ -25,7 +24,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("ray")
     extra = ["127.0.0.1", "--include-dashboard=false", f"--temp-dir=/tmp/ray-{folder.name[-8:]}"]
     subprocess.run([*command, *extra], check=True, capture_output=True)
-    children = [p for p in psutil.process_iter(["cmdline"]) if port in str(p.info["cmdline"])]
+    children = processes_told(port)
     yield f"127.0.0.1:{port}"
     for process in children:
         for child in [*process.children(recursive=True), process]:
@@ -52,7 +51,7 @@ def test_a_task_whose_process_died_goes_on_from_its_checkpoint(head: str, tmp_pa
     process = start(["compare", *flags], tmp_path)
     shard = tmp_path / "run" / "shards" / "genetic-cfl-seed0"
     wait_for_file(shard / "checkpoint-000003.json", process)
-    (worker,) = (p for p in psutil.process_iter() if "ray::play_where_seen" in str(p.cmdline()))
+    (worker,) = processes_told("ray::play_where_seen")
     worker.kill()
     worker.wait()
     reached = max(int(path.stem[-6:]) for path in shard.glob("checkpoint-*.json"))

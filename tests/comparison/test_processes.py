@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from runs import FLAGS, comparable, finish, play, rows, start, wait_for_file
+from runs import FLAGS, comparable, finish, play, processes_told, rows, start, wait_for_file
 
 from fedgen.comparison.processes import answer
 
@@ -37,8 +37,7 @@ def test_processes_leave_the_bytes_of_a_run_without_them(sequential: Path, tmp_p
 
 def players_of(parent: int) -> list[psutil.Process]:
     """The processes that play; Python's own tracker of resources is another child."""
-    children = psutil.Process(parent).children()
-    found = [child for child in children if "spawn_main" in str(child.cmdline())]
+    found = [p for p in processes_told("spawn_main") if p.info["ppid"] == parent]
     assert len(found) == 2
     return found
 
