@@ -10,9 +10,12 @@ CORES := $(shell nproc 2>/dev/null || echo 2)
 compare: $(VENV)/.run
 	$(BIN)/python -m fedgen compare --rounds 10 $(ARGS)
 
-# On every core, and one more, as some wait; what a file's tests share is made once.
+# On every core, and one more, as some wait; what a file's tests share is made once. A process has
+# one engine: what holds of every engine is tested once more on JAX, with what is its own.
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $$(( $(CORES) + 1 )) --dist loadfile $(ARGS)
+	FEDGEN_TEST_ENGINE=jax $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS) tests/engine \
+		tests/test_pinned.py tests/comparison/test_deadline.py tests/comparison/test_resume.py
 
 test-runtimes: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(CORES) --maxschedchunk 1 -m runtimes $(shell grep -rl mark.runtimes tests) $(ARGS)

@@ -36,6 +36,7 @@ def compare(
     model: str | Callable[..., Any] | None = None,
     clients: int | None = None,
     fraction: float | None = None,
+    engine: str | None = None,
     seeds: int | None = None,
     seed: int | None = None,
     workers: int | None = None,
@@ -60,6 +61,7 @@ def compare(
             not resumed elsewhere.
         clients: How many clients there are.
         fraction: Share of them in a cohort, in (0, 1].
+        engine: tensorflow, jax, or auto.
         seeds: How many seeds.
         seed: The first seed.
         workers: Clients trained at once; 0 for one per core.
@@ -92,6 +94,7 @@ def compare(
             model=named_model,
             clients=clients,
             fraction=fraction,
+            engine=engine,
         )
         # As with flags, a parameter wins over settings, which win over the file.
         others = {name: value for name, value in (settings or {}).items() if value is not None}

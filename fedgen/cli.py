@@ -71,6 +71,7 @@ def compare(
     model: flags.Model = None,
     clients: flags.Clients = None,
     fraction: flags.Fraction = None,
+    engine: flags.Engine = None,
     seeds: flags.Seeds = None,
     seed: flags.Seed = None,
     workers: flags.Workers = None,
@@ -101,13 +102,14 @@ def compare(
         model=model,
         clients=clients,
         fraction=fraction,
+        engine=engine,
     )
     # A flag wins over --set, which wins over the file.
     laid = [*map(parse_setting, settings or []), *given]
     request = read(config, laid, controls=controls)
     if out is not None:
         directory.check_free(out)
-    _require_gpu(quiet)
+    _require_gpu(request.config.training, quiet)
     spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
     held = settle(request, _warn)
@@ -132,8 +134,7 @@ def resume(
     from fedgen.comparison import opening
     from fedgen.runs.run import finished_how, is_finished, open_run
 
-    open_run(path)
-    _require_gpu(quiet)
+    _require_gpu(open_run(path).config.training, quiet)
     spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
     with opening.resumed(path, rounds, workers) as (run, held):
@@ -244,7 +245,7 @@ def _play(
     mlflow: str | None,
     spread: Any = None,
 ) -> None:
-    runtime.import_tensorflow()  # quietly, before the comparison does
+    held.start()  # quietly, before the comparison does
     from fedgen.comparison import flow
     from fedgen.comparison.progress import results, watcher
     from fedgen.errors import ArmError
@@ -253,6 +254,7 @@ def _play(
 
     silent = as_json or quiet
     if not silent:
+        print(f"engine: {run.provenance['engine']}")
         print(f"run directory: {run.path}", flush=True)
 
     def tell(summary: Mapping[str, Any]) -> None:
@@ -303,9 +305,11 @@ def _log(results: Any, uri: str, silent: bool = False) -> None:
         print(f"MLflow: {runs} runs in {without_passwords(uri)}")
 
 
-def _require_gpu(quiet: bool) -> None:
+def _require_gpu(training: Any, quiet: bool) -> None:
     # Before anything is downloaded or written.
-    health = runtime.require_gpu()
+    from fedgen.engine import engines
+
+    health = engines.require_gpu(training)
     if health is not None and not quiet:
         _warn(health)
 

@@ -7,8 +7,8 @@ Nothing here imports either library.
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from fedgen.errors import InputError, RunError
 
@@ -29,6 +29,7 @@ PACKAGES = ("flwr", "tensorflow", "keras", "numpy", "scikit-learn")
 _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # so that several processes fit one GPU
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_LOG_LEVEL": "WARNING",
@@ -73,13 +74,8 @@ def require() -> None:
     Raises:
         RunError: If one was; results would differ in the last bits.
     """
-    chosen = os.environ.get(_BACKEND, "tensorflow")
-    if "keras" in sys.modules and (found := sys.modules["keras"].config.backend()) != chosen:
-        raise RunError(
-            f"Keras was imported with the back end {found!r}, expected {chosen!r}: import Keras "
-            f"after fedgen has read its settings, or export {_BACKEND}={chosen}"
-        )
-    if _too_late:
+    _require_backend()
+    if _too_late and os.environ.get(_BACKEND, "tensorflow") == "tensorflow":
         settings = " ".join(f"{name}={value}" for name, value in _NUMERICS.items())
         raise RunError(
             "TensorFlow was imported before fedgen, with other settings: import fedgen first, or "
@@ -131,7 +127,7 @@ def import_tensorflow() -> None:
 
     The lines that its C++ part writes to stderr at any log level are only shown if that fails.
     """
-    os.environ[_BACKEND] = "tensorflow"
+    _settle_backend("tensorflow")
     if "tensorflow" in sys.modules:
         return
     sys.stderr.flush()
@@ -149,30 +145,47 @@ def import_tensorflow() -> None:
             os.close(terminal)
 
 
-def require_gpu() -> str | None:
-    """Return which GPU TensorFlow sees, for people; nothing if ``FEDGEN_REQUIRE_GPU`` is not set.
+def import_jax() -> None:
+    """Import JAX, as Keras' back end too, once a config is read that asks for it.
 
-    TensorFlow is imported only if it is set.
-
-    Raises:
-        InputError: If it is 1 and there is no GPU: without a word, training would
-            go on many times slower.
+    On a GPU, programs that were compiled once are kept for other processes.
     """
-    required = os.environ.get("FEDGEN_REQUIRE_GPU", "")
-    if not required:
-        return None
-    if required not in ("0", "1"):
-        raise InputError(f"FEDGEN_REQUIRE_GPU: expected 0 or 1, received {required!r}")
-    import_tensorflow()
-    import tensorflow as tf
+    _settle_backend("jax")
+    import jax
 
-    gpus = tf.config.list_physical_devices("GPU")
-    if required == "1" and not gpus:
-        raise InputError(
-            "FEDGEN_REQUIRE_GPU=1: expected a GPU, TensorFlow sees none. Start a container with "
-            "`docker run --gpus all`, or allow the CPU with FEDGEN_REQUIRE_GPU=0; "
-            "TF_CPP_MIN_LOG_LEVEL=0 shows what TensorFlow tried"
+    if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
+        import pooch
+
+        folder = os.path.join(pooch.os_cache("fedgen"), "compiled")
+        jax.config.update("jax_compilation_cache_dir", folder)
+
+
+@contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Hide TensorFlow, where it is not imported, from what only looks whether it is there.
+
+    Keras looks when it writes or reads a model, on any back end, which takes seconds.
+    """
+    hidden = "tensorflow" not in sys.modules
+    if hidden:
+        sys.modules["tensorflow"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["tensorflow"]
+
+
+def _settle_backend(name: str) -> None:
+    os.environ[_BACKEND] = name
+    _require_backend()
+
+
+def _require_backend() -> None:
+    chosen = os.environ.get(_BACKEND, "tensorflow")
+    if "keras" in sys.modules and (found := sys.modules["keras"].config.backend()) != chosen:
+        raise RunError(
+            f"Keras was imported with the back end {found!r}, expected {chosen!r}: a process "
+            "computes with one engine; start another one, and import Keras after fedgen has read "
+            f"its settings, or export {_BACKEND}={chosen}"
         )
-    details = tf.config.experimental.get_device_details
-    names = [str(details(gpu).get("device_name", gpu.name)) for gpu in gpus]
-    return f"TensorFlow sees {', '.join(names) or 'no GPU'}"

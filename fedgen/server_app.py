@@ -43,6 +43,7 @@ def main(grid: Grid, context: Context) -> None:
         directory.check_free(Path(out))
     held = request.settle(request.Request(config, names_dataset=True), partial(print, flush=True))
     with opening.created(held, Path(out).absolute() if out else None) as run:
+        print(f"engine: {run.provenance['engine']}")
         print(f"run directory: {run.path.absolute()}", flush=True)
 
         def tell(summary: Mapping[str, Any]) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers, regularizers
+from trainings import engine_of
 
 from fedgen.config import plugins
 from fedgen.config.model import Model
@@ -14,7 +14,6 @@ from fedgen.data import datasets
 from fedgen.engine import models
 from fedgen.engine.plan import Plan, Trained
 from fedgen.engine.rules.rule import Rule
-from fedgen.engine.tensorflow.engine import Engine
 from strategies.core.aggregation import Arrays
 
 SHAPE, CLASSES = (8, 8, 1), 10
@@ -71,6 +70,8 @@ class Stepping(Block):
 class Counter(layers.Layer):
     def __init__(self) -> None:
         super().__init__()
+        import tensorflow as tf
+
         self.calls = tf.Variable(0.0)
 
     def call(self, inputs: Any) -> Any:
@@ -147,7 +148,6 @@ HONOURED: dict[str, Callable[[], list[Any]]] = {
     "embedding": lambda: [layers.Embedding(2, 3), layers.Flatten()],
     "normalised": lambda: [layers.Dense(16, kernel_regularizer="l2"), layers.BatchNormalization()],
     "from NumPy": dense(kernel_initializer=FromNumPy()),
-    "from TensorFlow": dense(kernel_initializer=lambda s, dtype=None: 0.1 * tf.random.normal(s)),
     "from Keras": dense(kernel_initializer=lambda s, dtype=None: 0.1 * keras.random.normal(s)),
 }
 
@@ -160,6 +160,15 @@ def convolution(shape: Any, classes: int) -> list[Any]:
     conv = layers.Conv2D(4, 3, kernel_regularizer="l2", kernel_constraint="max_norm")
     return [conv, layers.Flatten(), layers.Dense(classes)]
 
+
+def from_tensorflow(shape: Any, dtype: Any = None) -> Any:
+    import tensorflow as tf
+
+    return 0.1 * tf.random.normal(shape)
+
+
+if keras.config.backend() == "tensorflow":
+    HONOURED["from TensorFlow"] = dense(kernel_initializer=from_tensorflow)
 
 FUNCTIONS = {name: function(hidden) for name, hidden in HONOURED.items()} | {
     "convolution": convolution,
@@ -177,7 +186,7 @@ def build(make: Make) -> keras.Sequential:
 
 
 def train(digits: datasets.Dataset, make: Make, rule: Rule | None = None, **kind: Any) -> Trained:
-    engine = Engine(build(make), digits, **({"optimizer": "sgd"} | kind))
+    engine = engine_of(build(make), digits, **({"optimizer": "sgd"} | kind))
     plan = Plan(0.05, 32, order(), rule=rule)
     return engine.train(models.get_weights(build(make)), plan, keep=True)
 

@@ -17,16 +17,20 @@ from fedgen.federation.resources import Resources
 from fedgen.runs.run import Run
 from fedgen.runs.watch import Watcher
 
+ENGINE = os.environ.get("FEDGEN_TEST_ENGINE", "tensorflow")
+"""What trains in this process; see ``conftest``."""
+
 SMALL = {
     "data": {"dataset": "digits"},
     "model": {"name": "mlp"},
     "partition": {"clients": 12},
     "cohort": {"fraction": 0.5},
-    "training": {"local_epochs": 1},
+    "training": {"local_epochs": 1, "engine": ENGINE},
 }
 FLAGS = (
-    "--dataset=digits --model=mlp --clients=12 --fraction=0.5 --set=training.local_epochs=1".split()
-)
+    "--dataset=digits --model=mlp --clients=12 --fraction=0.5 --set=training.local_epochs=1 "
+    f"--engine={ENGINE}"
+).split()
 
 
 def play(out: Path, **sections: dict) -> Run:

@@ -26,6 +26,8 @@ from pathlib import Path
 import pytest
 
 from fedgen import cli, runtime
+from fedgen.config.sections import Training
+from fedgen.engine import engines
 from fedgen.errors import InputError
 
 CHECKOUT = Path(__file__).parents[1]
@@ -324,8 +326,8 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("required", "present", "line"),
     [
-        ("1", ["NVIDIA H200"], "TensorFlow sees NVIDIA H200\n"),
-        ("0", ["NVIDIA H200", "NVIDIA L4"], "TensorFlow sees NVIDIA H200, NVIDIA L4\n"),
+        ("1", ["NVIDIA H200"], "TensorFlow sees GPU (NVIDIA H200)\n"),
+        ("0", ["NVIDIA H200", "NVIDIA L4"], "TensorFlow sees GPU (NVIDIA H200)\n"),
         ("0", [], "TensorFlow sees no GPU\n"),
         ("", ["NVIDIA H200"], ""),
     ],
@@ -340,9 +342,9 @@ def test_the_health_line_leaves_stdout_alone(
 ) -> None:
     gpus += present
     monkeypatch.setenv("FEDGEN_REQUIRE_GPU", required)
-    cli._require_gpu(quiet=True)
+    cli._require_gpu(Training(), quiet=True)
     assert capsys.readouterr() == ("", "")
-    cli._require_gpu(quiet=False)
+    cli._require_gpu(Training(), quiet=False)
     assert capsys.readouterr() == ("", line)
 
 
@@ -361,10 +363,10 @@ def test_resume_requires_a_gpu_before_it_writes(
 def test_a_misspelt_requirement_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDGEN_REQUIRE_GPU", "true")
     with pytest.raises(InputError, match="FEDGEN_REQUIRE_GPU: expected 0 or 1, received 'true'"):
-        runtime.require_gpu()
+        engines.require_gpu(Training())
 
 
 def test_tensorflow_is_not_imported_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEDGEN_REQUIRE_GPU", raising=False)
     monkeypatch.setattr(runtime, "import_tensorflow", pytest.fail)
-    assert runtime.require_gpu() is None
+    assert engines.require_gpu(Training()) is None

@@ -49,6 +49,13 @@ Fraction = Annotated[
     float | None,
     typer.Option(help=f"Share of them in a cohort; {defaults.FRACTION} by default."),
 ]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        help="What trains: tensorflow, or jax, which trains many clients as one program; by "
+        "default jax where it is installed and sees a GPU."
+    ),
+]
 Seeds = Annotated[int | None, typer.Option(help=f"How many seeds; {defaults.SEEDS} by default.")]
 Seed = Annotated[int | None, typer.Option(help=f"The first seed; {defaults.SEED} by default.")]
 Workers = Annotated[

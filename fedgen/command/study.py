@@ -78,7 +78,7 @@ def study(
     images = samples.load(samples.draw(checked)).dataset
     path = out or ledger.default_path(checked, images)
     found = studies.cases(checked, images.fingerprint, str(config))
-    _check_own_models(found, images)
+    _check_own_models(found, images, checked)
     if best:
         _show_best(path, checked, images, found, export, as_json)
     else:
@@ -137,7 +137,8 @@ def _show_best(
         print(f"{missing} of {len(cases) * len(study.seeds)} fits have not run yet", flush=True)
     _prepare(study, 1)
     case = choice.standing.case
-    outcome = fit.fit(case, choice.standing.fits[0].seed, samples.draw(study))
+    seed = choice.standing.fits[0].seed
+    outcome = fit.fit(case, seed, samples.draw(study), study.training)
     if export is not None:
         disk.replace(export, to_model_file(kept, choice).encode())
     if as_json:
@@ -171,22 +172,27 @@ def _described(choice: Any, outcome: Any, export: Path | None) -> dict[str, Any]
     }
 
 
-def _check_own_models(cases: "list[Case]", images: "Dataset") -> None:
+def _check_own_models(cases: "list[Case]", images: "Dataset", study: "Study") -> None:
+    from fedgen.engine import engines
+
     # A fit that fails is a row; what no fit can honour is refused before anything is written.
     names = {getattr(case.settings, "model", "") for case in cases}
     for name in sorted(filter(plugins.is_own, names)):
-        runtime.import_tensorflow()
+        engines.start(study.training)
         from fedgen.engine import own_model
 
         own_model.check(name, images.shape, images.classes, 0)
 
 
 def _prepare(study: "Study", jobs: int) -> None:
-    """Start TensorFlow for a study that needs it, with as many operations at once as fits."""
+    """Start the engine for a study that needs it, with as many operations at once as fits."""
+    from fedgen.engine import engines
+
     if study.study.estimator != "keras":
         return
-    health = runtime.require_gpu()
+    health = engines.require_gpu(study.training)
     if health is not None:
         print(health, file=sys.stderr, flush=True)
-    runtime.import_tensorflow()
-    runtime.limit_threads(jobs)
+    engines.start(study.training)
+    if study.training.engine == engines.TENSORFLOW:
+        runtime.limit_threads(jobs)

@@ -9,6 +9,7 @@ from fedgen.comparison import rounds, trainers
 from fedgen.config.plugins import is_own
 from fedgen.config.sections import CENTRALISED
 from fedgen.config.tree import Arm
+from fedgen.engine import engines
 from fedgen.errors import RunError
 from fedgen.federation import client_app
 from fedgen.federation.faults import FaultyGrid
@@ -61,7 +62,9 @@ def play_arms(
             stack.enter_context(shard.owned())
             shard.open(progress.warn)
         progress.begin(
-            f"seed {seed} on {engine.device}", seeded, [shard.opened_round for shard in shards]
+            f"seed {seed} on {engines.device(config.training)}",
+            seeded,
+            [shard.opened_round for shard in shards],
         )
         for arm, shard in zip(seeded, shards, strict=True):
             player: trainers.Player
@@ -74,7 +77,7 @@ def play_arms(
                         clients,
                         to_run_config(config),
                         clients=config.partition.clients,
-                        workers=held.slots,
+                        workers=engine.workers,
                         on_reply=partial(progress.answered, arm),
                         deadline=config.training.deadline,
                     )

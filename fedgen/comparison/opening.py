@@ -7,11 +7,11 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from fedgen import runtime
 from fedgen.config.plugins import code_of, is_own
 from fedgen.config.toml import Tree, merge, to_toml
 from fedgen.config.tree import Config, build, dump
 from fedgen.data import datasets
+from fedgen.engine import engines
 from fedgen.errors import InputError, Unavailable
 from fedgen.federation.resources import Resources
 from fedgen.files import disk
@@ -113,7 +113,8 @@ def provenance(held: Resources) -> Tree:
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         "python": platform.python_version(),
-        **{name: version(name) for name in ("fedgen", *runtime.PACKAGES)},
+        "engine": engines.title(config.training),
+        **{name: version(name) for name in ("fedgen", *engines.packages(config.training))},
         **dataset.told,
         **{f"code of {name}": code for name, code in codes.items() if code},
         **(_initial_weights(held) if is_own(config.model.name) else {}),
@@ -121,7 +122,7 @@ def provenance(held: Resources) -> Tree:
 
 
 def _initial_weights(held: Resources) -> Tree:
-    runtime.import_tensorflow()
+    held.start()
     from fedgen.engine import models
 
     settings = held.config.run

@@ -172,13 +172,14 @@ def answer(path: str, strategy: str, seed: int, workers: int) -> tuple[str, str]
         ``"done"`` and the evaluation rows as CSV; or ``"input"`` or ``"run"`` and the
         error's line.
     """
-    runtime.import_tensorflow()
     from fedgen.comparison import arms
 
     try:
         run = with_workers(open_run(Path(path), to_play=True), workers)
         (arm,) = (arm for arm in run.arms if (arm.strategy, arm.seed) == (strategy, seed))
-        rows = arms.play_arms(run, Resources(run.config), [arm], Elsewhere())
+        held = Resources(run.config)
+        held.start()
+        rows = arms.play_arms(run, held, [arm], Elsewhere())
     except InputError as error:
         return "input", error.line
     except FedgenError as error:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedgen import runtime
 from fedgen.comparison import opening
 from fedgen.config.plugins import is_own
 from fedgen.config.toml import Setting, merge, read_toml
@@ -121,7 +120,7 @@ def check(held: Resources, warn: Warn) -> None:
     Raises:
         InputError: If not.
     """
-    runtime.import_tensorflow()
+    held.start()
     from fedgen.comparison import trainers
     from strategies.core.outcomes import StrategyError
 

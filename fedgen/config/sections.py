@@ -128,6 +128,12 @@ class Training(Section):
     """Momentum of SGD; Adam has none."""
     deadline: NotNegative = 0.0
     """Seconds that a client may take for a round or a probe; 0 for as long as it needs."""
+    engine: Literal["auto", "tensorflow", "jax"] = "auto"
+    """What trains: TensorFlow, or JAX, which trains many clients as one program; "auto" for JAX
+    where it is installed and sees a GPU."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """What products are computed in, sums and weights being float32: "tf32" needs a GPU, "bfloat16"
+    the engine "jax"."""
 
 
 class Devices(Section):

@@ -22,6 +22,7 @@ SHORT = {
     "model": ("model", "name"),
     "clients": ("partition", "clients"),
     "fraction": ("cohort", "fraction"),
+    "engine": ("training", "engine"),
 }
 """Settings with a flag, a parameter and mostly a key in Flower's run config of their own."""
 

@@ -1,7 +1,7 @@
 """The model zoo: ``keras.Sequential`` models by name, all ending in logits."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -11,7 +11,7 @@ from keras import layers
 from fedgen import runtime
 from fedgen.config import plugins
 from fedgen.config.model import Layers, Model
-from fedgen.engine import own_model
+from fedgen.engine import initial, own_model
 from fedgen.errors import InputError
 from strategies.core.aggregation import Statistic
 from strategies.streams import rng
@@ -45,7 +45,10 @@ def build(
     seeds = iter(lambda: int(stream.integers(2**31)), -1)
     try:
         hidden = _hidden(settings, seeds)
-        return keras.Sequential([keras.Input(shape), *hidden, _dense(classes, seeds)], name="model")
+        with initial.drawn_by_numpy():
+            return keras.Sequential(
+                [keras.Input(shape), *hidden, _dense(classes, seeds)], name="model"
+            )
     except ValueError as error:
         raise InputError(
             f"model {settings.title}: cannot be built for images of shape {shape}"
@@ -126,6 +129,33 @@ def _conv(
 def _dense(units: int, seeds: Seeds, activation: str | None = None) -> Any:
     weights = keras.initializers.GlorotUniform(seed=next(seeds))
     return layers.Dense(units, activation=activation, kernel_initializer=weights)
+
+
+def with_equals(
+    model: keras.Sequential, equal: Callable[[keras.Layer], keras.Layer]
+) -> keras.Sequential:
+    """Return a model of the same layers, in which some are replaced by equals.
+
+    All weights are the very variables of the model, and so are all other layers.
+
+    Args:
+        model: The model.
+        equal: Returns a layer's equal, or the layer itself where there is none.
+    """
+    equals = {id(layer): equal(layer) for layer in model.layers}
+    return keras.Sequential(
+        [keras.Input(model.input_shape[1:]), *(equals[id(layer)] for layer in model.layers)]
+    )
+
+
+def recast(layer: keras.Layer, kind: type[Any], **attributes: Any) -> Any:
+    """Return a layer as another kind that computes the same, on the same weights."""
+    # No config could hold all that was set on a layer and its weights: the object's own state does.
+    # Not by copy.copy, for which Keras writes the layer to a file and reads it.
+    equal = object.__new__(kind)
+    equal.__dict__.update(vars(layer), **attributes)
+    equal._inbound_nodes, equal._outbound_nodes = [], []
+    return equal
 
 
 def statistics(model: keras.Sequential) -> dict[int, Statistic]:

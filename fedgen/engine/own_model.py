@@ -8,17 +8,18 @@ written; ``docs/models.md`` lists Keras' attributes one by one.
 import math
 import random
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedgen.config import plugins
 from fedgen.data.datasets import Dataset
+from fedgen.engine import initial
 from fedgen.errors import InputError
 from strategies.streams import rng
 
@@ -42,7 +43,7 @@ def build(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ke
     """
     make = plugins.model(name)
     try:
-        with _seeded(int(rng(seed, "weights").integers(2**31))):
+        with _seeded(int(rng(seed, "weights").integers(2**31))), initial.drawn_by_numpy():
             made = make(shape, classes)
             layers = [made] if isinstance(made, keras.Layer) else list(made)
             if layers and _is_input(layers[0], shape):
@@ -52,7 +53,7 @@ def build(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ke
     except (Exception, SystemExit) as error:  # whatever a user's function, or Keras about it, does
         raise InputError(
             f"model {name!r}: cannot be built for images of shape {shape} and {classes} classes "
-            f"({type(error).__name__}: {_text(error)})"
+            f"({type(error).__name__}: {_text(error)}){_no_tensorflow()}"
         ) from error
     if received != (None, classes):
         raise InputError(
@@ -162,7 +163,7 @@ def refusals(model: keras.Sequential) -> Iterator[str]:
             yield f"{kind} is stateful: its state is a client's own and does not travel"
         if layer._metrics:  # layer.metrics holds those of its layers, and a model's loss tracker
             yield f"{kind} has the metric {layer._metrics[0].name!r}: metrics are not collected"
-        if any(isinstance(value, tf.Variable) for value in vars(layer).values()):
+        if any(_is_tensorflows(value) for value in vars(layer).values()):
             yield (
                 f"{kind} keeps a tf.Variable, which does not travel between clients: "
                 "use self.add_weight"
@@ -175,6 +176,22 @@ def refusals(model: keras.Sequential) -> Iterator[str]:
                 yield f"{kind} has a weight of dtype {variable.dtype}: expected float32"
             if variable.overwrite_with_gradient:
                 yield f"{kind} has a weight that its gradient overwrites, which engines do not do"
+
+
+def _no_tensorflow() -> str:
+    """Return a hint at what may be wrong with a model where another back end computes."""
+    if keras.config.backend() == "tensorflow" or sys.modules.get("tensorflow") is None:
+        return ""
+    return (
+        "; layers that compute with TensorFlow's own operations need training.engine = "
+        "'tensorflow', those that compute with keras.ops go with every engine"
+    )
+
+
+def _is_tensorflows(value: Any) -> bool:
+    """Whether it is a variable of TensorFlow's own, which is imported where there may be any."""
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and isinstance(value, tensorflow.Variable)
 
 
 def terms(model: keras.Sequential) -> int:

@@ -12,6 +12,11 @@ from strategies.core.aggregation import Arrays
 Kind = Literal["adam", "sgd"]
 """Optimisers that clients have."""
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""What products are computed in; sums, weights and moments are float32 always."""
+
+Split = Literal["train", "test"]
+
 
 @dataclass(frozen=True)
 class Moments:

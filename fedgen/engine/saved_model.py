@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgen import runtime
 from fedgen.engine.own_model import random_like
 from fedgen.errors import RunError
 
@@ -86,7 +87,8 @@ def format_of(model: keras.Sequential) -> Format:
 
 
 def _tried(top: keras.Model, images: NDArray[np.float32]) -> Format:
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    hiding = runtime.without_tensorflow()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), hiding:
         warnings.simplefilter("ignore")  # of what the reason tells
         path = Path(folder) / "model.keras"
         doing = "write"
@@ -118,7 +120,7 @@ def to_bytes(model: keras.Sequential, suffix: str) -> bytes:
         with_softmax(model).save if suffix == KERAS else model.save_weights
     )
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, runtime.without_tensorflow():
             path = Path(folder) / f"model{suffix}"
             write(path)
             return path.read_bytes()

@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedgen import runtime
 from fedgen.config import plugins
 from fedgen.config.model import Model
 from fedgen.config.tree import Config
 from fedgen.data import datasets, split
 from fedgen.data.datasets import Dataset
 from fedgen.data.partition import Partition
-from fedgen.engine.plan import Evaluation, Kind
+from fedgen.engine import engines
+from fedgen.engine.engines import Engine
+from fedgen.engine.plan import Evaluation
 from fedgen.federation.run_config import from_run_config
 from strategies.core.aggregation import Arrays, Statistic
 
 if TYPE_CHECKING:
     import keras
-
-    from fedgen.engine.tensorflow.engine import Engine
 
 
 class Resources:
@@ -35,17 +34,17 @@ class Resources:
         slots: Clients that train at once; 0 for as many as the config says.
 
     Attributes:
-        config: The config.
-        slots: Clients that train at once.
+        config: The config; its engine is the one that trains here.
         dataset: The data.
 
     Raises:
-        InputError: If the data, or the code of a model of the user's own, cannot be had.
+        InputError: If the engine, the data, or the code of a model of the user's own cannot be had.
     """
 
     def __init__(self, config: Config, slots: int = 0) -> None:
-        self.config = config
-        self.slots = slots or config.run.workers or runtime.available_cores()
+        training = engines.settled(config.training)
+        self.config = config.model_copy(update={"training": training})
+        self._slots = slots or config.run.workers
         self.dataset: Dataset = datasets.load(config.data)
         self._code = plugins.code_of(config.model.name)
         self._partitions: dict[int, Partition] = {}
@@ -54,9 +53,10 @@ class Resources:
 
     @property
     def fingerprint(self) -> str:
-        """What every node must share: the data and, if the model is a user's own, its code."""
-        data = self.dataset.fingerprint
-        return f"{data}+{self._code}" if self._code else data
+        """What every node must share: the data, the code of a user's own model, and the engine."""
+        training = self.config.training
+        engine = f"{training.engine}, {training.precision}"
+        return "+".join((self.dataset.fingerprint, self._code, engine))
 
     def partition(self, seed: int) -> Partition:
         """Return who holds what for a seed.
@@ -82,9 +82,12 @@ class Resources:
         models = self._models()
         return models.build(self.config.model, self.dataset.shape, self.dataset.classes, seed)
 
-    @staticmethod
-    def _models() -> Any:
-        runtime.import_tensorflow()  # whose models these are is known from here on
+    def start(self) -> None:
+        """Import the engine's framework."""
+        engines.start(self.config.training)
+
+    def _models(self) -> Any:
+        self.start()  # whose models these are is known from here on
         from fedgen.engine import models
 
         return models
@@ -97,36 +100,29 @@ class Resources:
             self._statistics[seed] = models.statistics(self.model(seed))
         return self._statistics[seed]
 
-    def engine(self, seed: int) -> "Engine":
-        """Return the engine, with a slot for every client that trains at once.
+    def engine(self, seed: int) -> Engine:
+        """Return the engine, which trains so many clients at once.
 
         That of one of fedgen's models does for all seeds, and stays for the next run on the same
         data with the same settings. A user's function may draw more than weights from a seed, and
         depend on more than its code: it has an engine per seed, of which the latest stays.
         """
-        settings = self.config.training
         if self._code:
             if self._own is None or self._own[0] != seed:
                 self._own = None  # one at a time in memory
                 self._own = seed, self._build_engine(seed)
             return self._own[1]
-        key = self.dataset, self.config.model, settings.optimizer, settings.momentum, self.slots
+        settings = self.config.training
+        kind = settings.optimizer, settings.momentum, settings.engine, settings.precision
+        key = self.dataset, self.config.model, kind, self._slots
         if key not in _resident:
             _resident.clear()
             _resident[key] = self._build_engine(seed)
         return _resident[key]
 
-    def _build_engine(self, seed: int) -> "Engine":
-        runtime.import_tensorflow()
-        from fedgen.engine.tensorflow.engine import Engine
-
-        runtime.limit_threads(self.slots)
-        return Engine(
-            self.model(seed),
-            self.dataset,
-            optimizer=self.config.training.optimizer,
-            momentum=self.config.training.momentum,
-            workers=self.slots,
+    def _build_engine(self, seed: int) -> Engine:
+        return engines.build(
+            self.config.training, self.model(seed), self.dataset, workers=self._slots
         )
 
     def evaluate(self, weights: Arrays, seed: int) -> tuple[Evaluation, Evaluation]:
@@ -138,7 +134,7 @@ class Resources:
         )
 
 
-_resident: "dict[tuple[Dataset, Model, Kind, float, int], Engine]" = {}
+_resident: dict[tuple[Dataset, Model, tuple[Any, ...], int], Engine] = {}
 
 
 def of(run_config: Mapping[str, Any]) -> Resources:

@@ -12,10 +12,11 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from fedgen.config import plugins, toml
 from fedgen.config.base import Section, as_tuple, explain
-from fedgen.config.sections import Data
+from fedgen.config.sections import Data, Training
 from fedgen.config.toml import Tree, read_toml
 from fedgen.config.tree import names
 from fedgen.data.pixels import AUTO
+from fedgen.engine import engines
 from fedgen.errors import InputError, unknown
 from fedgen.study.estimators import ESTIMATORS, Settings
 from strategies.core.settings import BelowOne, Count
@@ -46,6 +47,10 @@ class About(Section):
     """Repeats of every case: initial weights, batch order and dropout differ, the data do not."""
     seed: Count = 0
     """First seed; it draws the split as well."""
+    engine: Literal["auto", "tensorflow", "jax"] = "auto"
+    """What trains Keras models, as training.engine does in a comparison."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """What their products are computed in, as training.precision."""
     sampling: Sampling = "split"
     """Disjoint sets, or rows drawn with replacement for both, which leaks."""
     metrics: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = (
@@ -149,6 +154,16 @@ class Study(Section):
     def seeds(self) -> range:
         """The repeats."""
         return range(self.study.seed, self.study.seed + self.study.seeds)
+
+    @property
+    def training(self) -> Training:
+        """The engine that trains Keras models."""
+        return Training(engine=self.study.engine, precision=self.study.precision)
+
+    def trained_by(self, training: Training) -> "Study":
+        """Return the study with another engine."""
+        own = {"engine": training.engine, "precision": training.precision}
+        return self.model_copy(update={"study": self.study.model_copy(update=own)})
 
     @property
     def leaks(self) -> bool:
@@ -273,7 +288,9 @@ def build(tree: Mapping[str, Any], where: str) -> Study:
     found = cases(study, "", where)
     if len({case.key for case in found}) < len(found):
         raise InputError(f"{where}: expected different cases, received the same one twice")
-    return study
+    # The engine that "auto" is here: the study's directory and its fits are of that one.
+    keras = study.study.estimator == "keras"
+    return study.trained_by(engines.settled(study.training)) if keras else study
 
 
 def cases(study: Study, fingerprint: str, where: str = "study") -> list[Case]:

@@ -17,6 +17,7 @@ from typing import Any
 from fedgen.config.toml import Tree, read_toml, to_toml
 from fedgen.data.datasets import Dataset
 from fedgen.data.pixels import AUTO
+from fedgen.engine import engines
 from fedgen.errors import InputError
 from fedgen.files import csv as records_csv
 from fedgen.files import disk, locks
@@ -26,10 +27,9 @@ from fedgen.study.cases import Case, Study, columns
 from fedgen.study.fits.outcome import Epoch, Fit, Outcome
 
 STUDY, RESULTS, EPOCHS = "study.toml", "results.csv", "epochs.csv"
-PACKAGES = {
-    "sklearn-mlp": ("fedgen", "numpy", "scipy", "scikit-learn"),
-    "keras": ("fedgen", "numpy", "scikit-learn", "tensorflow", "keras"),
-}
+PACKAGES = ("fedgen", "numpy", "scipy", "scikit-learn")
+"""Packages whose versions decide what scikit-learn's fits come to."""
+
 FREE = {
     *("study.seeds", "study.metrics", "data.data_dir", "data.dataset"),
     *("provenance.python", "provenance.notes"),
@@ -37,7 +37,11 @@ FREE = {
 """What may change while the fits that are there remain of use; a data set is told by its
 fingerprint, and cases by their hashes."""
 
-UNSET = [("data", "scale", AUTO), ("data", "layout", AUTO)]
+UNSET = [
+    *(("data", "scale", AUTO), ("data", "layout", AUTO)),
+    *(("study", "engine", name) for name in ("auto", "tensorflow")),
+    ("study", "precision", "float32"),
+]
 """Settings that came later, as they are in studies that do not have them."""
 
 columns_of = partial(records_csv.columns, optional=True)
@@ -231,10 +235,19 @@ def _tree(study: Study, dataset: Dataset) -> Tree:
             "dataset": dataset.name,
             "fingerprint": dataset.fingerprint,
             "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES[study.study.estimator]},
+            **_made_with(study),
             **dataset.told,
         }
     }
+
+
+def _made_with(study: Study) -> Tree:
+    """Return what decides the results beside settings and data."""
+    if study.study.estimator != "keras":
+        return {name: version(name) for name in PACKAGES}
+    own = [name for name in engines.packages(study.training) if name != "flwr"]
+    versions = {name: version(name) for name in ("fedgen", *own)}
+    return {"engine": engines.title(study.training), **versions}
 
 
 def _identity(tree: Mapping[str, Any]) -> dict[str, Any]:

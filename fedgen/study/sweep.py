@@ -4,6 +4,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 
+from fedgen.config.sections import Training
 from fedgen.errors import RunError
 from fedgen.study.cases import Case
 from fedgen.study.estimators import SklearnMlp
@@ -46,7 +47,8 @@ def play(ledger: Ledger, cases: Sequence[Case], jobs: int, watcher: Watcher) -> 
     missing = ledger.missing(cases)
     tasks = sorted(missing, key=lambda task: -weight(task[0]))  # so that the last ones are short
     watcher.begin(len(tasks), len(cases) * len(ledger.study.seeds) - len(tasks))
-    with closing(_outcomes(tasks, draw(ledger.study), jobs)) as outcomes:
+    study = ledger.study
+    with closing(_outcomes(tasks, draw(study), study.training, jobs)) as outcomes:
         for number, outcome in outcomes:
             ledger.add(tasks[number][0], outcome)
             watcher.finished(tasks[number][0], outcome)
@@ -60,7 +62,9 @@ def weight(case: Case) -> int:
     return sum(a * b for a, b in zip((784, *sizes), (*sizes, 10), strict=True))
 
 
-def _outcomes(tasks: Sequence[Task], wanted: Draw, jobs: int) -> Generator[tuple[int, Outcome]]:
+def _outcomes(
+    tasks: Sequence[Task], wanted: Draw, training: Training, jobs: int
+) -> Generator[tuple[int, Outcome]]:
     """Yield outcomes as they come, each with its task's number."""
     from joblib import Parallel, delayed, parallel_config
 
@@ -69,7 +73,7 @@ def _outcomes(tasks: Sequence[Task], wanted: Draw, jobs: int) -> Generator[tuple
     with parallel_config(backend="loky" if sklearn else "threading"):
         parallel = Parallel(slots, batch_size=1, return_as="generator_unordered")
         running = parallel(
-            delayed(_numbered)(number, case, seed, wanted, slots)
+            delayed(_numbered)(number, case, seed, wanted, training, slots)
             for number, (case, seed) in enumerate(tasks)
         )
     try:
@@ -81,5 +85,7 @@ def _outcomes(tasks: Sequence[Task], wanted: Draw, jobs: int) -> Generator[tuple
         ) from error
 
 
-def _numbered(number: int, case: Case, seed: int, wanted: Draw, slots: int) -> tuple[int, Outcome]:
-    return number, fit(case, seed, wanted, slots)
+def _numbered(
+    number: int, case: Case, seed: int, wanted: Draw, training: Training, slots: int
+) -> tuple[int, Outcome]:
+    return number, fit(case, seed, wanted, training, slots)

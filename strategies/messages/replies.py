@@ -7,6 +7,7 @@ each of them is a rejection with a reason, and the round goes on without it.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -155,14 +156,18 @@ def check_probe(rates: list[float], batches: list[int], kept: Genome) -> None:
         )
 
 
+SHARED = ("data", "code of the model", "engine")
+"""What the parts of a fingerprint are of."""
+
+
 def read_peer(reply: Message, clients: int, fingerprint: str) -> tuple[int, int]:
     """Read who a node says it is.
 
     Args:
         reply: The node's answer to the first query.
         clients: Number of partitions.
-        fingerprint: Of the data set that it must have, and after a ``+`` of the code of its model;
-            ``""`` asks for none.
+        fingerprint: What it must have: the data set's, the code's of its model, and the engine,
+            between ``+``; ``""`` asks for none.
 
     Returns:
         Its partition id, and how many samples it trains on.
@@ -185,11 +190,11 @@ def read_peer(reply: Message, clients: int, fingerprint: str) -> tuple[int, int]
     ):
         raise ReplyError(f"I am partition {partition!r} with {examples!r} examples")
     if fingerprint and received != fingerprint:
-        ours, theirs = fingerprint.partition("+"), str(received).partition("+")
-        what, part = ("code of the model", 2) if ours[0] == theirs[0] else ("data", 0)
+        parts = zip_longest(SHARED, fingerprint.split("+"), str(received).split("+"), fillvalue="")
+        what, ours, theirs = next(part for part in parts if part[1] != part[2])
         raise ReplyError(
             f"partition {partition} has other {what} than the server: expected fingerprint "
-            f"{ours[part][:12]}, received {theirs[part][:12]}"
+            f"{ours[:12]}, received {theirs[:12]}"
         )
     return partition, examples
 

@@ -6,21 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from runs import finish, play, rows, start
+from trainings import engine_of
 
 from fedgen.comparison.trainers import reply_timeout
 from fedgen.config.sections import Data
 from fedgen.config.tree import build
 from fedgen.data import datasets
 from fedgen.engine import models
+from fedgen.engine.engines import Engine
 from fedgen.engine.plan import Plan, Stopped
-from fedgen.engine.tensorflow.engine import Engine
 from fedgen.errors import RunError
 
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
     digits = datasets.load(Data(dataset="digits"))
-    return Engine(models.build("mlp", digits.shape, digits.classes, 0), digits)
+    return engine_of(models.build("mlp", digits.shape, digits.classes, 0), digits)
 
 
 def weights() -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from runs import FLAGS, comparable, finish, play, rows, start, wait_for_file, wait_for_line
+from runs import ENGINE, FLAGS, comparable, finish, play, rows, start, wait_for_file, wait_for_line
 from warm import Command
 
 from fedgen.runs.run import Run
@@ -191,7 +191,7 @@ def test_an_interrupt_keeps_finished_rounds_and_says_how_to_go_on(
 
 def test_ctrl_c_does_not_wait_for_a_long_client(tmp_path: Path) -> None:
     long = ["--dataset=digits", "--clients=4", "--fraction=1", "--set=training.local_epochs=5000"]
-    process = start(["compare", *long, "--rounds=1", "--out=run"], tmp_path)
+    process = start(["compare", *long, f"--engine={ENGINE}", "--rounds=1", "--out=run"], tmp_path)
     wait_for_line(process, "0 ")
     time.sleep(1)
     asked = time.monotonic()
@@ -236,14 +236,14 @@ def test_other_settings_data_or_versions_are_refused_with_all_differences(copy: 
     edit(config, "local_epochs = 1", "local_epochs = 3")
     edit(config, r"mutation = 0\.1", "mutation = 0.2")
     edit(config, 'fingerprint = "[0-9a-f]+"', f'fingerprint = "{"0" * 64}"')
-    edit(config, r'tensorflow = "[0-9.]+"', 'tensorflow = "1.15.0"')
+    edit(config, rf'\n{ENGINE} = "[0-9.]+"', f'\n{ENGINE} = "1.15.0"')
     code, _, err = resume(copy.parent)
     assert code == 2 and len(err.splitlines()) == 1
     for text in (
         "training.local_epochs was 1 and is 3",
         "genetic-cfl.mutation was 0.1 and is 0.2",
         f"provenance.fingerprint was '{'0' * 64}' and is ",
-        "provenance.tensorflow was '1.15.0' and is ",
+        f"provenance.{ENGINE} was '1.15.0' and is ",
     ):
         assert text in err
     assert before == {path: path.read_bytes() for path in copy.glob("shards/*/*")}

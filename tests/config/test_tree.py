@@ -18,7 +18,8 @@ DEFAULTS = {
     },
     "cohort": {"fraction": 0.3, "resample": False, "deadline": 60.0, "min_available": 0},
     "model": {"name": "cnn"},
-    "training": {"local_epochs": 2, "optimizer": "adam", "momentum": 0.0, "deadline": 0.0},
+    "training": {"local_epochs": 2, "optimizer": "adam", "momentum": 0.0, "deadline": 0.0}
+    | {"engine": "auto", "precision": "float32"},
     "devices": {
         **{"speed": "none", "samples_per_second": 100.0, "spread": 0.5, "sigma": 0.5},
         "deadline": 0.0,

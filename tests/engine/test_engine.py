@@ -1,4 +1,4 @@
-"""The engine against plain Keras calls, and its promises about bytes and traces."""
+"""What every engine is held to: plain Keras calls, and its promises about bytes."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,14 +7,14 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from trainings import same
+from trainings import engine_of, same
 
 from fedgen.config.sections import Data
 from fedgen.data import datasets
 from fedgen.data.datasets import Dataset
 from fedgen.engine import models
+from fedgen.engine.engines import Engine
 from fedgen.engine.plan import Plan, Stopped
-from fedgen.engine.tensorflow.engine import Engine
 from strategies.core.aggregation import Arrays
 
 SHAPE, CLASSES = (8, 8, 1), 10
@@ -30,7 +30,7 @@ def engines(digits: Dataset) -> dict[tuple[str, str], Engine]:
     """Engines by model and optimiser; building one costs seconds."""
     pairs = [("cnn", "adam"), ("mlp", "sgd"), ("mlp-324-108-bn-dropout", "adam")]
     return {
-        (name, optimizer): Engine(
+        (name, optimizer): engine_of(
             models.build(name, SHAPE, CLASSES, 0),
             digits,
             optimizer=optimizer,
@@ -72,9 +72,10 @@ def train_with_keras(
 
 
 def test_adam_matches_keras(engines: dict, digits: Dataset) -> None:
-    weights, job = initial("cnn"), plan()
+    # In few steps: where gradients are all but nothing, Adam makes steps of their rounding.
+    weights, job = initial("cnn"), plan(epochs=1, rate=1e-4)
     trained = engines["cnn", "adam"].train(weights, job)
-    wanted, losses = train_with_keras("cnn", weights, digits, job, keras.optimizers.Adam(1e-3))
+    wanted, losses = train_with_keras("cnn", weights, digits, job, keras.optimizers.Adam(1e-4))
     for mine, theirs in zip(trained.weights, wanted, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-5)
     np.testing.assert_allclose(trained.losses, losses, rtol=1e-4)
@@ -146,15 +147,6 @@ def test_bytes_do_not_depend_on_what_runs_beside(engines: dict) -> None:
         assert all(same(a, b) for a, b in zip(alone, beside, strict=True))
 
 
-def test_nothing_is_retraced(engines: dict) -> None:
-    engine, weights = engines["cnn", "adam"], initial("cnn")
-    for batch, epochs, samples in ((1, 1, 3), (7, 3, 20), (64, 2, 50)):
-        trained = engine.train(weights, plan(batch, epochs, samples))
-        engine.evaluate(trained.weights, np.arange(batch, dtype=np.int32))
-        engine.evaluate(trained.weights, np.arange(batch, dtype=np.int32), "test")
-    assert engine.traces == 2
-
-
 def test_moving_statistics_travel_and_dropout_follows_its_seed(engines: dict) -> None:
     name = "mlp-324-108-bn-dropout"
     engine, weights = engines[name, "adam"], initial(name)
@@ -204,7 +196,7 @@ def test_a_diverging_client_ends_with_a_loss_that_is_not_finite(engines: dict) -
 
 
 def test_an_exception_ends_a_running_training_within_a_batch(digits: Dataset) -> None:
-    engine = Engine(models.build("mlp", SHAPE, CLASSES, 0), digits)
+    engine = engine_of(models.build("mlp", SHAPE, CLASSES, 0), digits)
     ended: list[str] = []
     weights, job = initial("mlp"), plan(batch=1, epochs=300, samples=1400)
 

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from trainings import same
+from trainings import engine_of, same
 
 from fedgen.config.model import Model
 from fedgen.config.sections import Data
 from fedgen.data import datasets
 from fedgen.data.datasets import Dataset
 from fedgen.engine import models, rules
+from fedgen.engine.engines import Engine
 from fedgen.engine.plan import Plan, Stopped
 from fedgen.engine.rules import AutoTuned, Corrected, Proximal
 from fedgen.engine.rules.rule import Rule, Step
-from fedgen.engine.tensorflow.engine import Engine
 from strategies.core.aggregation import Arrays
 
 LINEAR = Model(name="layers")
@@ -31,7 +31,7 @@ def digits() -> Dataset:
 @pytest.fixture(scope="module")
 def engines(digits: Dataset) -> dict[str, Engine]:
     model = models.build(LINEAR, (8, 8, 1), 10, 0)
-    return {kind: Engine(model, digits, optimizer=kind, workers=2) for kind in ("adam", "sgd")}
+    return {kind: engine_of(model, digits, optimizer=kind, workers=2) for kind in ("adam", "sgd")}
 
 
 def initial() -> Arrays:
@@ -127,17 +127,14 @@ def test_rules_match_numpy(
     assert np.abs(plain.weights[0] - trained.weights[0]).max() > 1e-3
 
 
-def test_rules_are_traced_when_asked_for_and_leave_plain_training_alone(digits: Dataset) -> None:
-    engine = Engine(models.build(LINEAR, (8, 8, 1), 10, 0), digits, workers=2)
+def test_rules_leave_one_another_and_plain_training_alone(digits: Dataset) -> None:
+    engine = engine_of(models.build(LINEAR, (8, 8, 1), 10, 0), digits, workers=2)
     plain = engine.train(initial(), plan(1e-3, None))
-    assert engine.traces == 2
     jobs = [plan(1e-3, rule) for rule in (Proximal(0.5), Corrected(offset()), Proximal(0.1))]
     alone = [engine.train(initial(), job) for job in jobs]
-    assert engine.traces == 4
     with ThreadPoolExecutor(4) as pool:
         beside = list(pool.map(lambda job: engine.train(initial(), job), jobs * 2))
     assert all(same(a, b) for a, b in zip(alone * 2, beside, strict=True))
-    assert engine.traces == 4
     assert same(engine.train(initial(), plan(1e-3, None)), plain)
     with pytest.raises(Stopped):
         engine.train(initial(), jobs[0], until=0.0)
@@ -156,7 +153,7 @@ def test_without_its_term_the_proximal_rule_is_the_optimiser(
 
 def test_dropout_and_normalisation_go_with_every_rule(digits: Dataset) -> None:
     name = "mlp-324-108-bn-dropout"
-    engine = Engine(models.build(name, (8, 8, 1), 10, 0), digits)
+    engine = engine_of(models.build(name, (8, 8, 1), 10, 0), digits)
     weights = models.get_weights(models.build(name, (8, 8, 1), 10, 7))
     zero = Corrected([np.zeros_like(weight) for weight in weights])
     for rule in (Proximal(0.1), zero, AutoTuned(2.0, 0.1, 1.0)):
@@ -187,7 +184,7 @@ class Line:
             weights=[self.w],
             previous=[self.previous],
             gradients=[self.slope * self.w],
-            differentiate=lambda at: [self.slope * at[0]],
+            gradients_before=[self.slope * self.previous],
             rate=self.rate,
             number=self.number,
             numbers=self.rule.numbers.astype(np.float64),

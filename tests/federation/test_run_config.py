@@ -30,7 +30,10 @@ EVERYTHING = {
     },
     "cohort": {"fraction": 0.7, "resample": True, "deadline": 2.5, "min_available": 3},
     "model": {"name": "mlp-324-108-bn-dropout"},
-    "training": {"local_epochs": 3, "optimizer": "sgd", "momentum": 0.9, "deadline": 1.5},
+    "training": {
+        **{"local_epochs": 3, "optimizer": "sgd", "momentum": 0.9, "deadline": 1.5},
+        **{"engine": "jax", "precision": "bfloat16"},
+    },
     "devices": {
         **{"speed": "lognormal", "samples_per_second": 50.0, "spread": 0.1, "sigma": 1.0},
         "deadline": 9.0,

@@ -12,7 +12,7 @@ from studies import KERAS, SKLEARN
 from fedgen.data import datasets
 from fedgen.study.fits import keras as keras_fit
 from fedgen.study.fits import sklearn as sklearn_fit
-from fedgen.study.fits.fit import _score, fit
+from fedgen.study.fits.fit import TENSORFLOW, _score, fit
 from fedgen.study.fits.outcome import Fit, Trained, stopped_improving
 from fedgen.study.samples import draw, load
 from strategies.streams import rng
@@ -65,7 +65,7 @@ def test_a_seed_gives_the_same_fit_and_another_one_another(base: dict) -> None:
     timeless = {"train_seconds": 0.0, "predict_seconds": 0.0}
 
     def comparable(seed: int, slots: int = 1) -> tuple:
-        outcome = fit(case, seed, wanted, slots)
+        outcome = fit(case, seed, wanted, TENSORFLOW, slots)
         return vars(outcome.fit) | timeless, outcome.epochs, outcome.first
 
     assert comparable(3) == comparable(3) == comparable(3, slots=2)
@@ -92,12 +92,12 @@ def test_moments_live_on_from_epoch_to_epoch() -> None:
         KERAS, axes={"hidden_layers": [[8]], "dropout": [0.0]}, fixed={"epochs": 2}
     )
     samples = load(wanted)
-    trained = keras_fit.prepare(case.settings, samples, 1, 1)()
+    trained = keras_fit.prepare(case.settings, samples, 1, TENSORFLOW, 1)()
     from fedgen.engine import models
     from fedgen.engine.plan import Plan
 
     model = models.build(case.settings.federated(), samples.dataset.shape, 10, 1)
-    engine = keras_fit._engine(case.settings.federated(), "", "adam", 0.0, samples.dataset, 1)
+    engine = keras_fit._engine(case.settings.federated(), "", TENSORFLOW, samples.dataset, 1)
     order = np.stack([rng(1, "batch-order", e).permutation(samples.train) for e in range(2)])
     whole = engine.train(models.get_weights(model), Plan(0.01, 32, order))
     assert [epoch[0] for epoch in trained.curve] == whole.losses

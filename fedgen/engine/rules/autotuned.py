@@ -66,7 +66,7 @@ class AutoTuned(Rule):
         ops, (eta, theta, total) = step.ops, carried
         gamma, delta = step.numbers[0], step.numbers[1]
         moved = step.distance(step.weights, step.previous)
-        turned = step.distance(step.gradients, step.differentiate(step.previous))
+        turned = step.distance(step.gradients, step.gradients_before)
         known = ops.logical_and(moved > 0, turned > 0)
         smooth = ops.where(known, gamma * moved / (2 * turned), np.float32(np.inf))
         tuned = ops.minimum(smooth, ops.sqrt(1 + delta * theta) * eta)

@@ -35,7 +35,7 @@ class Step:
         previous: Weights before the step before; those of now where there was none. Only for a
             rule that looks back.
         gradients: Gradients of the batch's mean loss at ``weights``.
-        differentiate: Returns the gradients of the same batch at other weights.
+        gradients_before: Gradients of the same batch at ``previous``. Only for such a rule.
         rate: Learning rate, a float32 scalar.
         number: Number of this step, from 1, a float32 scalar.
         numbers: The rule's numbers.
@@ -48,7 +48,7 @@ class Step:
     weights: Sequence[Any]
     previous: Sequence[Any]
     gradients: Sequence[Any]
-    differentiate: Callable[[Sequence[Any]], Sequence[Any]]
+    gradients_before: Sequence[Any]
     rate: Any
     number: Any
     numbers: Any

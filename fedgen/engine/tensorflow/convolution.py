@@ -13,33 +13,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fedgen.engine.models import recast
+
 TINY = 4
 """Pixels up to which an image counts as tiny."""
 
 Taps = dict[tuple[int, int], tuple[int, int] | None]
 
 
-def with_fast_gradients(model: keras.Sequential) -> keras.Sequential:
-    """Return a model of the same layers, in which convolutions are replaced by faster equals.
-
-    All weights are the very variables of the model, and so are all other layers.
-    """
-    equals = {id(layer): _faster(layer) for layer in model.layers}
-    return keras.Sequential(
-        [keras.Input(model.input_shape[1:]), *(equals[id(layer)] for layer in model.layers)]
-    )
-
-
-def _faster(layer: Any) -> Any:
+def faster(layer: keras.Layer) -> keras.Layer:
     """Return the faster equal of a layer; the layer itself where there is none."""
-    if not _fits(layer):
-        return layer
-    # No config could hold all that was set on a layer and its weights: the object's own state does.
-    # Not by copy.copy, for which Keras writes the layer to a file and reads it.
-    equal = object.__new__(_Convolution)
-    equal.__dict__.update(vars(layer))
-    equal._inbound_nodes, equal._outbound_nodes = [], []
-    return equal
+    return recast(layer, _Convolution) if _fits(layer) else layer
 
 
 def _fits(layer: Any) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,14 +25,21 @@ from numpy.typing import NDArray
 from fedgen import runtime
 from fedgen.data.datasets import Dataset
 from fedgen.engine import models
-from fedgen.engine.plan import Evaluation, Kind, Moments, Plan, Stopped, Trained
+from fedgen.engine.plan import (
+    Evaluation,
+    Kind,
+    Moments,
+    Plan,
+    Precision,
+    Split,
+    Stopped,
+    Trained,
+)
 from fedgen.engine.rules.rule import Rule
-from fedgen.engine.tensorflow.convolution import with_fast_gradients
+from fedgen.engine.tensorflow.convolution import faster
 from fedgen.engine.tensorflow.loops import EVALUATION_BATCH, Loops
 from fedgen.engine.tensorflow.optimizers import Optimizer
 from strategies.core.aggregation import Arrays
-
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Engine:
         optimizer: ``"adam"`` or ``"sgd"``.
         momentum: Momentum of SGD, in [0, 1).
         workers: Slots, at least 1.
+        precision: What products are computed in, ``"float32"`` or ``"tf32"``.
 
     Attributes:
         workers: Slots.
@@ -70,11 +78,13 @@ class Engine:
         optimizer: Kind = "adam",
         momentum: float = 0.0,
         workers: int = 1,
+        precision: Precision = "float32",
     ) -> None:
         runtime.require()
+        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
         self.workers = workers
         self.statistics = models.statistics(model)
-        self._model = model = with_fast_gradients(model)
+        self._model = model = models.with_equals(model, faster)
         self._data = {
             "train": (tf.constant(dataset.x_train), tf.constant(dataset.y_train)),
             "test": (tf.constant(dataset.x_test), tf.constant(dataset.y_test)),
@@ -95,6 +105,10 @@ class Engine:
         self._pool = ThreadPoolExecutor(workers, "evaluate")
         self._functions = tf.function(loops.train), tf.function(loops.evaluate)
         self._train, self._evaluate = self._trace(slots[0])
+        self._classify = tf.function(
+            loops.classify,
+            input_signature=[_like(slots[0].trainable), _like(slots[0].state), self._specs()[0]],
+        )
         self._tracing = threading.Lock()
         self._ruled: dict[type[Rule], tuple[Any, Any]] = {}
 
@@ -108,15 +122,6 @@ class Engine:
     def trainable(self) -> list[int]:
         """Positions of the trainable weights among all weights, in the order of moments."""
         return list(self._trainable)
-
-    @property
-    def device(self) -> str:
-        """The device that trains, for people."""
-        gpus = tf.config.list_physical_devices("GPU")
-        if not gpus:
-            return "CPU"
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return f"GPU ({details.get('device_name', gpus[0].name)})"
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -242,6 +247,15 @@ class Engine:
         )
         total = np.sum(list(counts), axis=0)
         return Evaluation(float(total[0]) / len(indices), float(total[1]) / len(indices))
+
+    def classify(
+        self, weights: Sequence[NDArray[Any]], images: NDArray[Any]
+    ) -> NDArray[np.integer[Any]]:
+        """Return the most likely class of every image, as they are stored."""
+        constants = self._constants(weights)
+        pieces = np.split(images, range(EVALUATION_BATCH, len(images), EVALUATION_BATCH))
+        found = [self._classify(*constants, tf.constant(piece)) for piece in pieces]
+        return np.concatenate([labels.numpy() for labels in found])
 
     def _constants(self, weights: Sequence[NDArray[Any]]) -> tuple[list[Any], list[Any]]:
         return [tf.constant(weights[i]) for i in self._trainable], self._state_values(weights, 0)

@@ -148,14 +148,15 @@ class Loops:
             gradients: Sequence[Any] = found.gradients
             size = rate
             if rule:
+                previous = _before(number, second, weights) if rule.looks_back else []
                 step_now = Step(
                     ops=tf,
                     distance=_distance,
                     start=start[0],
                     weights=weights,
-                    previous=_before(number, second, weights) if rule.looks_back else [],
+                    previous=previous,
                     gradients=found.gradients,
-                    differentiate=lambda at: differentiate(at).gradients,
+                    gradients_before=differentiate(previous).gradients if previous else [],
                     rate=rate,
                     number=number,
                     numbers=terms[0],
@@ -232,6 +233,12 @@ class Loops:
             logits=logits,
             assigned=frozenset(scope.assigned),
         )
+
+    def classify(self, trainable: list[Any], state: list[Any], images: Any) -> Any:
+        """Return the most likely class of every image."""
+        pixels = tf.cast(images, tf.float32) * self.scale
+        logits, _ = self.model.stateless_call(trainable, state, pixels, training=False)
+        return tf.argmax(logits, -1)
 
     def _may_run(self, until: Any) -> Any:
         return tf.logical_and(tf.timestamp() < until, ~self.stop.read_value())

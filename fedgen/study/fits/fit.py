@@ -6,19 +6,25 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgen.config.sections import Training
 from fedgen.study.cases import Case
 from fedgen.study.estimators import SklearnMlp
 from fedgen.study.fits.outcome import FIRST, Epoch, Fit, Outcome, Trained
 from fedgen.study.samples import Draw, Samples, load
 
+TENSORFLOW = Training(engine="tensorflow")
 
-def fit(case: Case, seed: int, wanted: Draw, slots: int = 1) -> Outcome:
+
+def fit(
+    case: Case, seed: int, wanted: Draw, training: Training = TENSORFLOW, slots: int = 1
+) -> Outcome:
     """Fit a case with a seed, on one thread.
 
     Args:
         case: What is fitted.
         seed: Of initial weights, batch order and dropout.
         wanted: On which images.
+        training: The engine that trains Keras models; one that is here.
         slots: How many fits this process runs at once.
 
     Returns:
@@ -29,7 +35,7 @@ def fit(case: Case, seed: int, wanted: Draw, slots: int = 1) -> Outcome:
     samples = load(wanted)
     try:
         with threadpool_limits(1), np.errstate(all="ignore"):  # a row tells what overflowed
-            return _fit(case, seed, samples, slots)
+            return _fit(case, seed, samples, training, slots)
     except Exception as error:  # whatever it is, the other cases go on
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         # scikit-learn raises where a weight overflows.
@@ -37,9 +43,9 @@ def fit(case: Case, seed: int, wanted: Draw, slots: int = 1) -> Outcome:
         return Outcome(Fit(case.key, seed, status, text))
 
 
-def _fit(case: Case, seed: int, samples: Samples, slots: int) -> Outcome:
+def _fit(case: Case, seed: int, samples: Samples, training: Training, slots: int) -> Outcome:
     settings = case.settings
-    # TensorFlow is imported with the one, scikit-learn with the other.
+    # An engine's framework is imported with the one, scikit-learn with the other.
     if isinstance(settings, SklearnMlp):
         from fedgen.study.fits import sklearn as sklearn_fit
 
@@ -47,7 +53,7 @@ def _fit(case: Case, seed: int, samples: Samples, slots: int) -> Outcome:
     else:
         from fedgen.study.fits import keras as keras_fit
 
-        train = keras_fit.prepare(settings, samples, seed, slots)
+        train = keras_fit.prepare(settings, samples, seed, training, slots)
     began = time.perf_counter()
     trained = train()
     train_seconds = time.perf_counter() - began

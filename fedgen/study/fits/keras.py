@@ -3,20 +3,18 @@
 import math
 import threading
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedgen.config import plugins
 from fedgen.config.model import Model
+from fedgen.config.sections import Training
 from fedgen.data.datasets import Dataset
-from fedgen.engine import models
-from fedgen.engine.plan import Kind, Moments, Plan
-from fedgen.engine.tensorflow.engine import Engine, Split
-from fedgen.engine.tensorflow.loops import EVALUATION_BATCH
+from fedgen.engine import engines, models
+from fedgen.engine.engines import Engine
+from fedgen.engine.plan import Moments, Plan, Split
 from fedgen.study.estimators import KerasModel
 from fedgen.study.fits.outcome import Trained, stopped_improving
 from fedgen.study.samples import Samples
@@ -29,16 +27,18 @@ TOLERANCE, PATIENCE = 1e-4, 10
 _tracing = threading.Lock()
 
 
-def prepare(settings: KerasModel, samples: Samples, seed: int, slots: int) -> Callable[[], Trained]:
+def prepare(
+    settings: KerasModel, samples: Samples, seed: int, training: Training, slots: int
+) -> Callable[[], Trained]:
     """Return what trains the model from a seed; everything is built and traced before."""
     data = samples.dataset
+    engines.start(training)
     with _tracing:
         model = models.build(settings.federated(), data.shape, data.classes, seed)
         code = plugins.code_of(settings.model)
-        engine = _engine(
-            *(settings.federated(), code, settings.optimizer, settings.momentum), data, slots
-        )
-        classify = _classifier(model, data.x_test.dtype, data.scale)
+        own = {"optimizer": settings.optimizer, "momentum": settings.momentum}
+        engine = _engine(settings.federated(), code, training.model_copy(update=own), data, slots)
+        engine.classify(models.get_weights(model), data.x_test[:1])
     split: Split = "train" if len(samples.validation) else "test"
     held_out = (
         samples.validation if split == "train" else np.arange(len(data.y_test), dtype=np.int32)
@@ -55,10 +55,9 @@ def prepare(settings: KerasModel, samples: Samples, seed: int, slots: int) -> Ca
             curve.append((trained.losses[0], trained.accuracies[0], found.loss, found.accuracy))
             if not math.isfinite(trained.losses[0]):
                 break
-        model.set_weights(weights)
         losses = [epoch[0] for epoch in curve]
         return Trained(
-            predict=classify,
+            predict=partial(engine.classify, weights),
             finite=bool(np.isfinite(losses).all() and all(np.isfinite(w).all() for w in weights)),
             parameters=model.count_params(),
             epochs=len(curve),
@@ -82,25 +81,7 @@ def _plan(
 
 
 @lru_cache(maxsize=2)
-def _engine(
-    model: Model, code: str, optimizer: Kind, momentum: float, data: Dataset, slots: int
-) -> Engine:
+def _engine(model: Model, code: str, training: Training, data: Dataset, slots: int) -> Engine:
     """Build an engine; one of other data, or of other code of the user's, is another one."""
     blank = models.build(model, data.shape, data.classes, 0)
-    return Engine(blank, data, optimizer=optimizer, momentum=momentum, workers=slots)
-
-
-def _classifier(model: Any, dtype: Any, scale: float) -> Callable[[Any], NDArray[np.integer]]:
-    """Return a compiled function from images to labels; it reads the weights when called."""
-    images = tf.TensorSpec([None, *model.input_shape[1:]], dtype)
-    classify = tf.function(
-        lambda pixels: tf.argmax(model(tf.cast(pixels, tf.float32) * scale, training=False), -1)
-    ).get_concrete_function(images)
-
-    def labels(images: Any) -> NDArray[np.integer]:
-        pieces = range(0, len(images), EVALUATION_BATCH)
-        return np.concatenate(
-            [classify(tf.constant(images[i : i + EVALUATION_BATCH])).numpy() for i in pieces]
-        )
-
-    return labels
+    return engines.build(training, blank, data, workers=slots)

@@ -1,0 +1,219 @@
+"""Which engine trains here: by the settings, by what is installed, and by what device there is.
+
+No framework is imported before it is known which one.
+"""
+
+import os
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fedgen import runtime
+from fedgen.config.sections import Training
+from fedgen.data.datasets import Dataset
+from fedgen.engine.plan import Evaluation, Plan, Split, Trained
+from fedgen.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    import keras
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from strategies.core.aggregation import Statistic
+
+TENSORFLOW, JAX = "tensorflow", "jax"
+NAMES = {TENSORFLOW: "TensorFlow", JAX: "JAX"}
+
+
+class Engine(Protocol):
+    """What every engine is; safe to call from several threads.
+
+    Attributes:
+        workers: Clients that it trains at once.
+        statistics: Positions of the weights that are statistics of the data.
+    """
+
+    workers: int
+    statistics: "dict[int, Statistic]"
+
+    @property
+    def trainable(self) -> list[int]:
+        """Positions of the trainable weights among all weights, in the order of moments."""
+
+    def interruptible(self) -> "AbstractContextManager[None]":
+        """Stop all running calls, by ``Stopped``, when the block is left by an exception."""
+
+    def train(
+        self,
+        weights: "Sequence[NDArray[Any]]",
+        plan: Plan,
+        *,
+        until: float = ...,
+        keep: bool = ...,
+    ) -> Trained:
+        """Train locally from given weights."""
+
+    def evaluate(
+        self,
+        weights: "Sequence[NDArray[Any]]",
+        indices: "NDArray[np.int32]",
+        split: Split = ...,
+        until: float = ...,
+    ) -> Evaluation:
+        """Return loss and accuracy over samples of a split."""
+
+    def evaluate_all(
+        self, weights: "Sequence[NDArray[Any]]", indices: "NDArray[np.int32]", split: Split
+    ) -> Evaluation:
+        """Do what ``evaluate`` does, for a large set."""
+
+    def classify(
+        self, weights: "Sequence[NDArray[Any]]", images: "NDArray[Any]"
+    ) -> "NDArray[np.integer[Any]]":
+        """Return the most likely class of every image, as they are stored."""
+
+
+def settled(training: Training) -> Training:
+    """Return the settings with an engine for ``"auto"``, checked against what is here.
+
+    Raises:
+        InputError: If the engine is not installed, or cannot compute in the precision.
+    """
+    name: str = training.engine
+    if name == "auto":
+        name = JAX if _has_jax_with_a_gpu() else TENSORFLOW
+    if name == JAX and find_spec(JAX) is None:
+        raise InputError(
+            "training.engine = 'jax': JAX is not installed; install it with "
+            "pip install 'fedgen[gpu]' for an NVIDIA GPU, or 'fedgen[jax]' for the CPU"
+        )
+    if name == TENSORFLOW and training.precision == "bfloat16":
+        raise InputError(
+            "training.precision = 'bfloat16': the engine 'tensorflow' has 'float32' and, on a GPU, "
+            "'tf32'; bfloat16 needs training.engine = 'jax'"
+        )
+    found: Training = training.model_copy(update={"engine": name})
+    if found.precision == "tf32" and device(found) == "CPU":
+        raise InputError(
+            f"training.precision = 'tf32': it is a format of NVIDIA GPUs, and {NAMES[name]} sees "
+            "none; expected 'float32' on a CPU"
+        )
+    return found
+
+
+def _has_jax_with_a_gpu() -> bool:
+    # JAX finds devices by plugins: without one it takes no import to know that there is none.
+    if find_spec(JAX) is None or find_spec("jax_plugins") is None:
+        return False
+    return _jax_device() != "CPU"
+
+
+def start(training: Training) -> None:
+    """Import the framework of settled settings, as Keras' back end too.
+
+    Raises:
+        RunError: If Keras was imported with another one.
+    """
+    runtime.import_tensorflow() if training.engine == TENSORFLOW else runtime.import_jax()
+
+
+def device(training: Training) -> str:
+    """Return the device that trains with settled settings, for people: ``"CPU"``, or which GPU."""
+    start(training)
+    return _tensorflow_device() if training.engine == TENSORFLOW else _jax_device()
+
+
+def _tensorflow_device() -> str:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return f"GPU ({details.get('device_name', gpus[0].name)})"
+
+
+def _jax_device() -> str:
+    runtime.import_jax()
+    import jax
+
+    found = jax.devices()[0]
+    return "CPU" if found.platform == "cpu" else f"GPU ({found.device_kind})"
+
+
+def title(training: Training) -> str:
+    """Say which engine trains with settled settings, on what, in which precision."""
+    name = training.engine
+    return f"{name} {version(name)} on {device(training)}, {training.precision}"
+
+
+def packages(training: Training) -> tuple[str, ...]:
+    """Return the packages whose versions decide results with settled settings."""
+    own = (TENSORFLOW,) if training.engine == TENSORFLOW else (JAX, "jaxlib")
+    return (*own, *(name for name in runtime.PACKAGES if name != TENSORFLOW))
+
+
+def build(
+    training: Training, model: "keras.Sequential", dataset: Dataset, *, workers: int
+) -> Engine:
+    """Build the engine of settled settings.
+
+    Args:
+        training: Settings.
+        model: A built model that ends in logits.
+        dataset: What is trained on.
+        workers: Clients at once; 0 for as many as suit the device.
+    """
+    start(training)
+    optimizer, momentum = training.optimizer, training.momentum
+    if training.engine == JAX:
+        from fedgen.engine.jax.engine import Engine as OnJax
+
+        return OnJax(
+            model,
+            dataset,
+            optimizer=optimizer,
+            momentum=momentum,
+            workers=workers,
+            precision=training.precision,
+        )
+    from fedgen.engine.tensorflow.engine import Engine as OnTensorFlow
+
+    workers = workers or runtime.available_cores()
+    runtime.limit_threads(workers)
+    return OnTensorFlow(
+        model,
+        dataset,
+        optimizer=optimizer,
+        momentum=momentum,
+        workers=workers,
+        precision=training.precision,
+    )
+
+
+def require_gpu(training: Training) -> str | None:
+    """Return which GPU is seen, for people; nothing if ``FEDGEN_REQUIRE_GPU`` is not set.
+
+    A framework is imported only if it is set: that of the engine that would train.
+
+    Raises:
+        InputError: If it is 1 and there is no GPU: without a word, training would
+            go on many times slower.
+    """
+    required = os.environ.get("FEDGEN_REQUIRE_GPU", "")
+    if not required:
+        return None
+    if required not in ("0", "1"):
+        raise InputError(f"FEDGEN_REQUIRE_GPU: expected 0 or 1, received {required!r}")
+    found = settled(training)
+    name, seen = NAMES[str(found.engine)], device(found)
+    if required == "1" and seen == "CPU":
+        raise InputError(
+            f"FEDGEN_REQUIRE_GPU=1: expected a GPU, {name} sees none. Start a container with "
+            "`docker run --gpus all`, or allow the CPU with FEDGEN_REQUIRE_GPU=0; "
+            f"TF_CPP_MIN_LOG_LEVEL=0 shows what {name} tried"
+        )
+    return f"{name} sees {'no GPU' if seen == 'CPU' else seen}"

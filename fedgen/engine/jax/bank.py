@@ -1,0 +1,282 @@
+"""Who is in the lanes: clients enter, are advanced a chunk at a time, and leave.
+
+There is no thread that serves: of those who wait for their jobs one leads, and advances all of
+them until its own is done; then another one does. So nothing runs when nobody waits.
+"""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgen.engine.jax.program import Lanes, OfTiles, Program, Rows
+from fedgen.engine.jax.schedule import Chunk, Tiles, Waiting, fill
+from fedgen.engine.rules.rule import Rule
+
+SECONDS = 0.1
+"""How long a chunk should take: deadlines, interrupts and newcomers are looked at in between."""
+
+ROWS = 16
+"""Rows of a chunk at most."""
+
+Kind = type[Rule] | None
+"""What all who are in one bank step by; ``None`` for the optimiser alone."""
+
+
+class Job:
+    """One local training on its way through a lane.
+
+    Args:
+        entry: The arguments of ``Program.enter``.
+        parts: Its tiles.
+        epochs: How many epochs.
+        until: When to stop at the latest, in seconds since the epoch.
+
+    Attributes:
+        losses: Summed losses of every epoch, float64 of shape (epochs,).
+        hits: How many samples were right in every epoch.
+        left: What its lane held at the end; ``None`` if it was stopped before.
+        error: What ended all jobs.
+        turn: Set when it is done, or when its caller is to go on with everybody's work.
+    """
+
+    def __init__(
+        self, entry: tuple[Any, ...], parts: Sequence[Tiles], epochs: int, until: float
+    ) -> None:
+        self.entry = entry
+        self.parts = deque(parts)
+        self.position = 0
+        self.steps = sum(int((part.number == 0).sum()) for part in parts)
+        self.until = until
+        self.losses, self.hits = np.zeros(epochs), np.zeros(epochs)
+        self.left: Lanes | None = None
+        self.error: Exception | None = None
+        self.done = False
+        self.turn = threading.Event()
+
+    def end(self, left: Lanes | None = None, error: Exception | None = None) -> None:
+        """Let the caller have what there is."""
+        self.left, self.error, self.done = left, error, True
+        self.turn.set()
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A chunk that the device was given, and whose numbers are not read yet."""
+
+    chunk: Chunk
+    jobs: Mapping[int, Job]
+    measured: tuple[Any, ...]
+    leaving: Mapping[int, Lanes]
+    since: float = field(default_factory=time.perf_counter)
+
+
+class Bank:
+    """Lanes on the device for one kind of rule, and who is in them; for one thread at a time.
+
+    Args:
+        program: What is compiled.
+        lanes: How many lanes.
+        tiles: How many tiles a row may have, in ascending order; the fewest that do are taken.
+        ahead: Chunks that the device is given before the numbers of the first are read.
+    """
+
+    def __init__(self, program: Program, lanes: int, tiles: Sequence[int], ahead: int) -> None:
+        self.waiting: deque[Job] = deque()
+        self._program = program
+        self._count = lanes
+        self._tiles = tiles
+        self._ahead = ahead
+        self._jobs: dict[int, Job] = {}
+        self._sent: deque[_Sent] = deque()
+        self._at_most = tiles[0]
+        self._lanes: Lanes | None = None
+        self._advance = jax.jit(program.advance, donate_argnums=0)
+        self._enter = jax.jit(partial(_enter, program), donate_argnums=0)
+        self._leave = jax.jit(_lane)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody is waiting for anything."""
+        return bool(self.waiting or self._jobs or self._sent)
+
+    def advance(self, images: Any, labels: Any, stopped: bool) -> None:
+        """Let who waits in and who is late go, and give the device a chunk.
+
+        Args:
+            images: All images, on the device.
+            labels: All labels.
+            stopped: Whether all are to go.
+        """
+        self._dismiss(stopped)
+        self._admit()
+        if self._jobs:
+            self._send(images, labels)
+        if self._sent and (len(self._sent) > self._ahead or not self._jobs):
+            self._read(self._sent.popleft())
+
+    def fail(self, error: Exception) -> None:
+        """End all jobs with an error, and forget what the lanes held."""
+        jobs = {*self.waiting, *self._jobs.values()}
+        jobs.update(job for sent in self._sent for job in sent.jobs.values())
+        for held in (self.waiting, self._jobs, self._sent):
+            held.clear()
+        self._lanes = None
+        for job in jobs:
+            job.end(error=error)
+
+    def _dismiss(self, stopped: bool) -> None:
+        now = time.time()
+        for job in [job for job in self.waiting if stopped or now >= job.until]:
+            self.waiting.remove(job)
+            job.end()
+        for lane in [n for n, job in self._jobs.items() if stopped or now >= job.until]:
+            self._jobs.pop(lane).end()
+
+    def _admit(self) -> None:
+        free = [lane for lane in range(self._count) if lane not in self._jobs]
+        for lane in free[: len(self.waiting)]:
+            job = self.waiting.popleft()
+            if self._lanes is None:
+                self._lanes = _room(self._program, self._count, job.entry)
+            self._lanes = self._enter(self._lanes, lane, *job.entry)
+            self._jobs[lane] = job
+
+    def _send(self, images: Any, labels: Any) -> None:
+        sizes = [job.parts[0].size for job in self._jobs.values()]
+        size = max(sorted(set(sizes)), key=sizes.count)
+        jobs = {lane: job for lane, job in self._jobs.items() if job.parts[0].size == size}
+        waiting = {n: Waiting(j.parts[0], j.position, j.steps) for n, j in jobs.items()}
+        ready = sum(int(j.parts[0].tiles[j.position]) for j in jobs.values())
+        tiles = next((t for t in self._tiles if t >= ready), self._tiles[-1])
+        chunk = fill(waiting, self._count, (ROWS, tiles), self._at_most)
+        self._lanes, measured = self._advance(
+            self._lanes, images, labels, _rows(chunk), np.int32(chunk.rows)
+        )
+        leaving = {}
+        for lane, job in jobs.items():
+            job.position = chunk.position[lane]
+            job.steps -= int(chunk.steps[:, lane].sum())
+            if job.position == len(job.parts[0]):
+                job.parts.popleft()
+                job.position = 0
+            if not job.parts:
+                leaving[lane] = self._leave(self._lanes, lane)
+                del self._jobs[lane]
+        self._sent.append(_Sent(chunk, jobs, measured, leaving))
+
+    def _read(self, sent: _Sent) -> None:
+        loss, hits, terms = (np.asarray(part, np.float64) for part in sent.measured)
+        chunk = sent.chunk
+        losses = loss + terms * chunk.valid
+        for lane, job in sent.jobs.items():
+            mine = chunk.owner == lane
+            # One after another: to the same bits however the tiles were cut into chunks.
+            np.add.at(job.losses, chunk.epoch[mine], losses[mine])
+            np.add.at(job.hits, chunk.epoch[mine], hits[mine])
+        for lane, left in sent.leaving.items():
+            sent.jobs[lane].end(left)
+        self._pace(int(chunk.used.sum()), time.perf_counter() - sent.since)
+
+    def _pace(self, tiles: int, seconds: float) -> None:
+        """Ask for as many tiles as take ``SECONDS``, but at most twice as many as before."""
+        fit = math.ceil(tiles * SECONDS * (1 + self._ahead) / max(seconds, 1e-6))
+        self._at_most = max(1, min(fit, 2 * self._at_most, ROWS * self._tiles[-1]))
+
+
+class Workshop:
+    """A bank for every kind of rule, where callers from several threads have their jobs done.
+
+    Args:
+        make: Makes the lanes of a kind of rule; called when it is first asked for.
+        work: Advances a bank by a chunk.
+    """
+
+    def __init__(self, make: Callable[[Kind], Bank], work: Callable[[Bank], None]) -> None:
+        self._make = make
+        self._work = work
+        self._banks: dict[Kind, Bank] = {}
+        self._leading = threading.Lock()  # guards ``_banks`` and what is in them
+        self._change = threading.Lock()  # guards what follows
+        self._inbox: list[tuple[Kind, Job]] = []
+        self._jobs: set[Job] = set()
+
+    @property
+    def load(self) -> int:
+        """How many jobs there are."""
+        return len(self._jobs)
+
+    def do(self, job: Job, kind: Kind) -> None:
+        """Wait until a job is done, and do everybody's work while nobody else does."""
+        with self._change:
+            self._inbox.append((kind, job))
+            self._jobs.add(job)
+        while not job.done:
+            if not self._leading.acquire(blocking=False):
+                job.turn.wait()
+                job.turn.clear()
+                continue
+            try:
+                while not job.done:
+                    self._advance()
+            finally:
+                self._leading.release()
+                self._hand_over()
+
+    def _advance(self) -> None:
+        with self._change:
+            new, self._inbox = self._inbox, []
+        for kind, job in new:
+            if kind not in self._banks:
+                self._banks[kind] = self._make(kind)
+            self._banks[kind].waiting.append(job)
+        for bank in self._banks.values():
+            if bank.busy:
+                try:
+                    self._work(bank)
+                except Exception as error:  # it is of all who are in there
+                    bank.fail(error)
+
+    def _hand_over(self) -> None:
+        """Wake one of those who wait, to lead."""
+        with self._change:
+            self._jobs = {job for job in self._jobs if not job.done}
+            for job in self._jobs:
+                job.turn.set()
+                break
+
+
+def _rows(chunk: Chunk) -> Rows:
+    of_tiles = {name: getattr(chunk, name) for name in OfTiles.__dataclass_fields__}
+    return Rows(OfTiles(**of_tiles), chunk.used, chunk.first, chunk.count, chunk.steps)
+
+
+def _enter(program: Program, lanes: Lanes, lane: Any, *entry: Any) -> Lanes:
+    mine = program.enter(*entry)
+    entered: Lanes = jax.tree.map(lambda whole, part: whole.at[lane].set(part), lanes, mine)
+    return entered
+
+
+def _lane(lanes: Lanes, lane: Any) -> Lanes:
+    mine: Lanes = jax.tree.map(lambda whole: whole[lane], lanes)
+    return mine
+
+
+def _room(program: Program, count: int, entry: tuple[Any, ...]) -> Lanes:
+    """Return room for that many lanes, filled with zeros."""
+    shapes = jax.eval_shape(program.enter, *entry)
+    room: Lanes = jax.tree.map(lambda p: jax.numpy.zeros((count, *p.shape), p.dtype), shapes)
+    return room
+
+
+def as_numpy(values: Sequence[Any]) -> list[NDArray[Any]]:
+    """Return arrays of the device as NumPy's."""
+    return [np.asarray(value) for value in values]

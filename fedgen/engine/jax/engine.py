@@ -1,0 +1,320 @@
+"""The engine on JAX: what ``fedgen.engine.plan`` asks for, by continuous batching of clients.
+
+Every call of ``train`` is a client that enters a lane, is trained in whatever company there is,
+and leaves; callers take turns in doing everybody's work, so that nothing runs when nobody waits.
+"""
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgen import runtime
+from fedgen.data.datasets import Dataset
+from fedgen.engine import models
+from fedgen.engine.jax import coupling, layers
+from fedgen.engine.jax.bank import Bank, Job, Workshop, as_numpy
+from fedgen.engine.jax.forward import Forward
+from fedgen.engine.jax.products import MATMUL
+from fedgen.engine.jax.program import Program
+from fedgen.engine.jax.schedule import cut
+from fedgen.engine.plan import (
+    Evaluation,
+    Kind,
+    Moments,
+    Plan,
+    Precision,
+    Split,
+    Stopped,
+    Trained,
+)
+from fedgen.engine.rules.rule import Rule
+from fedgen.errors import RunError
+from strategies.core.aggregation import Arrays
+
+EVALUATION_BATCHES, PIECES = (50, 500), 16
+"""Samples that are evaluated at once, for few and for many; and how many such in a call."""
+
+TILES = (16, 64, 256)
+"""Tiles of a row, as few as do; a larger batch takes several rows."""
+
+FULL = "RESOURCE_EXHAUSTED"
+"""What XLA says where memory runs out."""
+
+KEPT = 4
+"""Sets of weights that stay on the device, as all clients of a round begin from the same."""
+
+
+class Engine:
+    """Trains and evaluates one model on one data set, as many clients at once as it has lanes.
+
+    Safe to call from several threads.
+
+    Args:
+        model: A built model that ends in logits; its own weights are not used.
+        dataset: What the indices of plans and evaluations refer to.
+        optimizer: ``"adam"`` or ``"sgd"``.
+        momentum: Momentum of SGD, in [0, 1).
+        workers: Lanes, at least 1; 0 for as many as suit the device.
+        precision: What products are computed in.
+        side_by_side: Whether the tiles of a row are one batch of products; ``None`` for what
+            suits the device.
+        shops: Programs that compute beside one another on a CPU; 0 for one per core.
+
+    Attributes:
+        workers: Lanes.
+        statistics: Positions of the weights that are statistics of the data.
+    """
+
+    def __init__(
+        self,
+        model: keras.Sequential,
+        dataset: Dataset,
+        *,
+        optimizer: Kind = "adam",
+        momentum: float = 0.0,
+        workers: int = 0,
+        precision: Precision = "float32",
+        side_by_side: bool | None = None,
+        shops: int = 0,
+    ) -> None:
+        runtime.require()
+        on_gpu = jax.default_backend() != "cpu"
+        self._side_by_side = on_gpu if side_by_side is None else side_by_side
+        workers = workers or (32 if on_gpu else runtime.available_cores())
+        # A CPU's cores compute a program each sooner than one program together.
+        shops = 1 if self._side_by_side else min(workers, shops or runtime.available_cores())
+        self.workers = -(-workers // shops) * shops
+        self.statistics = models.statistics(model)
+        equal = models.with_equals(
+            model, lambda layer: layers.equal(layer, precision, self._side_by_side)
+        )
+        position = {id(weight): index for index, weight in enumerate(model.weights)}
+        self._variables = model.non_trainable_variables
+        self._trainable = [position[id(weight)] for weight in model.trainable_variables]
+        self._state = [position.get(id(weight)) for weight in self._variables]
+        seeds = [i for i, v in enumerate(self._variables) if _is_seed(v, self._state[i])]
+        self._matmul = MATMUL[precision]
+        with jax.default_matmul_precision(self._matmul):
+            self._forward = Forward(equal, dataset.scale, seeds)
+            self._coupling = coupling.of(self._forward, dataset)
+        plain = Forward(model, dataset.scale, seeds)
+        self._count, self._classify = jax.jit(plain.evaluate), jax.jit(plain.classify)
+        self._kind, self._momentum = optimizer, momentum
+        self._constraints = [weight.constraint for weight in model.trainable_variables]
+        self._data = {
+            "train": (jnp.asarray(dataset.x_train), jnp.asarray(dataset.y_train)),
+            "test": (jnp.asarray(dataset.x_test), jnp.asarray(dataset.y_test)),
+        }
+        self._zeros = [jnp.zeros(weight.shape) for weight in model.trainable_variables]
+        self._kept: OrderedDict[Any, tuple[Sequence[Any], list[Any]]] = OrderedDict()
+        self._keeping = threading.Lock()  # guards ``_kept``
+        self._stopped = False
+        self._workshops = [Workshop(self._bank, self._work) for _ in range(shops)]
+
+    @property
+    def trainable(self) -> list[int]:
+        """Positions of the trainable weights among all weights, in the order of moments."""
+        return list(self._trainable)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Stop all running calls within a chunk when the block is left by an exception.
+
+        They raise ``Stopped``. Entering the block lets calls run again.
+        """
+        self._stopped = False
+        try:
+            yield
+        except BaseException:
+            self._stopped = True
+            raise
+
+    def train(
+        self,
+        weights: Sequence[NDArray[Any]],
+        plan: Plan,
+        *,
+        until: float = math.inf,
+        keep: bool = False,
+    ) -> Trained:
+        """Train locally from given weights.
+
+        Args:
+            weights: All weights in the model's order; not changed.
+            plan: What to train.
+            until: When to stop at the latest, in seconds since the epoch; looked at between
+                chunks of some tenths of a second.
+            keep: Return the optimiser's state as well.
+
+        Raises:
+            Stopped: If that moment came, or ``interruptible`` was left by an
+                exception, before the end.
+            RunError: If the device has no room.
+        """
+        rule, moments = plan.rule, plan.moments
+        momentum = self._momentum if plan.momentum is None else plan.momentum
+        first, second = (moments.first, moments.second) if moments else (self._zeros, self._zeros)
+        own = [rule.arrays[i] for i in self._trainable] if rule and rule.arrays else []
+        before = moments.steps if moments else 0
+        entry = (
+            self._on_device(weights),
+            self._state_values(weights, plan.dropout_seed),
+            (list(first), list(second)),
+            (rule.numbers if rule else np.zeros(0, np.float32), own),
+            np.float32(plan.learning_rate),
+            np.float32(momentum),
+            np.float32(before),
+        )
+        size = self._coupling.size(plan.batch_size, plan.order.shape[1], self._side_by_side)
+        parts = cut(plan.order, plan.batch_size, size)
+        job = Job(entry, parts, len(plan.order), until)
+        taken = job.steps
+        self._run(job, type(rule) if rule else None)
+        if isinstance(job.error, jax.errors.JaxRuntimeError) and FULL in str(job.error):
+            raise RunError(
+                f"the device has no room for {self.workers} lanes of this model and its tiles: "
+                "set run.workers to fewer, or use a GPU with more memory"
+            ) from job.error
+        if job.error is not None:
+            raise job.error
+        if job.left is None:
+            raise Stopped
+        left = job.left
+        rate, carried = np.float32(left.rate), tuple(map(np.float32, left.carried))
+        mean = rule.mean_rate(rate, carried, np.float32(taken)) if rule else rate
+        samples = plan.order.shape[1]
+        kept = None
+        if keep:
+            kept = Moments(as_numpy(left.first), as_numpy(left.second), before + taken)
+        return Trained(
+            weights=self._weights(weights, left.weights, left.state),
+            losses=(job.losses / samples).tolist(),
+            accuracies=(job.hits / samples).tolist(),
+            learning_rate=float(mean),
+            batch_size=plan.batch_size,
+            moments=kept,
+            initial_rate=float(rate),
+            steps=taken,
+            momentum=float(left.momentum),
+        )
+
+    def evaluate(
+        self,
+        weights: Sequence[NDArray[Any]],
+        indices: NDArray[np.int32],
+        split: Split = "train",
+        until: float = math.inf,
+    ) -> Evaluation:
+        """Return loss and accuracy over samples of a split.
+
+        Raises:
+            Stopped: As ``train`` does.
+        """
+        few, many = EVALUATION_BATCHES
+        size = few if len(indices) <= few else many
+        trainable, state = self._on_device(weights), self._state_values(weights, 0)
+        loss = hits = 0.0
+        for begin in range(0, len(indices), size * PIECES):
+            if self._stopped or time.time() >= until:
+                raise Stopped
+            here = indices[begin : begin + size * PIECES]
+            filled = np.zeros(size * PIECES, np.int32)
+            filled[: len(here)] = here
+            with jax.default_matmul_precision(self._matmul):
+                found = self._count(
+                    trainable, state, *self._data[split], filled.reshape(PIECES, size), len(here)
+                )
+            losses, right = as_numpy(found)
+            loss, hits = loss + losses.sum(dtype=np.float64), hits + right.sum(dtype=np.float64)
+        return Evaluation(float(loss) / len(indices), float(hits) / len(indices))
+
+    def evaluate_all(
+        self, weights: Sequence[NDArray[Any]], indices: NDArray[np.int32], split: Split
+    ) -> Evaluation:
+        """Do what ``evaluate`` does, for a large set."""
+        return self.evaluate(weights, indices, split)
+
+    def classify(
+        self, weights: Sequence[NDArray[Any]], images: NDArray[Any]
+    ) -> NDArray[np.integer[Any]]:
+        """Return the most likely class of every image, as they are stored."""
+        size = EVALUATION_BATCHES[-1]
+        trainable, state = self._on_device(weights), self._state_values(weights, 0)
+        found = []
+        for begin in range(0, len(images), size):
+            piece = images[begin : begin + size]
+            filled = np.zeros((size, *images.shape[1:]), images.dtype)
+            filled[: len(piece)] = piece
+            with jax.default_matmul_precision(self._matmul):
+                labels = self._classify(trainable, state, filled)
+            found.append(np.asarray(labels)[: len(piece)])
+        return np.concatenate(found)
+
+    def _run(self, job: Job, kind: type[Rule] | None) -> None:
+        """Have a job done where the fewest others are."""
+        min(self._workshops, key=lambda shop: shop.load).do(job, kind)
+
+    def _work(self, bank: Bank) -> None:
+        with jax.default_matmul_precision(self._matmul):
+            bank.advance(*self._data["train"], self._stopped)
+
+    def _bank(self, kind: type[Rule] | None) -> Bank:
+        program = Program(self._forward, self._kind, self._constraints, kind, self._side_by_side)
+        lanes = self.workers // len(self._workshops)
+        if self._side_by_side:
+            return Bank(program, lanes, TILES, ahead=1)
+        return Bank(program, lanes, TILES[:1], ahead=0)
+
+    def _on_device(self, weights: Sequence[NDArray[Any]]) -> list[Any]:
+        """Return trainable weights on the device; those that nobody can change are sent once."""
+        mine = [weights[index] for index in self._trainable]
+        if not all(map(_is_fixed, mine)):
+            return [jnp.asarray(weight) for weight in mine]
+        key = tuple((w.__array_interface__["data"][0], w.shape) for w in mine)
+        with self._keeping:
+            if key not in self._kept:
+                self._kept[key] = mine, [jnp.asarray(weight) for weight in mine]
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            return self._kept[key][1]
+
+    def _weights(
+        self, weights: Sequence[NDArray[Any]], trainable: list[Any], state: list[Any]
+    ) -> Arrays:
+        result: Arrays = [np.asarray(weight) for weight in weights]
+        for index, value in zip(self._trainable, as_numpy(trainable), strict=True):
+            result[index] = value
+        for place, value in zip(self._state, as_numpy(state), strict=True):
+            if place is not None:
+                result[place] = value
+        return result
+
+    def _state_values(self, weights: Sequence[NDArray[Any]], seed: int) -> list[Any]:
+        values = []
+        for number, (place, variable) in enumerate(zip(self._state, self._variables, strict=True)):
+            # A seed generator's state is (seed, counter); layers get seeds of their own.
+            value = weights[place] if place is not None else [(seed + number) % 2**31, 0]
+            values.append(np.asarray(value, variable.dtype))
+        return values
+
+
+def _is_seed(variable: Any, place: int | None) -> bool:
+    return place is None and tuple(variable.shape) == (2,) and variable.dtype == "uint32"
+
+
+def _is_fixed(array: NDArray[Any]) -> bool:
+    """Whether an array shows bytes, which nobody can write to."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, bytes)

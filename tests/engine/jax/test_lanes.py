@@ -1,0 +1,213 @@
+"""Lanes: against plain steps one client at a time, and the same bytes in whatever company."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+from own_models import FUNCTIONS, build
+from trainings import same
+
+from fedgen.config.sections import Data
+from fedgen.data import datasets
+from fedgen.data.datasets import Dataset
+from fedgen.engine import models
+from fedgen.engine.jax import bank
+from fedgen.engine.jax.coupling import Coupling
+from fedgen.engine.jax.engine import Engine
+from fedgen.engine.plan import Plan, Stopped
+from fedgen.engine.rules import AutoTuned, Proximal
+from fedgen.errors import RunError
+from strategies.core.aggregation import Arrays
+
+SHAPE, CLASSES = (8, 8, 1), 10
+BOTH = pytest.mark.parametrize("side_by_side", [False, True], ids=["one by one", "side by side"])
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return datasets.load(Data(dataset="digits"))
+
+
+def plan(batch: int, epochs: int = 2, samples: int = 75, rate: float = 1e-2) -> Plan:
+    draws = np.random.default_rng(batch)
+    order = [draws.permutation(1437)[:samples] for _ in range(epochs)]
+    return Plan(rate, batch, np.array(order, np.int32), dropout_seed=5)
+
+
+def plainly(
+    model: keras.Sequential, weights: Arrays, digits: Dataset, job: Plan
+) -> tuple[Arrays, list[float]]:
+    """The readable twin: one client, no tiles, no lanes, no filling up; by SGD."""
+    values = {id(v): jnp.asarray(w) for v, w in zip(model.weights, weights, strict=True)}
+    for number, variable in enumerate(model.non_trainable_variables):
+        if variable.dtype == "uint32":
+            values[id(variable)] = jnp.array([job.dropout_seed + number, 0], jnp.uint32)
+    losses = []
+
+    def loss(w: list[Any], s: list[Any], pixels: Any, labels: Any) -> tuple[Any, Any]:
+        logits, after, terms = model.stateless_call(w, s, pixels, training=True, return_losses=True)
+        likely = jax.nn.log_softmax(logits)[jnp.arange(len(labels)), labels]
+        return -likely.mean() + sum(terms), after
+
+    for order in job.order:
+        total = 0.0
+        for begin in range(0, len(order), job.batch_size):
+            batch = order[begin : begin + job.batch_size]
+            w = [values[id(v)] for v in model.trainable_variables]
+            s = [values[id(v)] for v in model.non_trainable_variables]
+            pixels = jnp.asarray(digits.x_train[batch], jnp.float32) * digits.scale
+            (value, after), gradients = jax.value_and_grad(loss, has_aux=True)(
+                w, s, pixels, digits.y_train[batch]
+            )
+            total += len(batch) * float(value)
+            for variable, weight, gradient in zip(
+                model.trainable_variables, w, gradients, strict=True
+            ):
+                values[id(variable)] = weight - job.learning_rate * gradient
+            for variable, value in zip(model.non_trainable_variables, after, strict=True):
+                values[id(variable)] = value
+        losses.append(total / len(order))
+    return [np.asarray(values[id(v)]) for v in model.weights], losses
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["cnn-small", "mlp", "mlp-324-108-bn-dropout"])
+def test_a_lane_trains_as_plain_steps_do(digits: Dataset, name: str, side_by_side: bool) -> None:
+    model = models.build(name, SHAPE, CLASSES, 0)
+    weights = models.get_weights(model)
+    engine = Engine(model, digits, optimizer="sgd", side_by_side=side_by_side, workers=3)
+    # Of few samples the variance may be nothing but rounding, which normalisation divides by.
+    for batch in (16, 50, 200) if "bn" in name else (5, 16, 50, 200):
+        job = plan(batch)
+        trained = engine.train(weights, job)
+        wanted, losses = plainly(model, weights, digits, job)
+        for mine, theirs in zip(trained.weights, wanted, strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=2e-5)
+        np.testing.assert_allclose(trained.losses, losses, rtol=1e-5)
+
+
+def jobs() -> list[Plan]:
+    return [*(plan(batch) for batch in (5, 16, 33, 100, 1, 75)), plan(300, samples=1400)]
+
+
+def ruled() -> list[Plan]:
+    return [
+        replace(plan(16), rule=Proximal(0.1)),
+        replace(plan(33), rule=AutoTuned(2.0, 0.1, 1.0)),
+        replace(plan(100), rule=Proximal(0.7)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "plans"),
+    [("cnn-small", jobs()), ("mlp-324-108-bn-dropout", jobs()), ("mlp", [*jobs(), *ruled()])],
+    ids=["convolutions", "normalisation", "rules"],
+)
+def test_bytes_depend_on_no_lane_neighbour_chunk_or_number_of_lanes(
+    digits: Dataset, name: str, plans: list[Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models.build(name, SHAPE, CLASSES, 0)
+    weights = models.get_weights(model)
+    alone = Engine(model, digits, workers=1)
+    wanted = [alone.train(weights, job) for job in plans]
+    for lanes, shops, seconds in ((3, 1, 1e-9), (7, 1, 0.1), (4, 2, 0.1)):
+        monkeypatch.setattr(bank, "SECONDS", seconds)  # a row a chunk, or as many as there are
+        engine = Engine(model, digits, workers=lanes, shops=shops)
+        with ThreadPoolExecutor(8) as pool:
+            turned = list(pool.map(lambda job: engine.train(weights, job), plans[::-1]))  # noqa: B023
+        for one, other in zip(wanted, turned[::-1], strict=True):
+            assert same(one, other), (lanes, shops, seconds)
+
+
+def test_side_by_side_neighbours_change_nothing_but_rounding(digits: Dataset) -> None:
+    model = models.build("cnn-small", SHAPE, CLASSES, 0)
+    weights, plans = models.get_weights(model), [*jobs()[:4], ruled()[0]]
+    engine = Engine(model, digits, workers=4, side_by_side=True)
+    wanted = [engine.train(weights, job) for job in plans]
+    with ThreadPoolExecutor(8) as pool:
+        beside = list(pool.map(lambda job: engine.train(weights, job), plans[::-1]))[::-1]
+    for one, other in zip(wanted, beside, strict=True):
+        for mine, theirs in zip(one.weights, other.weights, strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+@BOTH
+def test_a_diverging_neighbour_poisons_nobody(digits: Dataset, side_by_side: bool) -> None:
+    model = models.build("mlp", SHAPE, CLASSES, 0)
+    weights = models.get_weights(model)
+    engine = Engine(model, digits, optimizer="sgd", workers=4, side_by_side=side_by_side)
+    good = plan(16, epochs=4)
+    wanted = engine.train(weights, good)
+    with ThreadPoolExecutor(4) as pool:
+        plans = [plan(16, epochs=4, rate=1e30), good, plan(8, epochs=4, rate=1e30), good]
+        found = list(pool.map(lambda job: engine.train(weights, job), plans))
+    assert not np.isfinite(found[0].losses[-1]) and not np.isfinite(found[2].losses[-1])
+    for trained in (found[1], found[3]):
+        np.testing.assert_allclose(trained.losses, wanted.losses, rtol=1e-6)
+
+
+def test_one_of_many_is_stopped_and_the_others_go_on(digits: Dataset) -> None:
+    model = models.build("mlp", SHAPE, CLASSES, 0)
+    weights = models.get_weights(model)
+    engine = Engine(model, digits, workers=4, shops=1)
+    wanted = engine.train(weights, plan(16))
+    with ThreadPoolExecutor(4) as pool:
+        late = pool.submit(engine.train, weights, plan(1, epochs=2000), until=0.0)
+        others = [pool.submit(engine.train, weights, plan(16)) for _ in range(3)]
+        with pytest.raises(Stopped):
+            late.result(60)
+        assert all(same(other.result(60), wanted) for other in others)
+
+
+def test_what_ends_one_chunk_ends_all_who_are_in_it_and_nobody_after(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models.build("mlp", SHAPE, CLASSES, 0)
+    weights = models.get_weights(model)
+    engine = Engine(model, digits, workers=2, shops=1)
+    wanted = engine.train(weights, plan(16))
+    sent = bank.Bank._send
+
+    def full(self: bank.Bank, *arguments: Any) -> None:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(bank.Bank, "_send", full)
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(engine.train, weights, plan(16)) for _ in range(2)]
+        for end in ends:
+            with pytest.raises(RunError, match=r"2 lanes.*run\.workers"):
+                end.result(60)
+    monkeypatch.setattr(bank.Bank, "_send", sent)
+    assert same(engine.train(weights, plan(16)), wanted)
+
+
+COUPLED = {
+    "activity regulariser": Coupling.WHOLE,
+    "add_loss": Coupling.WHOLE,
+    "normalised": Coupling.MASKED,
+    "kernel regulariser": Coupling.NONE,
+    "spectral normalisation": Coupling.NONE,
+    "convolution": Coupling.NONE,
+    "subclassed model": Coupling.NONE,
+}
+
+
+@pytest.mark.parametrize("name", COUPLED)
+def test_how_samples_are_coupled_is_found_by_asking(digits: Dataset, name: str) -> None:
+    assert Engine(build(FUNCTIONS[name]), digits)._coupling is COUPLED[name]
+
+
+def test_weights_that_nobody_can_change_are_sent_once(digits: Dataset) -> None:
+    model = models.build("mlp", SHAPE, CLASSES, 0)
+    engine = Engine(model, digits)
+    own = models.get_weights(model)
+    fixed = [np.frombuffer(w.tobytes(), w.dtype).reshape(w.shape) for w in own]
+    assert engine._on_device(fixed)[0] is engine._on_device(fixed)[0]
+    assert engine._on_device(own)[0] is not engine._on_device(own)[0]
+    own[0][:] = 0
+    assert not np.asarray(engine._on_device(own)[0]).any()
