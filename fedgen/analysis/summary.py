@@ -25,8 +25,8 @@ Rounds = Sequence[RoundRow]
 
 
 def final(rows: Rounds) -> RoundRow:
-    """Return the row of the last round."""
-    return max(rows, key=lambda row: row.round)
+    """Return the row of the last round that was evaluated."""
+    return max((row for row in rows if row.evaluated), key=lambda row: row.round)
 
 
 def best(rows: Rounds) -> RoundRow:
@@ -34,19 +34,21 @@ def best(rows: Rounds) -> RoundRow:
 
     The test set has no say in it.
     """
-    return max(rows, key=lambda row: (row.validation_accuracy, -row.round))
+    known = [(row.validation_accuracy, -row.round, row) for row in rows if row.evaluated]
+    return max(known)[2]
 
 
 def within(rows: Rounds, amount: float, unit: str = CLIENT_EPOCHS) -> RoundRow | None:
-    """Return the row of the last round within a budget."""
-    inside = [row for row, cost in zip(rows, spent(rows, unit), strict=True) if cost <= amount]
+    """Return the row of the last round that is within a budget and was evaluated."""
+    costed = zip(rows, spent(rows, unit), strict=True)
+    inside = [row for row, cost in costed if cost <= amount and row.evaluated]
     return inside[-1] if inside else None
 
 
 def reach(rows: Rounds, target: float) -> tuple[int, float] | None:
     """Return the first round with a test accuracy, and the client-epochs spent until then."""
     for row, cost in zip(rows, spent(rows), strict=True):
-        if row.test_accuracy >= target:
+        if row.test_accuracy is not None and row.test_accuracy >= target:
             return row.round, cost
     return None
 
@@ -155,7 +157,7 @@ def _values(
             "accuracy_at_equal_client_epochs": at_equal[seed],
             "rounds_to_target": reached[0] if reached else None,
             "client_epochs_to_target": reached[1] if reached else None,
-            "rounds": final(rows).round,
+            "rounds": rows[-1].round,
             "client_epochs": spent(rows)[-1],
             "samples": sum(row.samples for row in rows),
             "bytes": sum(row.bytes_down + row.bytes_up for row in rows),
@@ -214,7 +216,7 @@ def _equal_budget(
 
 def _used(rows: Rounds, unit: str, limit: Budget | None) -> float:
     if limit and limit.unit == unit:
-        last = final(rows)
+        last = rows[-1]
         if last.round == 0 or costs.left(limit, rows) < costs.COSTS[unit](last):
             return int(limit.amount) if limit.amount.is_integer() else limit.amount
     return spent(rows, unit)[-1]
@@ -226,12 +228,16 @@ def _common_target(arms: Mapping[str, Mapping[int, Rounds]], classes: int) -> fl
     None, where it is no more than chance, or than a model that is not trained has.
     """
     every = [rows for mine in arms.values() for rows in mine.values()]
-    top = min((max(row.test_accuracy for row in rows) for rows in every), default=0.0)
+    top = min((max(_accuracies(rows)) for rows in every), default=0.0)
     starts = [row for rows in every for row in rows if row.round == 0]
     # A probe's round 0 has trained; a search's has not, though it has cost.
-    free = [row.test_accuracy for row in starts if not row.client_epochs]
-    free = free or [row.test_accuracy for row in starts]
+    free = _accuracies([row for row in starts if not row.client_epochs])
+    free = free or _accuracies(starts)
     return top if top > max([1 / classes if classes else 0.0, *free]) else None
+
+
+def _accuracies(rows: Rounds) -> list[float]:
+    return [row.test_accuracy for row in rows if row.test_accuracy is not None]
 
 
 def _known(by_seed: Mapping[int, float | None]) -> dict[int, float]:

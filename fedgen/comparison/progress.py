@@ -48,7 +48,7 @@ class Lines(Watcher):
         for name in self._strategies:
             row = by_name.get(name)
             cell = ""
-            if row:
+            if row and row.test_accuracy is not None and row.test_loss is not None:
                 loss = format(row.test_loss, ".4f" if row.test_loss < 100 else ".2g")
                 cell = f"{row.test_accuracy:>14.4f} {loss:>7}"
             line += f"{cell:>{CELL}}"
@@ -75,8 +75,10 @@ class _Standing:
     seconds: list[float] = field(default_factory=list)
 
     def take(self, row: RoundRow) -> None:
-        self.round, self.accuracy = row.round, row.test_accuracy
-        self.best = max(row.test_accuracy, self.best or 0.0)
+        self.round = row.round
+        if row.test_accuracy is not None:
+            self.accuracy = row.test_accuracy
+            self.best = max(row.test_accuracy, self.best or 0.0)
         self.unused += row.rejected + row.failed
         if self.limit:
             self.price = costs.COSTS[self.limit.unit](row)

@@ -87,7 +87,9 @@ def play(
         except Unusable as error:
             shard.fail(str(error), client_rows(arm, number, error.outcome))
             raise
-        validation, test = held.evaluate(weights, arm.seed)
+        every = 1 if limit else arm.config.run.evaluate_every
+        due = number in (0, rounds) or number % every == 0
+        validation, test = held.evaluate(weights, arm.seed) if due else (None, None)
         seconds = time.perf_counter() - started
         row = round_row(arm, number, outcome, validation, test, seconds)
         rows.append(row)
@@ -117,21 +119,24 @@ def round_row(
     arm: Arm,
     number: int,
     outcome: RoundOutcome,
-    validation: Evaluation,
-    test: Evaluation,
+    validation: Evaluation | None,
+    test: Evaluation | None,
     seconds: float,
 ) -> RoundRow:
-    """Make the row of a round; without a trained client there is no training loss."""
+    """Make the row of a round; without a trained client there is no training loss.
+
+    Without an evaluation, the columns of it are empty.
+    """
     # Pooled training has no clients, so no devices.
     simulated = arm.config.devices if arm.strategy != CENTRALISED else None
     return RoundRow(
         strategy=arm.strategy,
         seed=arm.seed,
         round=number,
-        test_accuracy=test.accuracy,
-        test_loss=test.loss,
-        validation_accuracy=validation.accuracy,
-        validation_loss=validation.loss,
+        test_accuracy=test.accuracy if test else None,
+        test_loss=test.loss if test else None,
+        validation_accuracy=validation.accuracy if validation else None,
+        validation_loss=validation.loss if validation else None,
         train_loss=outcome.train_loss if outcome.updates else None,
         clients=len(outcome.clients),
         rejected=outcome.rejected,

@@ -261,8 +261,12 @@ class Run(Section):
     strategies: tuple[str, ...] = defaults.STRATEGIES
     """What is compared, in this order; genetic-cfl+CONTROL is genetic-cfl with that control, and
     MODULE:NAME a class of one's own."""
+    evaluate_every: Positive = 1
+    """Rounds from one evaluation on the server to the next; round 0 and the last one always are.
+    Under a budget every round is, as which is the last one shows only afterwards."""
     workers: Count = defaults.WORKERS
-    """Clients trained at once; 0 for one per core. Does not change results."""
+    """Clients trained at once; 0 for one per core, or as many lanes as suit a GPU. Does not change
+    results."""
     target: ZeroToOne = 0.0
     """Test accuracy whose cost is stated; 0 for the highest that all arms reach."""
     budget: str = ""

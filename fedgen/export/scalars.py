@@ -12,7 +12,8 @@ def scalars(before: Mapping[str, float], row: RoundRow) -> dict[str, float]:
 
     Args:
         before: The scalars of the round before, empty for the first one.
-        row: The round; without a trained client there is no training loss.
+        row: The round; without a trained client there is no training loss, without an evaluation
+            nothing else.
     """
     costs: dict[str, float] = {
         "cost/client-epochs": row.client_epochs,
@@ -22,13 +23,15 @@ def scalars(before: Mapping[str, float], row: RoundRow) -> dict[str, float]:
     }
     if row.simulated_seconds is not None:
         costs["cost/simulated-seconds"] = row.simulated_seconds
-    training: dict[str, float] = {} if row.train_loss is None else {"loss/train": row.train_loss}
-    return {
+    measured = {
         "accuracy/test": row.test_accuracy,
         "accuracy/validation": row.validation_accuracy,
         "loss/test": row.test_loss,
         "loss/validation": row.validation_loss,
-        **training,
+        "loss/train": row.train_loss,
+    }
+    return {
+        **{name: value for name, value in measured.items() if value is not None},
         "replies/rejected": row.rejected,
         "replies/failed": row.failed,
         **{name: before.get(name, 0) + cost for name, cost in costs.items()},

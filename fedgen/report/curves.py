@@ -101,14 +101,17 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
     for place, (name, seeds) in enumerate(arms.items()):
         colour = COLOURS[place % len(COLOURS)]
         style = {"color": colour, "dash": DASHES[place // len(COLOURS) % len(DASHES)]}
-        common = _common_rounds(seeds)
-        axes = _axes(common, offered)
+        played = _common_rounds(seeds)
+        common, axes = _evaluated(played, _axes(played, offered))
         for rows in seeds:
             known = [v for row in rows if (v := finite(getattr(row, field))) is not None]
             lowest, highest = min([lowest, *known]), max([highest, *known])
             if len(seeds) > 1:
-                places = {key: positions(rows, key) for key in offered}
-                _line(figure, rows, field, places, axis, translucent(colour, 0.35), name)
+                alone, places = _evaluated(
+                    [(row,) for row in rows], {key: positions(rows, key) for key in offered}
+                )
+                mine = [row for (row,) in alone]
+                _line(figure, mine, field, places, axis, translucent(colour, 0.35), name)
         if len(seeds) >= statistics.FEW:
             _band(figure, common, field, axes, axis, colour, name)
         _mean_line(figure, common, field, what, axes, axis, style, name)
@@ -138,6 +141,14 @@ def _common_rounds(seeds: Sequence[Sequence[RoundRow]]) -> list[tuple[RoundRow, 
     played = set.intersection(*({row.round for row in rows} for rows in seeds))
     kept = [[row for row in rows if row.round in played] for rows in seeds]
     return list(zip(*kept, strict=True))
+
+
+def _evaluated(
+    rounds: Sequence[tuple[RoundRow, ...]], axes: Mapping[str, Sequence[float | None]]
+) -> tuple[list[tuple[RoundRow, ...]], dict[str, list[float | None]]]:
+    """Return the rounds that all seeds have evaluated, and where those lie on the axes."""
+    kept = [place for place, rows in enumerate(rounds) if all(row.evaluated for row in rows)]
+    return [rounds[i] for i in kept], {key: [at[i] for i in kept] for key, at in axes.items()}
 
 
 def _axes(
@@ -259,6 +270,8 @@ def _curve_table(
     body = []
     for rows in seeds:
         for row, cost in zip(rows, spent(rows), strict=True):
+            if not row.evaluated:
+                continue
             together = by_round.get(row.round, ())
             bounds = _bounds(together, field) if together else None
             interval = f"{bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else ""

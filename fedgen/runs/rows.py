@@ -5,15 +5,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RoundRow:
-    """One round of one arm. Costs are this round's alone; seconds include evaluation."""
+    """One round of one arm. Costs are this round's alone; seconds include evaluation.
+
+    A round that was not evaluated (``run.evaluate_every``) has neither accuracies nor losses of
+    the server's.
+    """
 
     strategy: str
     seed: int
     round: int
-    test_accuracy: float
-    test_loss: float
-    validation_accuracy: float
-    validation_loss: float
+    test_accuracy: float | None
+    test_loss: float | None
+    validation_accuracy: float | None
+    validation_loss: float | None
     train_loss: float | None
     clients: int
     rejected: int
@@ -25,6 +29,11 @@ class RoundRow:
     seconds: float
     simulated_seconds: float | None = None
     """How long it would take on simulated devices, where there are any."""
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the server evaluated the round's model."""
+        return self.test_accuracy is not None
 
 
 @dataclass(frozen=True)

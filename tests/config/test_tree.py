@@ -39,6 +39,7 @@ DEFAULTS = {
         "seeds": 1,
         "strategies": ["genetic-cfl", "fedavg"],
         "workers": 0,
+        "evaluate_every": 1,
         "target": 0.0,
         "budget": "",
     },

@@ -47,6 +47,7 @@ EVERYTHING = {
         "seeds": 3,
         "strategies": ["centralised", "fedavg"],
         "workers": 2,
+        "evaluate_every": 3,
         "target": 0.9,
         "budget": "client-epochs=600",
     },
