@@ -80,6 +80,7 @@ def play_arms(
                         workers=engine.workers,
                         on_reply=partial(progress.answered, arm),
                         deadline=config.training.deadline,
+                        clock=engine.clock,
                     )
                     stack.callback(nodes.close)
                 if config.faults.counts():

@@ -43,6 +43,9 @@ class Engine(Protocol):
     def trainable(self) -> list[int]:
         """Positions of the trainable weights among all weights, in the order of moments."""
 
+    def clock(self) -> float:
+        """Return the time that ``until`` is in: seconds since the epoch less those of compiling."""
+
     def interruptible(self) -> "AbstractContextManager[None]":
         """Stop all running calls, by ``Stopped``, when the block is left by an exception."""
 

@@ -50,7 +50,7 @@ def turns(messages: Sequence[Message]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Running:
-    """A client at work, since when (monotonic seconds), and on which thread."""
+    """A client at work, since when by the grid's clock, and on which thread."""
 
     message: Message
     since: float
@@ -72,6 +72,7 @@ class InProcessGrid(Grid):
             comes: how many are there, and how many were asked for.
         deadline: Seconds after which a client that trains should have stopped by
             itself; ``GRACE_SECONDS`` later it is abandoned. 0 for none.
+        clock: Tells the seconds that this is held against.
     """
 
     def __init__(
@@ -83,11 +84,13 @@ class InProcessGrid(Grid):
         workers: int,
         on_reply: Callable[[int, int], None] | None = None,
         deadline: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         identify_task()
         self._app = app
         self._on_reply = on_reply
         self._deadline = deadline
+        self._clock = clock
         self._run = Run.create_empty(run_id=RUN_ID)
         self._run_config = dict(run_config)
         self._clients = clients
@@ -194,7 +197,8 @@ class InProcessGrid(Grid):
                     if until is not None and now >= until:
                         return
                     ends = [self._limit(client) for client in self._running.values()]
-                    seconds = min([until or math.inf, *ends]) - now
+                    limits = [limit - self._clock() for limit in ends]
+                    seconds = min([(until or math.inf) - now, *limits])
                     self._change.wait(None if seconds == math.inf else max(0.0, seconds))
                 received = [(identity, self._ready.pop(identity)) for identity in ready]
             yield from received
@@ -207,7 +211,7 @@ class InProcessGrid(Grid):
 
     def _abandon(self) -> None:
         """Give clients up that are stuck; holds the lock."""
-        now = time.monotonic()
+        now = self._clock()
         stuck = {i: client for i, client in self._running.items() if now >= self._limit(client)}
         for identity, client in stuck.items():
             text = (
@@ -245,7 +249,7 @@ class InProcessGrid(Grid):
                     return
                 identity, message = self._waiting.popleft()
                 me = threading.current_thread()
-                self._running[identity] = _Running(message, time.monotonic(), me)
+                self._running[identity] = _Running(message, self._clock(), me)
                 if self._deadline:
                     self._change.notify_all()  # whoever waits must know when this client ends
             reply = self._handle(message)

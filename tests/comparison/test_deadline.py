@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import finish, play, rows, start
+from runs import ENGINE, finish, play, rows, start
 from trainings import engine_of
 
 from fedgen.comparison.trainers import reply_timeout
@@ -63,7 +63,7 @@ def test_a_stopped_client_leaves_no_trace_in_the_next_one(engine: Engine) -> Non
 def test_only_the_slow_clients_fail(tmp_path: Path) -> None:
     """One cohort in which some hang, some are quick; a run of the command line."""
     arguments = ["compare", "--dataset=digits", "--model=mlp", "--clients=8", "--fraction=1"]
-    arguments += ["--rounds=1", "--out=run", "--quiet", "--strategies=fedavg"]
+    arguments += ["--rounds=1", "--out=run", "--quiet", "--strategies=fedavg", f"--engine={ENGINE}"]
     arguments += ["--set=training.deadline=0.5", "--set=faults.hang=3"]
     assert finish(start(arguments, tmp_path)) == (0, "", "")
     (last,) = (r for r in rows(tmp_path / "run" / "rounds.csv") if r["round"] == "1")

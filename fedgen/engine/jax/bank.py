@@ -38,7 +38,7 @@ class Job:
         entry: The arguments of ``Program.enter``.
         parts: Its tiles.
         epochs: How many epochs.
-        until: When to stop at the latest, in seconds since the epoch.
+        until: When to stop at the latest, by the engine's clock.
 
     Attributes:
         losses: Summed losses of every epoch, float64 of shape (epochs,).
@@ -79,6 +79,27 @@ class _Sent:
     since: float = field(default_factory=time.perf_counter)
 
 
+class Compiling:
+    """How long programs have taken to compile, each when it was first called.
+
+    Attributes:
+        seconds: In all.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._called: set[Any] = set()
+
+    def call(self, function: Callable[..., Any], key: Any, *arguments: Any) -> Any:
+        """Call a function; the first call with a key is one that compiles."""
+        began = time.perf_counter()
+        result = function(*arguments)
+        if (function, key) not in self._called:
+            self._called.add((function, key))
+            self.seconds += time.perf_counter() - began
+        return result
+
+
 class Bank:
     """Lanes on the device for one kind of rule, and who is in them; for one thread at a time.
 
@@ -86,14 +107,23 @@ class Bank:
         program: What is compiled.
         lanes: How many lanes.
         tiles: How many tiles a row may have, in ascending order; the fewest that do are taken.
+        compiling: Is told what is compiled.
         ahead: Chunks that the device is given before the numbers of the first are read.
     """
 
-    def __init__(self, program: Program, lanes: int, tiles: Sequence[int], ahead: int) -> None:
+    def __init__(
+        self,
+        program: Program,
+        lanes: int,
+        tiles: Sequence[int],
+        compiling: Compiling,
+        ahead: int,
+    ) -> None:
         self.waiting: deque[Job] = deque()
         self._program = program
         self._count = lanes
         self._tiles = tiles
+        self._call = compiling.call
         self._ahead = ahead
         self._jobs: dict[int, Job] = {}
         self._sent: deque[_Sent] = deque()
@@ -108,15 +138,16 @@ class Bank:
         """Whether anybody is waiting for anything."""
         return bool(self.waiting or self._jobs or self._sent)
 
-    def advance(self, images: Any, labels: Any, stopped: bool) -> None:
+    def advance(self, images: Any, labels: Any, now: float, stopped: bool) -> None:
         """Let who waits in and who is late go, and give the device a chunk.
 
         Args:
             images: All images, on the device.
             labels: All labels.
+            now: What the jobs' ``until`` is held against.
             stopped: Whether all are to go.
         """
-        self._dismiss(stopped)
+        self._dismiss(now, stopped)
         self._admit()
         if self._jobs:
             self._send(images, labels)
@@ -133,8 +164,7 @@ class Bank:
         for job in jobs:
             job.end(error=error)
 
-    def _dismiss(self, stopped: bool) -> None:
-        now = time.time()
+    def _dismiss(self, now: float, stopped: bool) -> None:
         for job in [job for job in self.waiting if stopped or now >= job.until]:
             self.waiting.remove(job)
             job.end()
@@ -147,7 +177,7 @@ class Bank:
             job = self.waiting.popleft()
             if self._lanes is None:
                 self._lanes = _room(self._program, self._count, job.entry)
-            self._lanes = self._enter(self._lanes, lane, *job.entry)
+            self._lanes = self._call(self._enter, None, self._lanes, lane, *job.entry)
             self._jobs[lane] = job
 
     def _send(self, images: Any, labels: Any) -> None:
@@ -158,8 +188,9 @@ class Bank:
         ready = sum(int(j.parts[0].tiles[j.position]) for j in jobs.values())
         tiles = next((t for t in self._tiles if t >= ready), self._tiles[-1])
         chunk = fill(waiting, self._count, (ROWS, tiles), self._at_most)
-        self._lanes, measured = self._advance(
-            self._lanes, images, labels, _rows(chunk), np.int32(chunk.rows)
+        self._lanes, measured = self._call(
+            *(self._advance, (size, tiles), self._lanes, images, labels),
+            *(_rows(chunk), np.int32(chunk.rows)),
         )
         leaving = {}
         for lane, job in jobs.items():
@@ -169,7 +200,7 @@ class Bank:
                 job.parts.popleft()
                 job.position = 0
             if not job.parts:
-                leaving[lane] = self._leave(self._lanes, lane)
+                leaving[lane] = self._call(self._leave, None, self._lanes, lane)
                 del self._jobs[lane]
         self._sent.append(_Sent(chunk, jobs, measured, leaving))
 

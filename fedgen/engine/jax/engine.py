@@ -22,7 +22,7 @@ from fedgen import runtime
 from fedgen.data.datasets import Dataset
 from fedgen.engine import models
 from fedgen.engine.jax import coupling, layers
-from fedgen.engine.jax.bank import Bank, Job, Workshop, as_numpy
+from fedgen.engine.jax.bank import Bank, Compiling, Job, Workshop, as_numpy
 from fedgen.engine.jax.forward import Forward
 from fedgen.engine.jax.products import MATMUL
 from fedgen.engine.jax.program import Program
@@ -44,8 +44,9 @@ from strategies.core.aggregation import Arrays
 EVALUATION_BATCHES, PIECES = (50, 500), 16
 """Samples that are evaluated at once, for few and for many; and how many such in a call."""
 
-TILES = (16, 64, 256)
-"""Tiles of a row, as few as do; a larger batch takes several rows."""
+TILES, TILES_IN_TURN = (4, 16, 64), (16,)
+"""Tiles of a row, as few as do, and where they are computed one after another; a larger batch takes
+several rows."""
 
 FULL = "RESOURCE_EXHAUSTED"
 """What XLA says where memory runs out."""
@@ -109,6 +110,7 @@ class Engine:
             self._coupling = coupling.of(self._forward, dataset)
         plain = Forward(model, dataset.scale, seeds)
         self._count, self._classify = jax.jit(plain.evaluate), jax.jit(plain.classify)
+        self._compiling = Compiling()
         self._kind, self._momentum = optimizer, momentum
         self._constraints = [weight.constraint for weight in model.trainable_variables]
         self._data = {
@@ -125,6 +127,13 @@ class Engine:
     def trainable(self) -> list[int]:
         """Positions of the trainable weights among all weights, in the order of moments."""
         return list(self._trainable)
+
+    def clock(self) -> float:
+        """Return the time that ``until`` is in: seconds since the epoch less those of compiling.
+
+        Programs are compiled when a client first needs them, which is no fault of the client's.
+        """
+        return time.time() - self._compiling.seconds
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -152,8 +161,8 @@ class Engine:
         Args:
             weights: All weights in the model's order; not changed.
             plan: What to train.
-            until: When to stop at the latest, in seconds since the epoch; looked at between
-                chunks of some tenths of a second.
+            until: When to stop at the latest, by ``clock``; looked at between chunks of about a
+                tenth of a second.
             keep: Return the optimiser's state as well.
 
         Raises:
@@ -225,14 +234,15 @@ class Engine:
         trainable, state = self._on_device(weights), self._state_values(weights, 0)
         loss = hits = 0.0
         for begin in range(0, len(indices), size * PIECES):
-            if self._stopped or time.time() >= until:
+            if self._stopped or self.clock() >= until:
                 raise Stopped
             here = indices[begin : begin + size * PIECES]
             filled = np.zeros(size * PIECES, np.int32)
             filled[: len(here)] = here
             with jax.default_matmul_precision(self._matmul):
-                found = self._count(
-                    trainable, state, *self._data[split], filled.reshape(PIECES, size), len(here)
+                found = self._compiling.call(
+                    *(self._count, (split, size), trainable, state, *self._data[split]),
+                    *(filled.reshape(PIECES, size), len(here)),
                 )
             losses, right = as_numpy(found)
             loss, hits = loss + losses.sum(dtype=np.float64), hits + right.sum(dtype=np.float64)
@@ -266,14 +276,14 @@ class Engine:
 
     def _work(self, bank: Bank) -> None:
         with jax.default_matmul_precision(self._matmul):
-            bank.advance(*self._data["train"], self._stopped)
+            bank.advance(*self._data["train"], self.clock(), self._stopped)
 
     def _bank(self, kind: type[Rule] | None) -> Bank:
         program = Program(self._forward, self._kind, self._constraints, kind, self._side_by_side)
         lanes = self.workers // len(self._workshops)
         if self._side_by_side:
-            return Bank(program, lanes, TILES, ahead=1)
-        return Bank(program, lanes, TILES[:1], ahead=0)
+            return Bank(program, lanes, TILES, self._compiling, ahead=1)
+        return Bank(program, lanes, TILES_IN_TURN, self._compiling, ahead=0)
 
     def _on_device(self, weights: Sequence[NDArray[Any]]) -> list[Any]:
         """Return trainable weights on the device; those that nobody can change are sent once."""

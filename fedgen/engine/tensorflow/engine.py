@@ -11,6 +11,7 @@ the result of a client does not depend on how many run beside it.
 import math
 import queue
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -122,6 +123,10 @@ class Engine:
     def trainable(self) -> list[int]:
         """Positions of the trainable weights among all weights, in the order of moments."""
         return list(self._trainable)
+
+    def clock(self) -> float:
+        """Return the time that ``until`` is in; everything is compiled when the engine is built."""
+        return time.time()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
