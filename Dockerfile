@@ -1,6 +1,7 @@
-# fedgen on an NVIDIA GPU. CUDA comes with TensorFlow's wheels; the host brings the driver and
-# the NVIDIA Container Toolkit.
-FROM python:3.12-slim-bookworm
+# fedgen on an NVIDIA GPU, by its engine on JAX. CUDA comes with JAX's wheels; the host brings the
+# driver and the NVIDIA Container Toolkit.
+ARG BASE=python:3.12-slim-bookworm
+FROM ${BASE}
 
 WORKDIR /src
 
@@ -8,10 +9,10 @@ WORKDIR /src
 # holds the build backend too, so that installing the source needs no network.
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; settings = tomllib.load(open('pyproject.toml', 'rb')); \
-print(*settings['build-system']['requires'], *settings['project']['dependencies'], sep='\n')" \
+project = settings['project']; print(*settings['build-system']['requires'], \
+*project['dependencies'], *project['optional-dependencies']['gpu'], sep='\n')" \
     > requirements.txt \
-    && pip install --no-cache-dir --constraint constraints.txt --requirement requirements.txt \
-    "tensorflow[and-cuda]==2.21.0"
+    && pip install --no-cache-dir --constraint constraints.txt --requirement requirements.txt
 
 # setuptools reads README.md for the metadata.
 COPY README.md ./

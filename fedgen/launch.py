@@ -32,6 +32,7 @@ import tomli_w
 from fedgen import runtime
 from fedgen.config.toml import read_toml
 from fedgen.data import datasets
+from fedgen.engine import engines
 from fedgen.errors import FedgenError, InputError, RunError
 from fedgen.federation.credentials import write_certificates, write_node_key
 from fedgen.federation.run_config import OUT, from_run_config, to_run_config
@@ -64,13 +65,15 @@ class Runtime:
     Args:
         simulation: Start a SuperLink that simulates; otherwise one that SuperNodes
             connect to.
+        backend: Keras' back end in all of its processes, as Flower imports TensorFlow, and with it
+            Keras, before fedgen knows the run's engine.
 
     Attributes:
         home: The private directory, removed at the end.
         nodes: The processes of the SuperNodes, by partition id.
     """
 
-    def __init__(self, simulation: bool) -> None:
+    def __init__(self, simulation: bool, backend: str = "tensorflow") -> None:
         self.simulation = simulation
         self.home = Path(tempfile.mkdtemp(prefix="fedgen-"))
         self.port = free_port()
@@ -82,6 +85,7 @@ class Runtime:
         # Flower's programs start one another by name.
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         self._environment |= {"FLWR_HOME": str(self.home / "flwr"), "PATH": programs}
+        self._environment["KERAS_BACKEND"] = backend
         if not os.environ.get("RAY_ADDRESS"):
             # Else Ray joins whatever cluster somebody has started on this machine, and
             # listens on its outer address; the switch keeps it to 127.0.0.1 on Linux, too.
@@ -268,7 +272,8 @@ def read_run_config(text: str) -> dict[str, Any]:
         raise InputError(f"run config {text!r}: expected \"key='text' key=1 ...\" ({left})")
     defaults = read_toml(PROJECT / "pyproject.toml")["tool"]["flwr"]["app"]["config"]
     config = from_run_config(defaults | given)
-    config = config.model_copy(update={"data": datasets.absolute(config.data)})
+    own = {"data": datasets.absolute(config.data), "training": engines.settled(config.training)}
+    config = config.model_copy(update=own)
     dataset = datasets.load(config.data)
     if not isinstance(given.get(OUT, ""), str):
         raise InputError(f"run config: out={given[OUT]!r}: expected a path in quotes")
@@ -282,7 +287,7 @@ def simulate(text: str) -> None:
     run_config = read_run_config(text)
     if find_spec("ray") is None:
         raise InputError("Ray is not installed: pip install -e '.[simulation]'")
-    with Runtime(simulation=True) as flower:
+    with Runtime(simulation=True, backend=run_config["engine"]) as flower:
         flower.run(run_config, federation_config(run_config["clients"]))
 
 
@@ -290,7 +295,7 @@ def deploy(text: str) -> None:
     """Play a run on a SuperLink and a SuperNode per client."""
     run_config = read_run_config(text)
     clients = run_config["clients"]
-    with Runtime(simulation=False) as flower:
+    with Runtime(simulation=False, backend=run_config["engine"]) as flower:
         for partition in range(clients):
             flower.add_node(partition, clients)
         flower.run(run_config)

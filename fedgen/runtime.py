@@ -4,6 +4,7 @@
 Nothing here imports either library.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -153,6 +154,9 @@ def import_jax() -> None:
     _settle_backend("jax")
     import jax
 
+    if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
+        # Where CUDA's plugin is installed and no GPU is there, JAX logs a traceback.
+        logging.getLogger("jax._src.xla_bridge").setLevel(logging.CRITICAL)
     if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
         import pooch
 

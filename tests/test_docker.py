@@ -214,15 +214,19 @@ def test_every_step_runs_but_the_one_that_needs_root(image: Image) -> None:
 def test_what_is_installed_is_what_was_tested(image: Image) -> None:
     found = {canonical(d.name): d.version for d in metadata.distributions(path=[str(image.site)])}
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    named = {canonical(re.match(r"[\w.-]+", line)[0]) for line in project["dependencies"]}
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["gpu"]]
+    named = {canonical(re.match(r"[\w.-]+", line)[0]) for line in wanted}
     assert found.pop("fedgen") == project["version"]
     assert {"pip", "setuptools"} | named == set(found)
     assert {name: found[name] for name in named} == {name: pins()[name] for name in named}
 
 
 def test_the_extra_that_brings_cuda_exists() -> None:
-    (extra,) = re.findall(r"tensorflow\[(.+?)\]", " ".join(arguments("RUN")))
-    assert extra in (metadata.metadata("tensorflow").get_all("Provides-Extra") or ())
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    (line,) = project["optional-dependencies"]["gpu"]
+    extra = re.match(r"jax\[(.+?)\]", line)[1]
+    assert extra in (metadata.metadata("jax").get_all("Provides-Extra") or ())
+    assert f"jax-{extra}-plugin" in pins() and f"jax-{extra}-pjrt" in pins()
 
 
 def test_every_module_is_installed(image: Image) -> None:
@@ -278,8 +282,9 @@ def test_it_runs_as_nobody_special_and_writes_into_volumes() -> None:
 
 
 def test_the_base_image_is_pinned_and_supported() -> None:
-    (base,) = arguments("FROM")
-    major, minor = re.fullmatch(r"python:(\d+)\.(\d+)-slim-[a-z]+", base).groups()
+    (base,) = arguments("ARG")
+    assert arguments("FROM") == ["${BASE}"]
+    major, minor = re.fullmatch(r"BASE=python:(\d+)\.(\d+)-slim-[a-z]+", base).groups()
     assert (3, 11) <= (int(major), int(minor)) < (3, 14)
 
 

@@ -47,6 +47,7 @@ def test_everything_else_goes_through_the_set_key() -> None:
         "run": {"workers": 1},
         "genetic-cfl": {"init": "probe"},
         "cohort": {"deadline": 5.0},
+        "training": {"engine": "tensorflow"},  # what "auto" is here
     }
     assert config == build(wanted)
 

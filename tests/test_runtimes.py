@@ -203,16 +203,17 @@ def test_an_existing_ray_cluster_is_used_and_left_alone(tmp_path: Path, home: Pa
     assert {p.pid for p in processes(tmp_path) if p.name() == "raylet"} == before
 
 
-def test_faults_aggregation_and_noise_are_the_same_on_ray(tmp_path: Path) -> None:
+def test_faults_aggregation_and_noise_are_the_same_on_ray_by_jax(tmp_path: Path) -> None:
     kinds = "nan inf wrong_rate duplicate late".split()
     settings = [f"faults.{kind}=1" for kind in kinds] + ["faults.sign_flip=2", "privacy.kind=local"]
     common = "dataset='digits' model='mlp' rounds=2 clients=12 fraction=1.0 strategy='fedavg'"
+    common += " engine='jax'"
     code, output = finish(
         script("simulate", f"{common} out='{tmp_path}/ray' set='{' '.join(settings)}'")
     )
     assert code == 0, output
     flags = "--dataset=digits --model=mlp --rounds=2 --clients=12 --fraction=1".split()
-    flags += ["--strategies=fedavg", "--quiet", f"--out={tmp_path}/here"]
+    flags += ["--strategies=fedavg", "--engine=jax", "--quiet", f"--out={tmp_path}/here"]
     flags += [f"--set={setting}" for setting in settings]
     subprocess.run([sys.executable, "-m", "fedgen", "compare", *flags], check=True)
     ray, here = comparable(tmp_path / "ray"), comparable(tmp_path / "here")

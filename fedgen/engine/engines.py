@@ -214,9 +214,10 @@ def require_gpu(training: Training) -> str | None:
     found = settled(training)
     name, seen = NAMES[str(found.engine)], device(found)
     if required == "1" and seen == "CPU":
+        who = "no engine sees one" if training.engine == "auto" else f"{name} sees none"
         raise InputError(
-            f"FEDGEN_REQUIRE_GPU=1: expected a GPU, {name} sees none. Start a container with "
+            f"FEDGEN_REQUIRE_GPU=1: expected a GPU, {who}. Start a container with "
             "`docker run --gpus all`, or allow the CPU with FEDGEN_REQUIRE_GPU=0; "
-            f"TF_CPP_MIN_LOG_LEVEL=0 shows what {name} tried"
+            "TF_CPP_MIN_LOG_LEVEL=0 shows what was tried"
         )
     return f"{name} sees {'no GPU' if seen == 'CPU' else seen}"
