@@ -41,6 +41,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.study
+	$(BIN)/python -m benchmarks.small_clients
+	$(BIN)/python -m benchmarks.gpu
 	$(BIN)/python -m benchmarks.coverage
 
 clean:

@@ -38,7 +38,7 @@ def federation(clients: int) -> dict[str, float]:
     runtime.import_tensorflow()
     import numpy as np
 
-    from benchmarks.overhead import Stopwatch
+    from benchmarks.overhead import Stopwatch, watch_training
     from fedgen.comparison import rounds, trainers
     from fedgen.config.tree import Arm, build
     from fedgen.engine import models
@@ -75,9 +75,9 @@ def federation(clients: int) -> dict[str, float]:
             }
         )
         here = Resources(config)
-        slots = here.slots
-        watches = Stopwatch(here.engine(0)._train), Stopwatch(here.engine(0)._evaluate)
-        here.engine(0)._train, here.engine(0)._evaluate = watches
+        slots = here.engine(0).workers
+        watches = watch_training(here.engine(0)), Stopwatch(here.engine(0)._evaluate)
+        here.engine(0)._evaluate = watches[1]
         arm = Arm(config, "genetic-cfl", 0)
         grid = InProcessGrid(
             client_app.made(lambda _: here), to_run_config(config), clients=clients, workers=slots

@@ -53,6 +53,15 @@ class _Slot:
     second: list[tf.Variable]
 
 
+@dataclass(frozen=True)
+class _Training:
+    """A compiled training, what it was traced from, and which of the moments it uses."""
+
+    function: Any
+    traced: Any
+    keeps: tuple[bool, bool]
+
+
 class Engine:
     """Trains and evaluates one model on one data set, ``workers`` clients at once.
 
@@ -104,19 +113,20 @@ class Engine:
         for slot in slots:
             self._slots.put(slot)
         self._pool = ThreadPoolExecutor(workers, "evaluate")
-        self._functions = tf.function(loops.train), tf.function(loops.evaluate)
-        self._train, self._evaluate = self._trace(slots[0])
         self._classify = tf.function(
             loops.classify,
             input_signature=[_like(slots[0].trainable), _like(slots[0].state), self._specs()[0]],
         )
         self._tracing = threading.Lock()
-        self._ruled: dict[type[Rule], tuple[Any, Any]] = {}
+        self._trained_by: dict[tuple[type[Rule] | None, bool], _Training] = {}
+        self._evaluated_by = tf.function(loops.evaluate)
+        self._evaluate = self._trace_evaluation(slots[0])
+        self._training(None, self._is_plain(momentum), (), slots[0])
 
     @property
     def traces(self) -> int:
-        """How often functions were traced: 2, and once for every kind of rule that was used."""
-        functions = [*self._functions, *(function for function, _ in self._ruled.values())]
+        """How often functions were traced: 2, and once for every other kind of training."""
+        functions = [self._evaluated_by, *(kind.function for kind in self._trained_by.values())]
         return sum(function.experimental_get_tracing_count() for function in functions)
 
     @property
@@ -175,11 +185,12 @@ class Engine:
         own = [rule.arrays[index] for index in self._trainable] if rule and rule.arrays else []
         terms = (tf.constant(rule.numbers), [tf.constant(a) for a in own]) if rule else ()
         momentum = self._momentum if plan.momentum is None else plan.momentum
+        plain = self._is_plain(momentum)
         taken = plan.order.shape[0] * -(-plan.order.shape[1] // plan.batch_size)
         slot = self._slots.get()
         try:
-            function = self._train if rule is None else self._with_rule(rule, terms, slot)
-            trained, state, losses, hits, rate, mean_rate, batch, momentum, stopped = function(
+            kind = self._training(type(rule) if rule else None, plain, terms, slot)
+            trained, state, losses, hits, rate, mean_rate, batch, momentum, stopped = kind.traced(
                 slot.trainable,
                 slot.state,
                 slot.first,
@@ -197,9 +208,11 @@ class Engine:
             if stopped:
                 raise Stopped
             if keep:
+                groups = zip((slot.first, slot.second), start[2:], kind.keeps, strict=True)
+                first, second = (held if kept else begun for held, begun, kept in groups)
                 moments = Moments(
-                    [variable.numpy() for variable in slot.first],
-                    [variable.numpy() for variable in slot.second],
+                    [part.numpy() for part in first],
+                    [part.numpy() for part in second],
                     steps + taken,
                 )
         finally:
@@ -299,11 +312,10 @@ class Engine:
         state = [tf.zeros(v.shape, v.dtype) for v in self._model.non_trainable_variables]
         return _Slot(*(variables(v) for v in (self._zeros, state, self._zeros, self._zeros)))
 
-    def _trace(self, slot: _Slot) -> tuple[Any, Any]:
+    def _trace_evaluation(self, slot: _Slot) -> Any:
         """Return what is called from then on: its dispatch costs half of a ``tf.function``'s."""
         pixels, targets, moment = self._specs()
-        train, evaluate = self._functions
-        evaluated = evaluate.get_concrete_function(
+        return self._evaluated_by.get_concrete_function(
             _like(slot.trainable),
             _like(slot.state),
             pixels,
@@ -311,16 +323,22 @@ class Engine:
             tf.TensorSpec([None], tf.int32),
             moment,
         )
-        return self._trace_training(train, slot, ()), evaluated
 
-    def _with_rule(self, rule: Rule, terms: Sequence[Any], slot: _Slot) -> Any:
-        """Return the compiled training of a kind of rule, traced when it is first asked for."""
+    def _is_plain(self, momentum: float) -> bool:
+        return self._loops.optimizer.kind == "sgd" and momentum == 0
+
+    def _training(
+        self, rule: type[Rule] | None, plain: bool, terms: Sequence[Any], slot: _Slot
+    ) -> _Training:
+        """Return the compiled training of a kind, traced when it is first asked for."""
         with self._tracing:
-            if type(rule) not in self._ruled:
-                function = tf.function(replace(self._loops, rule=type(rule)).train)
-                specs = (*_like(terms[:1]), _like(terms[1]))
-                self._ruled[type(rule)] = function, self._trace_training(function, slot, specs)
-            return self._ruled[type(rule)][1]
+            if (rule, plain) not in self._trained_by:
+                loops = replace(self._loops, rule=rule, plain=plain)
+                function = tf.function(loops.train)
+                specs = (*_like(terms[:1]), _like(terms[1])) if terms else ()
+                traced = self._trace_training(function, slot, specs)
+                self._trained_by[rule, plain] = _Training(function, traced, loops.keeps)
+            return self._trained_by[rule, plain]
 
     def _trace_training(self, function: Any, slot: _Slot, terms: Sequence[Any]) -> Any:
         pixels, targets, moment = self._specs()

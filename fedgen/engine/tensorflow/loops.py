@@ -69,6 +69,7 @@ class Loops:
         scale: Factor on pixels.
         stop: Whether running loops are to end before their next batch.
         rule: What is done with the gradients; ``None`` for the optimiser's own step.
+        plain: Whether that is SGD without momentum, which keeps nothing from step to step.
     """
 
     model: keras.Sequential
@@ -76,6 +77,14 @@ class Loops:
     scale: float
     stop: tf.Variable
     rule: type[Rule] | None = None
+    plain: bool = False
+
+    @property
+    def keeps(self) -> tuple[bool, bool]:
+        """Whether first and second moments are used: each costs memory as large as the weights."""
+        own = not self.plain and not (self.rule and self.rule.descends)
+        looks_back = self.rule is not None and self.rule.looks_back
+        return own, own and self.optimizer.kind == "adam" or looks_back
 
     def _batch(self, images: Any, labels: Any, indices: Any) -> tuple[Any, Any]:
         pixels = tf.cast(tf.gather(images, indices), tf.float32) * self.scale
@@ -105,7 +114,7 @@ class Loops:
             state: Variables that the model updates itself.
             first: The optimiser's first moments, or velocities.
             second: Its second moments.
-            start: What these four start from.
+            start: What these four start from; moments that are not kept stay as they are.
             images: All pixels, as they are stored.
             labels: All labels.
             order: int32 of shape (epochs, n): which samples, in which order.
@@ -122,8 +131,10 @@ class Loops:
             and its mean over all steps, the batch size, the momentum, and whether it ended early.
         """
         rule = self.rule
-        for variables, values in zip((trainable, state, first, second), start, strict=True):
-            for variable, value in zip(variables, values, strict=True):
+        used = (True, True, *self.keeps)
+        groups = zip((trainable, state, first, second), start, used, strict=True)
+        for variables, values, needed in groups:
+            for variable, value in zip(variables, values, strict=True) if needed else ():
                 variable.assign(value)
         epochs, samples = tf.shape(order)[0], tf.shape(order)[1]
         per_epoch = (samples + batch - 1) // batch
@@ -163,7 +174,7 @@ class Loops:
                     arrays=terms[1],
                 )
                 gradients, size, carried = rule.direct(step_now, carried)
-            if rule and rule.descends:
+            if self.plain or (rule and rule.descends):
                 descend(trainable, gradients, size)
             else:
                 self.optimizer.apply(trainable, first, second, gradients, size, number, momentum)
