@@ -131,16 +131,30 @@ def weighted_mean(updates: Sequence[Arrays], weights: Sequence[float]) -> Arrays
             f"need one weight >= 0 per update and a positive sum. "
             f"Received: {len(updates)} updates, weights {list(weights)}"
         )
-    means: Arrays = []
-    for layer in zip(*updates, strict=True):
-        mean = np.zeros(layer[0].shape, np.float64)
-        term = np.empty_like(mean)
-        for array, weight in zip(layer, weights, strict=True):
-            # A Python float would leave the product in float32.
-            np.multiply(array, np.float64(weight / total), out=term)
-            mean += term
-        means.append(_as(mean, layer[0].dtype))
-    return means
+    # A Python float would leave the products in float32.
+    shares = [np.float64(weight / total) for weight in weights]
+    return [_weighted(layer, shares) for layer in zip(*updates, strict=True)]
+
+
+BLOCK = 1 << 15
+"""Entries of an array that are averaged at once: their float64 sums stay in a core's cache."""
+
+
+def _weighted(
+    layer: Sequence[NDArray[np.generic]], shares: Sequence[np.float64]
+) -> NDArray[np.generic]:
+    """Average one array over clients, block by block, each entry in the clients' order."""
+    flat: list[NDArray[Any]] = [array.reshape(-1) for array in layer]
+    mean = np.empty(flat[0].shape, flat[0].dtype)
+    for begin in range(0, mean.size, BLOCK):
+        here = slice(begin, begin + BLOCK)
+        total = np.zeros(mean[here].shape, np.float64)
+        term = np.empty_like(total)
+        for array, share in zip(flat, shares, strict=True):
+            np.multiply(array[here], share, out=term)
+            total += term
+        mean[here] = _as(total, mean.dtype)
+    return mean.reshape(layer[0].shape)
 
 
 def krum(updates: Sequence[Arrays], reference: Arrays, f: int, statistics: Statistics) -> int:
