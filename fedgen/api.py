@@ -64,7 +64,7 @@ def compare(
         engine: tensorflow, jax, or auto.
         seeds: How many seeds.
         seed: The first seed.
-        workers: Clients trained at once; 0 for one per core.
+        workers: Clients trained at once; 0 for what suits the device.
         settings: Any other setting by its dotted name, as in ``{"genetic-cfl.init": "probe"}``.
         out: The run directory; by default a new one in ``runs``.
         quiet: Show nothing but warnings.

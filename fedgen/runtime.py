@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from fedgen.errors import InputError, RunError
 
@@ -152,16 +153,30 @@ def import_jax() -> None:
     On a GPU, programs that were compiled once are kept for other processes.
     """
     _settle_backend("jax")
+    on_cpu = jax_device().platform == "cpu"
+    import jax
+
+    jax.config.update("jax_enable_x64", False)
+    if not on_cpu and not jax.config.jax_compilation_cache_dir:
+        import pooch
+
+        folder = os.path.join(pooch.os_cache("fedgen"), "compiled")
+        jax.config.update("jax_compilation_cache_dir", folder)
+
+
+def jax_device() -> Any:
+    """Return the device that JAX computes on; Keras' back end is left open."""
     import jax
 
     if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
         # Where CUDA's plugin is installed and no GPU is there, JAX logs a traceback.
         logging.getLogger("jax._src.xla_bridge").setLevel(logging.CRITICAL)
-    if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
-        import pooch
+    return jax.devices()[0]
 
-        folder = os.path.join(pooch.os_cache("fedgen"), "compiled")
-        jax.config.update("jax_compilation_cache_dir", folder)
+
+def loaded_backend() -> str | None:
+    """Return the back end of the Keras that is imported, if it is."""
+    return sys.modules["keras"].config.backend() if "keras" in sys.modules else None
 
 
 @contextmanager
@@ -186,8 +201,8 @@ def _settle_backend(name: str) -> None:
 
 
 def _require_backend() -> None:
-    chosen = os.environ.get(_BACKEND, "tensorflow")
-    if "keras" in sys.modules and (found := sys.modules["keras"].config.backend()) != chosen:
+    chosen, found = os.environ.get(_BACKEND, "tensorflow"), loaded_backend()
+    if found not in (None, chosen):
         raise RunError(
             f"Keras was imported with the back end {found!r}, expected {chosen!r}: a process "
             "computes with one engine; start another one, and import Keras after fedgen has read "

@@ -39,14 +39,19 @@ def best(rows: Rounds) -> RoundRow:
 
 
 def within(rows: Rounds, amount: float, unit: str = CLIENT_EPOCHS) -> RoundRow | None:
-    """Return the row of the last round that is within a budget and was evaluated."""
-    costed = zip(rows, spent(rows, unit), strict=True)
-    inside = [row for row, cost in costed if cost <= amount and row.evaluated]
-    return inside[-1] if inside else None
+    """Return the row of the last round within a budget; none, if that was not evaluated.
+
+    An earlier round has cost less, and is no round at equal cost.
+    """
+    inside = [row for row, cost in zip(rows, spent(rows, unit), strict=True) if cost <= amount]
+    return inside[-1] if inside and inside[-1].evaluated else None
 
 
 def reach(rows: Rounds, target: float) -> tuple[int, float] | None:
-    """Return the first round with a test accuracy, and the client-epochs spent until then."""
+    """Return the first round with a test accuracy, and the client-epochs spent until then.
+
+    Of rounds that were evaluated: with ``run.evaluate_every`` an earlier one may have had it.
+    """
     for row, cost in zip(rows, spent(rows), strict=True):
         if row.test_accuracy is not None and row.test_accuracy >= target:
             return row.round, cost

@@ -61,14 +61,16 @@ Seed = Annotated[int | None, typer.Option(help=f"The first seed; {defaults.SEED}
 Workers = Annotated[
     int | None,
     typer.Option(
-        help=f"Clients trained at once, 0 for one per core; {defaults.WORKERS} by default.",
+        help="Clients trained at once, 0 for what suits the device; "
+        f"{defaults.WORKERS} by default.",
         metavar="N",
     ),
 ]
 OtherWorkers = Annotated[
     int | None,
     typer.Option(
-        help="Clients trained at once, 0 for one per core; as before by default.", metavar="N"
+        help="Clients trained at once, 0 for what suits the device; as before by default.",
+        metavar="N",
     ),
 ]
 Settings = Annotated[

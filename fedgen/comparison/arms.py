@@ -1,5 +1,6 @@
 """All arms of one seed, in turn, round by round."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -80,7 +81,7 @@ def play_arms(
                         workers=engine.workers,
                         on_reply=partial(progress.answered, arm),
                         deadline=config.training.deadline,
-                        clock=engine.clock,
+                        clock=lambda: time.monotonic() - engine.compiling,
                     )
                     stack.callback(nodes.close)
                 if config.faults.counts():

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 TENSORFLOW, JAX = "tensorflow", "jax"
 NAMES = {TENSORFLOW: "TensorFlow", JAX: "JAX"}
+INSTALLED_BY = {
+    TENSORFLOW: "pip install tensorflow",
+    JAX: "pip install 'fedgen[gpu]' for an NVIDIA GPU, or 'fedgen[jax]' for the CPU",
+}
 
 
 class Engine(Protocol):
@@ -43,8 +47,12 @@ class Engine(Protocol):
     def trainable(self) -> list[int]:
         """Positions of the trainable weights among all weights, in the order of moments."""
 
-    def clock(self) -> float:
-        """Return the time that ``until`` is in: seconds since the epoch less those of compiling."""
+    @property
+    def compiling(self) -> float:
+        """Seconds of compiling so far, which no client's deadline counts.
+
+        ``until`` is held against the seconds since the epoch less these.
+        """
 
     def interruptible(self) -> "AbstractContextManager[None]":
         """Stop all running calls, by ``Stopped``, when the block is left by an exception."""
@@ -86,12 +94,15 @@ def settled(training: Training) -> Training:
         InputError: If the engine is not installed, or cannot compute in the precision.
     """
     name: str = training.engine
-    if name == "auto":
-        name = JAX if _has_jax_with_a_gpu() else TENSORFLOW
-    if name == JAX and find_spec(JAX) is None:
+    if name == "auto" and (loaded := runtime.loaded_backend()) in NAMES:
+        name = loaded  # a process has one
+    elif name == "auto":
+        alone = find_spec(JAX) is not None and find_spec(TENSORFLOW) is None
+        name = JAX if alone or _has_jax_with_a_gpu() else TENSORFLOW
+    if find_spec(name) is None:
         raise InputError(
-            "training.engine = 'jax': JAX is not installed; install it with "
-            "pip install 'fedgen[gpu]' for an NVIDIA GPU, or 'fedgen[jax]' for the CPU"
+            f"training.engine = {name!r}: {NAMES[name]} is not installed; install it with "
+            f"{INSTALLED_BY[name]}"
         )
     if name == TENSORFLOW and training.precision == "bfloat16":
         raise InputError(
@@ -140,10 +151,7 @@ def _tensorflow_device() -> str:
 
 
 def _jax_device() -> str:
-    runtime.import_jax()
-    import jax
-
-    found = jax.devices()[0]
+    found = runtime.jax_device()
     return "CPU" if found.platform == "cpu" else f"GPU ({found.device_kind})"
 
 

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgen import runtime
 from fedgen.config import plugins
 from fedgen.data.datasets import Dataset
 from fedgen.engine import initial
@@ -269,7 +270,8 @@ def _leaves(model: keras.Model) -> list[Any]:
 def _seeded(seed: int) -> Iterator[None]:
     before = random.getstate(), np.random.get_state()
     policy = keras.config.dtype_policy()
-    keras.utils.set_random_seed(seed)
+    with runtime.without_tensorflow():  # whose generator is seeded where it is imported
+        keras.utils.set_random_seed(seed)
     try:
         yield
     finally:

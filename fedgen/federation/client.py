@@ -35,7 +35,7 @@ class Client:
         self.samples = held.partition(self.seed).clients[self.id]
         self.started = time.perf_counter()
         deadline = self.settings.training.deadline
-        self.until = self.engine.clock() + deadline if deadline else math.inf
+        self.until = time.time() - self.engine.compiling + deadline if deadline else math.inf
         self.simulated = 0.0
         self.server_round = cast(int, self.config[protocol.SERVER_ROUND])
         self.records = {

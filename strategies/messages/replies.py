@@ -160,6 +160,11 @@ SHARED = ("data", "code of the model", "engine")
 """What the parts of a fingerprint are of."""
 
 
+def _short(part: str) -> str:
+    """Return as much of a digest as tells it from others; an engine's name is none."""
+    return f"fingerprint {part[:12]}" if "," not in part else part
+
+
 def read_peer(reply: Message, clients: int, fingerprint: str) -> tuple[int, int]:
     """Read who a node says it is.
 
@@ -193,8 +198,8 @@ def read_peer(reply: Message, clients: int, fingerprint: str) -> tuple[int, int]
         parts = zip_longest(SHARED, fingerprint.split("+"), str(received).split("+"), fillvalue="")
         what, ours, theirs = next(part for part in parts if part[1] != part[2])
         raise ReplyError(
-            f"partition {partition} has other {what} than the server: expected fingerprint "
-            f"{ours[:12]}, received {theirs[:12]}"
+            f"partition {partition} has other {what} than the server: expected {_short(ours)}, "
+            f"received {_short(theirs)}"
         )
     return partition, examples
 

@@ -46,7 +46,9 @@ def test_figures_are_of_evaluated_rounds_and_costs_of_all(
     whole, some = load(every_round), load(sometimes)
     arm = [row for row in some.rounds if (row.strategy, row.seed) == ("fedavg", 0)]
     assert final(arm).round == 5 and best(arm).round in (0, 3, 5)
-    assert within(arm, arm[1].client_epochs * 4).round == 3  # type: ignore[union-attr]
+    cost = arm[1].client_epochs
+    # An earlier round would be one of another cost.
+    assert within(arm, cost * 4) is None and within(arm, cost * 3).round == 3  # type: ignore[union-attr]
     assert reach(arm, final(arm).test_accuracy or 0.0)[0] in (3, 5)  # type: ignore[index]
     for name in ("final_accuracy", "final_loss", "rounds", "client_epochs", "samples"):
         values = [run.summary["strategies"]["fedavg"][name] for run in (whole, some)]

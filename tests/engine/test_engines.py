@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from runs import FLAGS, finish, play, start
 
+from fedgen import runtime
 from fedgen.config.sections import Training
 from fedgen.config.tree import build
 from fedgen.engine import engines, models
@@ -19,13 +20,16 @@ Pretend = Callable[..., None]
 def here(monkeypatch: pytest.MonkeyPatch) -> Pretend:
     """Pretend that packages are missing or there, and which device JAX finds."""
 
-    def pretend(jax: bool = True, plugin: bool = False, device: str = "CPU") -> None:
-        known = {"jax": jax, "jax_plugins": plugin}
+    def pretend(
+        jax: bool = True, plugin: bool = False, device: str = "CPU", tensorflow: bool = True
+    ) -> None:
+        known = {"jax": jax, "jax_plugins": plugin, "tensorflow": tensorflow}
         spec = {name: object() if there else None for name, there in known.items()}
         monkeypatch.setattr(engines, "find_spec", lambda name: spec[name])
         monkeypatch.setattr(engines, "_jax_device", lambda: device)
         monkeypatch.setattr(engines, "_tensorflow_device", lambda: device)
         monkeypatch.setattr(engines, "start", lambda training: None)
+        monkeypatch.setattr(runtime, "loaded_backend", lambda: None)
 
     return pretend
 
@@ -45,6 +49,23 @@ def test_auto_is_jax_where_it_sees_a_gpu(
     here(jax, plugin, device)
     assert engines.settled(Training()).engine == chosen
     assert engines.settled(Training(engine="tensorflow")).engine == "tensorflow"
+
+
+@pytest.mark.parametrize("loaded", ["tensorflow", "jax"])
+def test_auto_is_the_engine_of_the_keras_that_is_there(
+    here: Pretend, monkeypatch: pytest.MonkeyPatch, loaded: str
+) -> None:
+    """A second comparison in one process, or one whose Keras somebody else has imported."""
+    here(True, True, "GPU (NVIDIA H200)" if loaded == "tensorflow" else "CPU")
+    monkeypatch.setattr(runtime, "loaded_backend", lambda: loaded)
+    assert engines.settled(Training()).engine == loaded
+
+
+def test_one_of_them_is_enough(here: Pretend) -> None:
+    here(jax=True, tensorflow=False)
+    assert engines.settled(Training()).engine == "jax"
+    with pytest.raises(InputError, match="TensorFlow is not installed; install it with pip"):
+        engines.settled(Training(engine="tensorflow"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ them until its own is done; then another one does. So nothing runs when nobody w
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgen.engine.compiling import Compiling
 from fedgen.engine.jax.program import Lanes, OfTiles, Program, Rows
 from fedgen.engine.jax.schedule import Chunk, Tiles, Waiting, fill
 from fedgen.engine.rules.rule import Rule
@@ -79,27 +80,6 @@ class _Sent:
     since: float = field(default_factory=time.perf_counter)
 
 
-class Compiling:
-    """How long programs have taken to compile, each when it was first called.
-
-    Attributes:
-        seconds: In all.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._called: set[Any] = set()
-
-    def call(self, function: Callable[..., Any], key: Any, *arguments: Any) -> Any:
-        """Call a function; the first call with a key is one that compiles."""
-        began = time.perf_counter()
-        result = function(*arguments)
-        if (function, key) not in self._called:
-            self._called.add((function, key))
-            self.seconds += time.perf_counter() - began
-        return result
-
-
 class Bank:
     """Lanes on the device for one kind of rule, and who is in them; for one thread at a time.
 
@@ -119,7 +99,8 @@ class Bank:
         compiling: Compiling,
         ahead: int,
     ) -> None:
-        self.waiting: deque[Job] = deque()
+        self._unfinished: set[Job] = set()
+        self._waiting: deque[Job] = deque()
         self._program = program
         self._count = lanes
         self._tiles = tiles
@@ -128,6 +109,8 @@ class Bank:
         self._jobs: dict[int, Job] = {}
         self._sent: deque[_Sent] = deque()
         self._at_most = tiles[0]
+        self._turn = 0
+        self._served: Counter[int] = Counter()
         self._lanes: Lanes | None = None
         self._advance = jax.jit(program.advance, donate_argnums=0)
         self._enter = jax.jit(partial(_enter, program), donate_argnums=0)
@@ -136,7 +119,13 @@ class Bank:
     @property
     def busy(self) -> bool:
         """Whether anybody is waiting for anything."""
-        return bool(self.waiting or self._jobs or self._sent)
+        return bool(self._unfinished)
+
+    def put(self, job: Job) -> None:
+        """Let a job wait for a lane; nothing is done for one that has ended."""
+        if not job.done:
+            self._unfinished.add(job)
+            self._waiting.append(job)
 
     def advance(self, images: Any, labels: Any, now: float, stopped: bool) -> None:
         """Let who waits in and who is late go, and give the device a chunk.
@@ -152,37 +141,42 @@ class Bank:
         if self._jobs:
             self._send(images, labels)
         if self._sent and (len(self._sent) > self._ahead or not self._jobs):
-            self._read(self._sent.popleft())
+            self._read(self._sent[0])
+            self._sent.popleft()
 
-    def fail(self, error: Exception) -> None:
-        """End all jobs with an error, and forget what the lanes held."""
-        jobs = {*self.waiting, *self._jobs.values()}
-        jobs.update(job for sent in self._sent for job in sent.jobs.values())
-        for held in (self.waiting, self._jobs, self._sent):
+    def fail(self, error: Exception | None = None) -> None:
+        """End all jobs, with an error or as stopped, and forget what the lanes held."""
+        for job in self._unfinished:
+            job.end(error=error)
+        for held in (self._unfinished, self._waiting, self._jobs, self._sent):
             held.clear()
         self._lanes = None
-        for job in jobs:
-            job.end(error=error)
+
+    def _end(self, job: Job, left: Lanes | None = None) -> None:
+        self._unfinished.discard(job)
+        job.end(left)
 
     def _dismiss(self, now: float, stopped: bool) -> None:
-        for job in [job for job in self.waiting if stopped or now >= job.until]:
-            self.waiting.remove(job)
-            job.end()
+        for job in [job for job in self._waiting if stopped or now >= job.until]:
+            self._waiting.remove(job)
+            self._end(job)
         for lane in [n for n, job in self._jobs.items() if stopped or now >= job.until]:
-            self._jobs.pop(lane).end()
+            self._end(self._jobs.pop(lane))
 
     def _admit(self) -> None:
         free = [lane for lane in range(self._count) if lane not in self._jobs]
-        for lane in free[: len(self.waiting)]:
-            job = self.waiting.popleft()
+        for lane in free[: len(self._waiting)]:
+            job = self._waiting.popleft()
             if self._lanes is None:
                 self._lanes = _room(self._program, self._count, job.entry)
             self._lanes = self._call(self._enter, None, self._lanes, lane, *job.entry)
             self._jobs[lane] = job
 
     def _send(self, images: Any, labels: Any) -> None:
-        sizes = [job.parts[0].size for job in self._jobs.values()]
-        size = max(sorted(set(sizes)), key=sizes.count)
+        # Clients with tiles of other sizes take turns: nobody waits until the others have left.
+        self._turn += 1
+        size = min({j.parts[0].size for j in self._jobs.values()}, key=lambda s: self._served[s])
+        self._served[size] = self._turn
         jobs = {lane: job for lane, job in self._jobs.items() if job.parts[0].size == size}
         waiting = {n: Waiting(j.parts[0], j.position, j.steps) for n, j in jobs.items()}
         ready = sum(int(j.parts[0].tiles[j.position]) for j in jobs.values())
@@ -214,7 +208,7 @@ class Bank:
             np.add.at(job.losses, chunk.epoch[mine], losses[mine])
             np.add.at(job.hits, chunk.epoch[mine], hits[mine])
         for lane, left in sent.leaving.items():
-            sent.jobs[lane].end(left)
+            self._end(sent.jobs[lane], left)
         self._pace(int(chunk.used.sum()), time.perf_counter() - sent.since)
 
     def _pace(self, tiles: int, seconds: float) -> None:
@@ -242,7 +236,7 @@ class Workshop:
 
     @property
     def load(self) -> int:
-        """How many jobs there are."""
+        """How many callers there are."""
         return len(self._jobs)
 
     def do(self, job: Job, kind: Kind) -> None:
@@ -250,39 +244,50 @@ class Workshop:
         with self._change:
             self._inbox.append((kind, job))
             self._jobs.add(job)
-        while not job.done:
-            if not self._leading.acquire(blocking=False):
-                job.turn.wait()
-                job.turn.clear()
-                continue
-            try:
-                while not job.done:
-                    self._advance()
-            finally:
-                self._leading.release()
-                self._hand_over()
+        try:
+            while not job.done:
+                if self._leading.acquire(blocking=False):
+                    self._lead(job)
+                else:
+                    job.turn.wait()
+                    job.turn.clear()
+        finally:
+            job.until = -math.inf  # whoever leaves early is waited for by nobody
+            with self._change:
+                self._jobs.discard(job)
+                for other in self._jobs:
+                    if not other.done:
+                        other.turn.set()  # to lead, if nobody does
+                        break
+
+    def _lead(self, job: Job) -> None:
+        try:
+            while not job.done:
+                self._advance()
+        except BaseException:  # as Ctrl-C: what the lanes hold may be half a chunk's
+            for bank in self._banks.values():
+                bank.fail()
+            raise
+        finally:
+            self._leading.release()
 
     def _advance(self) -> None:
-        with self._change:
-            new, self._inbox = self._inbox, []
-        for kind, job in new:
-            if kind not in self._banks:
-                self._banks[kind] = self._make(kind)
-            self._banks[kind].waiting.append(job)
+        while self._inbox:
+            kind, job = self._inbox[0]
+            try:
+                if kind not in self._banks:
+                    self._banks[kind] = self._make(kind)
+                self._banks[kind].put(job)
+            except Exception as error:
+                job.end(error=error)
+            with self._change:
+                self._inbox.pop(0)
         for bank in self._banks.values():
             if bank.busy:
                 try:
                     self._work(bank)
                 except Exception as error:  # it is of all who are in there
                     bank.fail(error)
-
-    def _hand_over(self) -> None:
-        """Wake one of those who wait, to lead."""
-        with self._change:
-            self._jobs = {job for job in self._jobs if not job.done}
-            for job in self._jobs:
-                job.turn.set()
-                break
 
 
 def _rows(chunk: Chunk) -> Rows:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from fedgen import runtime
 from fedgen.data.datasets import Dataset
 from fedgen.engine import models
+from fedgen.engine.compiling import Compiling
 from fedgen.engine.jax import coupling, layers
-from fedgen.engine.jax.bank import Bank, Compiling, Job, Workshop, as_numpy
+from fedgen.engine.jax.bank import Bank, Job, Workshop, as_numpy
 from fedgen.engine.jax.forward import Forward
 from fedgen.engine.jax.products import MATMUL
 from fedgen.engine.jax.program import Program
@@ -94,7 +95,7 @@ class Engine:
         workers = workers or (32 if on_gpu else runtime.available_cores())
         # A CPU's cores compute a program each sooner than one program together.
         shops = 1 if self._side_by_side else min(workers, shops or runtime.available_cores())
-        self.workers = -(-workers // shops) * shops
+        self.workers, self._lanes = workers, -(-workers // shops)
         self.statistics = models.statistics(model)
         equal = models.with_equals(
             model, lambda layer: layers.equal(layer, precision, self._side_by_side)
@@ -117,7 +118,9 @@ class Engine:
             "train": (jnp.asarray(dataset.x_train), jnp.asarray(dataset.y_train)),
             "test": (jnp.asarray(dataset.x_test), jnp.asarray(dataset.y_test)),
         }
-        self._zeros = [jnp.zeros(weight.shape) for weight in model.trainable_variables]
+        self._zeros = [
+            jnp.zeros(weight.shape, weight.dtype) for weight in model.trainable_variables
+        ]
         self._kept: OrderedDict[Any, tuple[Sequence[Any], list[Any]]] = OrderedDict()
         self._keeping = threading.Lock()  # guards ``_kept``
         self._stopped = False
@@ -128,12 +131,10 @@ class Engine:
         """Positions of the trainable weights among all weights, in the order of moments."""
         return list(self._trainable)
 
-    def clock(self) -> float:
-        """Return the time that ``until`` is in: seconds since the epoch less those of compiling.
-
-        Programs are compiled when a client first needs them, which is no fault of the client's.
-        """
-        return time.time() - self._compiling.seconds
+    @property
+    def compiling(self) -> float:
+        """Seconds of compiling so far; programs are compiled when a client first needs them."""
+        return self._compiling.seconds
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -161,8 +162,8 @@ class Engine:
         Args:
             weights: All weights in the model's order; not changed.
             plan: What to train.
-            until: When to stop at the latest, by ``clock``; looked at between chunks of about a
-                tenth of a second.
+            until: When to stop at the latest, in seconds since the epoch less ``compiling``; looked
+                at between chunks of about a tenth of a second.
             keep: Return the optimiser's state as well.
 
         Raises:
@@ -189,13 +190,9 @@ class Engine:
         job = Job(entry, parts, len(plan.order), until)
         taken = job.steps
         self._run(job, type(rule) if rule else None)
-        if isinstance(job.error, jax.errors.JaxRuntimeError) and FULL in str(job.error):
-            raise RunError(
-                f"the device has no room for {self.workers} lanes of this model and its tiles: "
-                "set run.workers to fewer, or use a GPU with more memory"
-            ) from job.error
-        if job.error is not None:
-            raise job.error
+        with self._room():
+            if job.error is not None:
+                raise job.error
         if job.left is None:
             raise Stopped
         left = job.left
@@ -234,12 +231,12 @@ class Engine:
         trainable, state = self._on_device(weights), self._state_values(weights, 0)
         loss = hits = 0.0
         for begin in range(0, len(indices), size * PIECES):
-            if self._stopped or self.clock() >= until:
+            if self._stopped or time.time() - self.compiling >= until:
                 raise Stopped
             here = indices[begin : begin + size * PIECES]
             filled = np.zeros(size * PIECES, np.int32)
             filled[: len(here)] = here
-            with jax.default_matmul_precision(self._matmul):
+            with self._room(), jax.default_matmul_precision(self._matmul):
                 found = self._compiling.call(
                     *(self._count, (split, size), trainable, state, *self._data[split]),
                     *(filled.reshape(PIECES, size), len(here)),
@@ -265,7 +262,7 @@ class Engine:
             piece = images[begin : begin + size]
             filled = np.zeros((size, *images.shape[1:]), images.dtype)
             filled[: len(piece)] = piece
-            with jax.default_matmul_precision(self._matmul):
+            with self._room(), jax.default_matmul_precision(self._matmul):
                 labels = self._classify(trainable, state, filled)
             found.append(np.asarray(labels)[: len(piece)])
         return np.concatenate(found)
@@ -276,14 +273,27 @@ class Engine:
 
     def _work(self, bank: Bank) -> None:
         with jax.default_matmul_precision(self._matmul):
-            bank.advance(*self._data["train"], self.clock(), self._stopped)
+            now = time.time() - self.compiling
+            bank.advance(*self._data["train"], now, self._stopped)
 
     def _bank(self, kind: type[Rule] | None) -> Bank:
         program = Program(self._forward, self._kind, self._constraints, kind, self._side_by_side)
-        lanes = self.workers // len(self._workshops)
         if self._side_by_side:
-            return Bank(program, lanes, TILES, self._compiling, ahead=1)
-        return Bank(program, lanes, TILES_IN_TURN, self._compiling, ahead=0)
+            return Bank(program, self._lanes, TILES, self._compiling, ahead=1)
+        return Bank(program, self._lanes, TILES_IN_TURN, self._compiling, ahead=0)
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Say in one line that the device has no room."""
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if FULL not in str(error):
+                raise
+            raise RunError(
+                f"the device has no room for {self.workers} lanes of this model and its tiles: "
+                "set run.workers to fewer, or use a GPU with more memory"
+            ) from error
 
     def _on_device(self, weights: Sequence[NDArray[Any]]) -> list[Any]:
         """Return trainable weights on the device; those that nobody can change are sent once."""

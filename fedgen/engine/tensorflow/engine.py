@@ -11,7 +11,6 @@ the result of a client does not depend on how many run beside it.
 import math
 import queue
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from fedgen import runtime
 from fedgen.data.datasets import Dataset
 from fedgen.engine import models
+from fedgen.engine.compiling import Compiling
 from fedgen.engine.plan import (
     Evaluation,
     Kind,
@@ -121,7 +121,9 @@ class Engine:
         self._trained_by: dict[tuple[type[Rule] | None, bool], _Training] = {}
         self._evaluated_by = tf.function(loops.evaluate)
         self._evaluate = self._trace_evaluation(slots[0])
+        self._compiling = Compiling()
         self._training(None, self._is_plain(momentum), (), slots[0])
+        self._compiling = Compiling()  # of what comes later
 
     @property
     def traces(self) -> int:
@@ -134,9 +136,10 @@ class Engine:
         """Positions of the trainable weights among all weights, in the order of moments."""
         return list(self._trainable)
 
-    def clock(self) -> float:
-        """Return the time that ``until`` is in; everything is compiled when the engine is built."""
-        return time.time()
+    @property
+    def compiling(self) -> float:
+        """Seconds of tracing so far, but for what is traced when the engine is built."""
+        return self._compiling.seconds
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -165,8 +168,8 @@ class Engine:
         Args:
             weights: All weights in the model's order; not changed.
             plan: What to train.
-            until: When to stop at the latest, in seconds since the epoch; looked at
-                inside the compiled loop, before each batch.
+            until: When to stop at the latest, in seconds since the epoch less ``compiling``;
+                looked at inside the compiled loop, before each batch.
             keep: Return the optimiser's state as well.
 
         Raises:
@@ -202,7 +205,7 @@ class Engine:
                 tf.constant(plan.batch_size, tf.int32),
                 tf.constant(momentum, tf.float32),
                 tf.constant(steps, tf.int32),
-                tf.constant(until, tf.float64),
+                tf.constant(until + self.compiling, tf.float64),
                 terms,
             )
             if stopped:
@@ -289,7 +292,7 @@ class Engine:
             *constants,
             *self._data[split],
             tf.constant(indices, tf.int32),
-            tf.constant(until, tf.float64),
+            tf.constant(until + self.compiling, tf.float64),
         )
         if stopped:
             raise Stopped
@@ -336,7 +339,8 @@ class Engine:
                 loops = replace(self._loops, rule=rule, plain=plain)
                 function = tf.function(loops.train)
                 specs = (*_like(terms[:1]), _like(terms[1])) if terms else ()
-                traced = self._trace_training(function, slot, specs)
+                trace = self._trace_training
+                traced = self._compiling.call(trace, (rule, plain), function, slot, specs)
                 self._trained_by[rule, plain] = _Training(function, traced, loops.keeps)
             return self._trained_by[rule, plain]
 

@@ -44,6 +44,11 @@ def prepare(
         samples.validation if split == "train" else np.arange(len(data.y_test), dtype=np.int32)
     )
 
+    if training.engine == engines.JAX:  # which compiles a program when it is first needed
+        batch = _plan(settings, samples.train[: settings.batch_size], seed, 0, None)
+        first = engine.train(models.get_weights(model), batch, keep=True)
+        engine.evaluate(first.weights, held_out, split)
+
     def train() -> Trained:
         weights, moments = models.get_weights(model), None
         curve: list[tuple[float, float, float, float]] = []

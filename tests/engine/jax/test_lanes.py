@@ -164,26 +164,96 @@ def test_one_of_many_is_stopped_and_the_others_go_on(digits: Dataset) -> None:
         assert all(same(other.result(60), wanted) for other in others)
 
 
-def test_what_ends_one_chunk_ends_all_who_are_in_it_and_nobody_after(
-    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+def full(*_: Any, **__: Any) -> Any:
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+
+@pytest.mark.parametrize("where", ["room", "enter", "send", "leave", "read", "bank"])
+def test_a_device_without_room_ends_all_who_are_there_and_nobody_after(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     model = models.build("mlp", SHAPE, CLASSES, 0)
     weights = models.get_weights(model)
     engine = Engine(model, digits, workers=2, shops=1)
-    wanted = engine.train(weights, plan(16))
-    sent = bank.Bank._send
+    wanted = Engine(model, digits, workers=2, shops=1).train(weights, plan(16))
+    with monkeypatch.context() as patch:
+        if where == "room":
+            patch.setattr(bank, "_room", full)
+        elif where == "bank":
+            patch.setattr(engine._workshops[0], "_make", full)
+        elif where in ("send", "read"):
+            patch.setattr(bank.Bank, f"_{where}", full)
+        else:
+            call = engine._compiling.call
+            name = {"enter": "_enter", "leave": "_lane"}[where]
 
-    def full(self: bank.Bank, *arguments: Any) -> None:
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+            def refuse(function: Any, key: Any, *arguments: Any) -> Any:
+                inner = getattr(function, "__wrapped__", function)
+                inner = getattr(inner, "func", inner)
+                return full() if inner.__name__ == name else call(function, key, *arguments)
 
-    monkeypatch.setattr(bank.Bank, "_send", full)
-    with ThreadPoolExecutor(2) as pool:
-        ends = [pool.submit(engine.train, weights, plan(16)) for _ in range(2)]
-        for end in ends:
-            with pytest.raises(RunError, match=r"2 lanes.*run\.workers"):
-                end.result(60)
-    monkeypatch.setattr(bank.Bank, "_send", sent)
+            patch.setattr(engine._compiling, "call", refuse)
+        with ThreadPoolExecutor(2) as pool:
+            ends = [pool.submit(engine.train, weights, plan(16)) for _ in range(2)]
+            for end in ends:
+                with pytest.raises(RunError, match=r"2 lanes.*run\.workers"):
+                    end.result(60)
+    for held in engine._workshops[0]._banks.values():
+        held._call = engine._compiling.call
     assert same(engine.train(weights, plan(16)), wanted)
+    assert not engine._workshops[0].load
+
+
+def test_a_caller_that_leaves_is_trained_no_further_and_holds_nobody_up(digits: Dataset) -> None:
+    model = models.build("mlp", SHAPE, CLASSES, 0)
+    weights = models.get_weights(model)
+    engine = Engine(model, digits, workers=2, shops=1)
+    wanted = engine.train(weights, plan(16))
+    work, left = engine._work, 3
+
+    def interrupted(held: bank.Bank) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyboardInterrupt
+        work(held)
+
+    engine._workshops[0]._work = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        engine.train(weights, plan(1, epochs=3000))
+    engine._workshops[0]._work = work
+    assert not engine._workshops[0].load
+    assert not any(held.busy for held in engine._workshops[0]._banks.values())
+    assert same(engine.train(weights, plan(16)), wanted)
+
+
+def test_jobs_that_are_done_hold_no_memory_while_others_go_on(digits: Dataset) -> None:
+    model = models.build("mlp", SHAPE, CLASSES, 0)
+    weights = models.get_weights(model)
+    engine = Engine(model, digits, workers=4, shops=1)
+    with ThreadPoolExecutor(4) as pool:
+        long = pool.submit(engine.train, weights, plan(1, epochs=2000))
+        for _ in range(5):
+            pool.submit(engine.train, weights, plan(16)).result(60)
+        assert not long.done() and engine._workshops[0].load == 1
+        with pytest.raises(ZeroDivisionError), engine.interruptible():
+            raise ZeroDivisionError
+        with pytest.raises(Stopped):
+            long.result(60)
+
+
+def test_clients_with_tiles_of_another_size_take_turns(digits: Dataset) -> None:
+    engine = Engine(build(FUNCTIONS["add_loss"]), digits, optimizer="sgd", workers=3, shops=1)
+    weights = models.get_weights(build(FUNCTIONS["add_loss"]))
+    assert engine._coupling is Coupling.WHOLE
+    for batch in (16, 25):
+        engine.train(weights, plan(batch))  # compiles
+    with ThreadPoolExecutor(3) as pool:
+        long = [pool.submit(engine.train, weights, plan(16, epochs=3000)) for _ in range(2)]
+        pool.submit(engine.train, weights, plan(25)).result(60)
+        assert not any(other.done() for other in long)
+        with pytest.raises(ZeroDivisionError), engine.interruptible():
+            raise ZeroDivisionError
 
 
 COUPLED = {

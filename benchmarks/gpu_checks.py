@@ -1,0 +1,111 @@
+"""What the engine on JAX promises, checked on the device that is here; exits with 1 if it fails.
+
+The same trainings as in the tests are held against what TensorFlow came to on a CPU (``--reference
+FILE``, written by ``python -m parity FILE`` in ``tests``), and those of a client alone against the
+same client's in company, in other lanes, with more and with fewer of them. On a CPU bytes are
+promised, on a GPU they are counted.
+"""
+
+import argparse
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+os.environ["FEDGEN_TEST_ENGINE"] = "jax"
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from fedgen import runtime
+
+LANES = (1, 4, 32)
+
+
+def bytes_in_company() -> dict[str, Any]:
+    """Return, by model, how many of the trainings are the same bytes whoever is beside them."""
+    import numpy as np
+    import parity
+    from trainings import same
+
+    from fedgen.config.sections import Data
+    from fedgen.data import datasets
+    from fedgen.engine import models
+    from fedgen.engine.jax.engine import Engine
+    from fedgen.engine.plan import Plan
+
+    digits = datasets.load(Data(dataset="digits"))
+    draw = np.random.default_rng(0)
+    batches = (5, 16, 33, 100, 1, 75, 32, 64)
+    plans = [
+        Plan(1e-3, batch, draw.permutation(1437)[None, :300].astype(np.int32)) for batch in batches
+    ]
+    found: dict[str, Any] = {}
+    for name in ("cnn", "mlp-324-108-bn-dropout"):
+        model = models.build(name, parity.SHAPE, parity.CLASSES, 0)
+        weights = models.get_weights(model)
+        engine = Engine(model, digits, workers=LANES[0])
+        alone = [engine.train(weights, plan) for plan in plans]
+        for lanes in LANES:
+            engine = Engine(model, digits, workers=lanes)
+            with ThreadPoolExecutor(8) as pool:
+                beside = list(pool.map(lambda plan: engine.train(weights, plan), plans[::-1]))  # noqa: B023
+            pairs = list(zip(alone, beside[::-1], strict=True))
+            differences = [
+                max(float(np.abs(a - b).max()) for a, b in zip(x.weights, y.weights, strict=True))
+                for x, y in pairs
+            ]
+            found[f"{name}, {lanes} lanes"] = {
+                "same": sum(same(x, y) for x, y in pairs),
+                "of": len(pairs),
+                "largest difference": max(differences),
+            }
+    return found
+
+
+def against(reference: Path) -> dict[str, float]:
+    """Return, by training, the largest difference of a weight from TensorFlow's."""
+    import numpy as np
+    import parity
+
+    with np.load(reference, allow_pickle=False) as bundle:
+        wanted = dict(bundle)
+    found = {}
+    for name, case in parity.CASES.items():
+        trained = parity.figures(parity.train(case))
+        found[name] = max(
+            float(np.abs(np.asarray(value) - wanted[f"{name}/{key}"]).max())
+            for key, value in trained.items()
+            if key.startswith("weight")
+        )
+    return found
+
+
+def main() -> int:
+    """Check, print, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--reference", type=Path, help="what TensorFlow came to")
+    arguments = parser.parse_args()
+    runtime.import_jax()
+    import jax
+
+    device = jax.devices()[0]
+    found: dict[str, Any] = {"device": device.device_kind, "bytes": bytes_in_company()}
+    good = all(part["largest difference"] < 1e-3 for part in found["bytes"].values())
+    if device.platform == "cpu":
+        good &= all(part["same"] == part["of"] for part in found["bytes"].values())
+    if arguments.reference:
+        found["from TensorFlow"] = against(arguments.reference)
+        good &= max(found["from TensorFlow"].values()) < 1e-3
+    found["good"] = bool(good)
+    if arguments.json:
+        print(json.dumps(found))
+    else:
+        for name, value in found.items():
+            print(f"{name}: {value}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
