@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from fedgen import runtime
@@ -39,7 +40,7 @@ from fedgen.engine.plan import (
     Trained,
 )
 from fedgen.engine.rules.rule import Rule
-from fedgen.errors import RunError
+from fedgen.errors import InputError, RunError
 from strategies.core.aggregation import Arrays
 
 EVALUATION_BATCHES, PIECES = (50, 500), 16
@@ -72,6 +73,9 @@ class Engine:
             suits the device.
         shops: Programs that compute beside one another on a CPU; 0 for one per core.
 
+    Raises:
+        InputError: If the device has no room for so many lanes.
+
     Attributes:
         workers: Lanes.
         statistics: Positions of the weights that are statistics of the data.
@@ -92,10 +96,7 @@ class Engine:
         runtime.require()
         on_gpu = jax.default_backend() != "cpu"
         self._side_by_side = on_gpu if side_by_side is None else side_by_side
-        workers = workers or (32 if on_gpu else runtime.available_cores())
-        # A CPU's cores compute a program each sooner than one program together.
-        shops = 1 if self._side_by_side else min(workers, shops or runtime.available_cores())
-        self.workers, self._lanes = workers, -(-workers // shops)
+        asked, workers = workers, workers or (32 if on_gpu else runtime.available_cores())
         self.statistics = models.statistics(model)
         equal = models.with_equals(
             model, lambda layer: layers.equal(layer, precision, self._side_by_side)
@@ -121,6 +122,15 @@ class Engine:
         self._zeros = [
             jnp.zeros(weight.shape, weight.dtype) for weight in model.trainable_variables
         ]
+        if asked > (fit := self._lanes_that_fit()):
+            raise InputError(
+                f"run.workers = {asked}: expected at most {fit}, as many lanes of this model as "
+                "the device has room for"
+            )
+        workers = min(workers, fit)
+        # A CPU's cores compute a program each sooner than one program together.
+        shops = 1 if self._side_by_side else min(workers, shops or runtime.available_cores())
+        self.workers, self._lanes = workers, -(-workers // shops)
         self._kept: OrderedDict[Any, tuple[Sequence[Any], list[Any]]] = OrderedDict()
         self._keeping = threading.Lock()  # guards ``_kept``
         self._stopped = False
@@ -291,9 +301,29 @@ class Engine:
             if FULL not in str(error):
                 raise
             raise RunError(
-                f"the device has no room for {self.workers} lanes of this model and its tiles: "
-                "set run.workers to fewer, or use a GPU with more memory"
+                f"the device has no room for {self.workers} lanes of this model and its tiles: set "
+                "run.workers to fewer, or use a device with more memory"
             ) from error
+
+    def _lanes_that_fit(self) -> int:
+        """Return for how many lanes there is room, half of the memory being left to the tiles.
+
+        Raises:
+            InputError: If there is none for one.
+        """
+        found = jax.devices()[0].memory_stats() or {}
+        whole = found.get("bytes_limit") or psutil.virtual_memory().total
+        data = sum(part.nbytes for split in self._data.values() for part in split)
+        # Weights, two moments, sums, and where training began.
+        lane = 5 * max(1, sum(part.nbytes for part in self._zeros))
+        lanes = int((whole // 2 - data) // lane)
+        if lanes < 1:
+            raise InputError(
+                f"the device has {whole / 2**30:.2g} GiB, of which half is for lanes and data: "
+                f"expected {(data + lane) / 2**30:.2g} GiB or more there for the data and a lane "
+                "of this model; use a smaller model, or a device with more memory"
+            )
+        return lanes
 
     def _on_device(self, weights: Sequence[NDArray[Any]]) -> list[Any]:
         """Return trainable weights on the device; those that nobody can change are sent once."""

@@ -12,6 +12,7 @@ import pytest
 from own_models import FUNCTIONS, build
 from trainings import same
 
+from fedgen import runtime
 from fedgen.config.sections import Data
 from fedgen.data import datasets
 from fedgen.data.datasets import Dataset
@@ -21,7 +22,7 @@ from fedgen.engine.jax.coupling import Coupling
 from fedgen.engine.jax.engine import Engine
 from fedgen.engine.plan import Plan, Stopped
 from fedgen.engine.rules import AutoTuned, Proximal
-from fedgen.errors import RunError
+from fedgen.errors import InputError, RunError
 from strategies.core.aggregation import Arrays
 
 SHAPE, CLASSES = (8, 8, 1), 10
@@ -196,12 +197,31 @@ def test_a_device_without_room_ends_all_who_are_there_and_nobody_after(
         with ThreadPoolExecutor(2) as pool:
             ends = [pool.submit(engine.train, weights, plan(16)) for _ in range(2)]
             for end in ends:
-                with pytest.raises(RunError, match=r"2 lanes.*run\.workers"):
+                with pytest.raises(RunError, match=r"2 lanes.*set run\.workers"):
                     end.result(60)
     for held in engine._workshops[0]._banks.values():
         held._call = engine._compiling.call
     assert same(engine.train(weights, plan(16)), wanted)
     assert not engine._workshops[0].load
+
+
+@pytest.mark.parametrize(
+    ("lanes", "total", "says"),
+    [
+        (400, 50 * 2**20, r"run\.workers = 400: expected at most \d+, as many lanes of this model"),
+        (1, 100_000, r"expected .* GiB or more there for the data and a lane"),
+    ],
+)
+def test_more_lanes_than_fit_are_refused_before_anything_is_trained(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch, lanes: int, total: int, says: str
+) -> None:
+    memory = type("Memory", (), {"total": total})
+    monkeypatch.setattr("psutil.virtual_memory", memory)
+    model = models.build("mlp", SHAPE, CLASSES, 0)
+    with pytest.raises(InputError, match=says):
+        Engine(model, digits, workers=lanes)
+    if lanes > 1:
+        assert 1 <= Engine(model, digits, shops=1).workers <= runtime.available_cores()
 
 
 def test_a_caller_that_leaves_is_trained_no_further_and_holds_nobody_up(digits: Dataset) -> None:
