@@ -118,7 +118,7 @@ GOOD = "fedavg,0,1,0.1,2.5,0.25,1.0,,30,1,2,60,1,2,7,1.5"
         (f"{ROUNDS}\n{GOOD}\n{GOOD[:-4]}\n", "line 3: expected 16 fields, received 15"),
         (f"{ROUNDS}\n{GOOD},1\n", "line 2: expected 16 fields, received 17"),
         (f"{ROUNDS}\n{GOOD.replace(',0,1', ',x,1')}\n", "line 2: seed must be int, received 'x'"),
-        (f"{ROUNDS}\n{GOOD.replace('0.25', '')}\n", "validation_accuracy must be float"),
+        (f"{ROUNDS}\n{GOOD.replace('7,1.5', '7,')}\n", "seconds must be float, received ''"),
         (f"{ROUNDS}\n{GOOD.replace(',30,', ',30.0,')}\n", "clients must be int, received '30.0'"),
     ],
 )
