@@ -125,13 +125,23 @@ def _has_jax_with_a_gpu() -> bool:
     return _jax_device() != "CPU"
 
 
-def start(training: Training) -> None:
+def start(training: Training, workers: int | None = None) -> None:
     """Import the framework of settled settings, as Keras' back end too.
+
+    Args:
+        training: Settings.
+        workers: Clients at once, if that is known: TensorFlow's threads can be counted only before
+            it has computed anything, as a model's first weights. 0 for one per core.
 
     Raises:
         RunError: If Keras was imported with another one.
     """
-    runtime.import_tensorflow() if training.engine == TENSORFLOW else runtime.import_jax()
+    if training.engine == JAX:
+        runtime.import_jax()
+        return
+    runtime.import_tensorflow()
+    if workers is not None:
+        runtime.limit_threads(workers or runtime.available_cores())
 
 
 def device(training: Training) -> str:
@@ -193,14 +203,12 @@ def build(
         )
     from fedgen.engine.tensorflow.engine import Engine as OnTensorFlow
 
-    workers = workers or runtime.available_cores()
-    runtime.limit_threads(workers)
     return OnTensorFlow(
         model,
         dataset,
         optimizer=optimizer,
         momentum=momentum,
-        workers=workers,
+        workers=workers or runtime.available_cores(),
         precision=training.precision,
     )
 

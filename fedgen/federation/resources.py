@@ -121,6 +121,7 @@ class Resources:
         return _resident[key]
 
     def _build_engine(self, seed: int) -> Engine:
+        engines.start(self.config.training, self._slots)  # before a model is built
         return engines.build(
             self.config.training, self.model(seed), self.dataset, workers=self._slots
         )
