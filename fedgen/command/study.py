@@ -193,6 +193,4 @@ def _prepare(study: "Study", jobs: int) -> None:
     health = engines.require_gpu(study.training)
     if health is not None:
         print(health, file=sys.stderr, flush=True)
-    engines.start(study.training)
-    if study.training.engine == engines.TENSORFLOW:
-        runtime.limit_threads(jobs)
+    engines.start(study.training, jobs)

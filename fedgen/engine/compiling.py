@@ -25,9 +25,8 @@ class Compiling:
     def call(self, function: Callable[..., Any], key: Any, *arguments: Any) -> Any:
         """Call a function; the first call with a key is one that compiles."""
         with self._change:
-            if known := (function, key) in self._called:
-                pass
-            elif not self._open:
+            known = (function, key) in self._called
+            if not known and not self._open:
                 self._since = time.perf_counter()
             self._open += not known
         if known:

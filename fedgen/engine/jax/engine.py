@@ -29,6 +29,7 @@ from fedgen.engine.jax.forward import Forward
 from fedgen.engine.jax.products import MATMUL
 from fedgen.engine.jax.program import Program
 from fedgen.engine.jax.schedule import cut
+from fedgen.engine.layout import Layout
 from fedgen.engine.plan import (
     Evaluation,
     Kind,
@@ -41,7 +42,6 @@ from fedgen.engine.plan import (
 )
 from fedgen.engine.rules.rule import Rule
 from fedgen.errors import InputError, RunError
-from strategies.core.aggregation import Arrays
 
 EVALUATION_BATCHES, PIECES = (50, 500), 16
 """Samples that are evaluated at once, for few and for many; and how many such in a call."""
@@ -101,11 +101,9 @@ class Engine:
         equal = models.with_equals(
             model, lambda layer: layers.equal(layer, precision, self._side_by_side)
         )
-        position = {id(weight): index for index, weight in enumerate(model.weights)}
-        self._variables = model.non_trainable_variables
-        self._trainable = [position[id(weight)] for weight in model.trainable_variables]
-        self._state = [position.get(id(weight)) for weight in self._variables]
-        seeds = [i for i, v in enumerate(self._variables) if _is_seed(v, self._state[i])]
+        self._layout = layout = Layout.of(model)
+        pairs = zip(model.non_trainable_variables, layout.state, strict=True)
+        seeds = [number for number, pair in enumerate(pairs) if _is_seed(*pair)]
         self._matmul = MATMUL[precision]
         with jax.default_matmul_precision(self._matmul):
             self._forward = Forward(equal, dataset.scale, seeds)
@@ -139,7 +137,7 @@ class Engine:
     @property
     def trainable(self) -> list[int]:
         """Positions of the trainable weights among all weights, in the order of moments."""
-        return list(self._trainable)
+        return list(self._layout.trainable)
 
     @property
     def compiling(self) -> float:
@@ -184,11 +182,11 @@ class Engine:
         rule, moments = plan.rule, plan.moments
         momentum = self._momentum if plan.momentum is None else plan.momentum
         first, second = (moments.first, moments.second) if moments else (self._zeros, self._zeros)
-        own = [rule.arrays[i] for i in self._trainable] if rule and rule.arrays else []
+        own = [rule.arrays[i] for i in self._layout.trainable] if rule and rule.arrays else []
         before = moments.steps if moments else 0
         entry = (
             self._on_device(weights),
-            self._state_values(weights, plan.dropout_seed),
+            self._layout.state_values(weights, plan.dropout_seed),
             (list(first), list(second)),
             (rule.numbers if rule else np.zeros(0, np.float32), own),
             np.float32(plan.learning_rate),
@@ -213,7 +211,7 @@ class Engine:
         if keep:
             kept = Moments(as_numpy(left.first), as_numpy(left.second), before + taken)
         return Trained(
-            weights=self._weights(weights, left.weights, left.state),
+            weights=self._layout.merged(weights, left.weights, left.state),
             losses=(job.losses / samples).tolist(),
             accuracies=(job.hits / samples).tolist(),
             learning_rate=float(mean),
@@ -238,7 +236,7 @@ class Engine:
         """
         few, many = EVALUATION_BATCHES
         size = few if len(indices) <= few else many
-        trainable, state = self._on_device(weights), self._state_values(weights, 0)
+        trainable, state = self._on_device(weights), self._layout.state_values(weights, 0)
         loss = hits = 0.0
         for begin in range(0, len(indices), size * PIECES):
             if self._stopped or time.time() - self.compiling >= until:
@@ -266,7 +264,7 @@ class Engine:
     ) -> NDArray[np.integer[Any]]:
         """Return the most likely class of every image, as they are stored."""
         size = EVALUATION_BATCHES[-1]
-        trainable, state = self._on_device(weights), self._state_values(weights, 0)
+        trainable, state = self._on_device(weights), self._layout.state_values(weights, 0)
         found = []
         for begin in range(0, len(images), size):
             piece = images[begin : begin + size]
@@ -327,7 +325,7 @@ class Engine:
 
     def _on_device(self, weights: Sequence[NDArray[Any]]) -> list[Any]:
         """Return trainable weights on the device; those that nobody can change are sent once."""
-        mine = [weights[index] for index in self._trainable]
+        mine = [weights[index] for index in self._layout.trainable]
         if not all(map(_is_fixed, mine)):
             return [jnp.asarray(weight) for weight in mine]
         key = tuple((w.__array_interface__["data"][0], w.shape) for w in mine)
@@ -337,25 +335,6 @@ class Engine:
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             return self._kept[key][1]
-
-    def _weights(
-        self, weights: Sequence[NDArray[Any]], trainable: list[Any], state: list[Any]
-    ) -> Arrays:
-        result: Arrays = [np.asarray(weight) for weight in weights]
-        for index, value in zip(self._trainable, as_numpy(trainable), strict=True):
-            result[index] = value
-        for place, value in zip(self._state, as_numpy(state), strict=True):
-            if place is not None:
-                result[place] = value
-        return result
-
-    def _state_values(self, weights: Sequence[NDArray[Any]], seed: int) -> list[Any]:
-        values = []
-        for number, (place, variable) in enumerate(zip(self._state, self._variables, strict=True)):
-            # A seed generator's state is (seed, counter); layers get seeds of their own.
-            value = weights[place] if place is not None else [(seed + number) % 2**31, 0]
-            values.append(np.asarray(value, variable.dtype))
-        return values
 
 
 def _is_seed(variable: Any, place: int | None) -> bool:

@@ -26,6 +26,7 @@ from fedgen import runtime
 from fedgen.data.datasets import Dataset
 from fedgen.engine import models
 from fedgen.engine.compiling import Compiling
+from fedgen.engine.layout import Layout
 from fedgen.engine.plan import (
     Evaluation,
     Kind,
@@ -40,7 +41,6 @@ from fedgen.engine.rules.rule import Rule
 from fedgen.engine.tensorflow.convolution import faster
 from fedgen.engine.tensorflow.loops import EVALUATION_BATCH, Loops
 from fedgen.engine.tensorflow.optimizers import Optimizer
-from strategies.core.aggregation import Arrays
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,7 @@ class Engine:
             "train": (tf.constant(dataset.x_train), tf.constant(dataset.y_train)),
             "test": (tf.constant(dataset.x_test), tf.constant(dataset.y_test)),
         }
-        # All weights travel; state that is none (the seeds of dropout) stays here.
-        position = {id(weight): index for index, weight in enumerate(model.weights)}
-        self._trainable = [position[id(weight)] for weight in model.trainable_variables]
-        self._state = [position.get(id(weight)) for weight in model.non_trainable_variables]
+        self._layout = Layout.of(model)
         self._zeros = [tf.zeros(weight.shape) for weight in model.trainable_variables]
         self._stop = tf.Variable(False, trainable=False)
         self._momentum = momentum
@@ -134,7 +131,7 @@ class Engine:
     @property
     def trainable(self) -> list[int]:
         """Positions of the trainable weights among all weights, in the order of moments."""
-        return list(self._trainable)
+        return list(self._layout.trainable)
 
     @property
     def compiling(self) -> float:
@@ -178,14 +175,16 @@ class Engine:
         """
         moments = plan.moments
         start = [
-            [tf.constant(weights[index]) for index in self._trainable],
+            [tf.constant(weights[index]) for index in self._layout.trainable],
             self._state_values(weights, plan.dropout_seed),
             self._zeros if moments is None else [tf.constant(a) for a in moments.first],
             self._zeros if moments is None else [tf.constant(a) for a in moments.second],
         ]
         steps = 0 if moments is None else moments.steps
         rule = plan.rule
-        own = [rule.arrays[index] for index in self._trainable] if rule and rule.arrays else []
+        own = (
+            [rule.arrays[index] for index in self._layout.trainable] if rule and rule.arrays else []
+        )
         terms = (tf.constant(rule.numbers), [tf.constant(a) for a in own]) if rule else ()
         momentum = self._momentum if plan.momentum is None else plan.momentum
         plain = self._is_plain(momentum)
@@ -220,14 +219,8 @@ class Engine:
                 )
         finally:
             self._slots.put(slot)
-        result: Arrays = [np.asarray(weight) for weight in weights]
-        for index, value in zip(self._trainable, trained, strict=True):
-            result[index] = value.numpy()
-        for place, value in zip(self._state, state, strict=True):
-            if place is not None:
-                result[place] = value.numpy()
         return Trained(
-            weights=result,
+            weights=self._layout.merged(weights, trained, state),
             losses=losses.numpy().tolist(),
             accuracies=hits.numpy().tolist(),
             learning_rate=float(mean_rate),
@@ -279,7 +272,9 @@ class Engine:
         return np.concatenate([labels.numpy() for labels in found])
 
     def _constants(self, weights: Sequence[NDArray[Any]]) -> tuple[list[Any], list[Any]]:
-        return [tf.constant(weights[i]) for i in self._trainable], self._state_values(weights, 0)
+        return [tf.constant(weights[i]) for i in self._layout.trainable], self._state_values(
+            weights, 0
+        )
 
     def _count(
         self,
@@ -299,14 +294,7 @@ class Engine:
         return float(loss), float(correct)
 
     def _state_values(self, weights: Sequence[NDArray[Any]], seed: int) -> list[Any]:
-        values = []
-        for number, (place, variable) in enumerate(
-            zip(self._state, self._model.non_trainable_variables, strict=True)
-        ):
-            # A seed generator's state is (seed, counter); layers get seeds of their own.
-            value = weights[place] if place is not None else [(seed + number) % 2**31, 0]
-            values.append(tf.constant(value, variable.dtype))
-        return values
+        return [tf.constant(value) for value in self._layout.state_values(weights, seed)]
 
     def _slot(self) -> _Slot:
         def variables(values: Sequence[Any]) -> list[tf.Variable]:
