@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgen.data import cifar
+from fedgen.data.formats.arrays import cifar
 
 RECORDS = 2  # in every file of the miniature archive
 

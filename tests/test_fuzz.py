@@ -16,12 +16,13 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from mutations import mutations, one_line
 from shards import arm, assert_same, checkpoint, new_shard, reopen
 
 from fedgen.config.sections import Faults
 from fedgen.config.toml import parse_setting, read_toml
 from fedgen.config.tree import build, dump
-from fedgen.data.datasets import read_npz
+from fedgen.data.datasets import read
 from fedgen.errors import InputError, RunError
 from fedgen.federation.grid import identify_task
 from fedgen.files.csv import parse_csv, to_csv
@@ -32,27 +33,6 @@ from strategies.messages.replies import ReplyError, read_peer, read_update
 
 pytestmark = pytest.mark.fuzz
 identify_task()
-
-
-def one_line(error: InputError) -> None:
-    assert error.line and "\n" not in error.line
-
-
-def mutations(content: bytes) -> st.SearchStrategy[bytes]:
-    """A file with some bytes changed, a part cut out, or a part repeated."""
-    place = st.integers(0, max(0, len(content) - 1))
-
-    def change(edits: list[tuple[int, int]], cut: tuple[int, int], again: bool) -> bytes:
-        changed = bytearray(content)
-        for where, value in edits:
-            changed[where] = value
-        first, last = sorted(cut)
-        part = bytes(changed[first:last])
-        return bytes(changed) + part if again else bytes(changed[:first] + changed[last:])
-
-    edits = st.lists(st.tuples(place, st.integers(0, 255)), max_size=8)
-    nothing = place.map(lambda where: (where, where))
-    return st.builds(change, edits, st.tuples(place, place) | nothing, st.booleans())
 
 
 VALUES = st.recursive(
@@ -163,7 +143,7 @@ def test_any_data_file(tmp_path_factory: pytest.TempPathFactory, content: bytes)
     path = tmp_path_factory.getbasetemp() / "fuzz.npz"
     path.write_bytes(content)
     try:
-        dataset = read_npz(path, "fuzz")
+        dataset = read(path, "fuzz")
     except InputError as error:
         one_line(error)
         assert str(path) in str(error)
@@ -181,7 +161,7 @@ def test_any_arrays_in_a_data_file(
     path = tmp_path_factory.getbasetemp() / "fuzz-arrays.npz"
     path.write_bytes(npz(x_train=images, y_train=labels, x_test=images, y_test=labels))
     try:
-        read_npz(path, "fuzz")
+        read(path, "fuzz")
     except InputError as error:
         one_line(error)
 

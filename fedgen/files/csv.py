@@ -4,11 +4,15 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
 from fedgen.errors import InputError
+
+DictReader = csv.DictReader
+
+csv.field_size_limit(2**31 - 1)  # the indices of a client are one field, and may be a million
 
 _CONVERT: dict[str, Callable[[str], Any]] = {
     "bool": {"True": True, "False": False}.__getitem__,
@@ -18,9 +22,15 @@ _CONVERT: dict[str, Callable[[str], Any]] = {
 }
 
 
+MEASURED = "measured"
+"""The field of a row that is a mapping: a column of floats for each of its names, after the others.
+Which names there are is for whoever writes a file to say."""
+
+
 def columns(kind: type[Any], *, optional: bool = False) -> list[str]:
     """Return the column names of a kind of row: of its fields without a default, or of all."""
-    return [field.name for field in fields(kind) if optional or field.default is MISSING]
+    own = (field for field in fields(kind) if field.name != MEASURED)
+    return [field.name for field in own if optional or field.default is MISSING]
 
 
 def cell(value: object) -> object:
@@ -43,11 +53,35 @@ def write_lines(lines: Iterable[Iterable[object]]) -> str:
     return text.getvalue()
 
 
-def to_csv(rows: Iterable[Any], kind: type[Any], *, header: bool, optional: bool = False) -> str:
-    """Write rows as CSV, as ``write_lines`` does; with the columns of ``columns``."""
+def to_csv(
+    rows: Iterable[Any],
+    kind: type[Any],
+    *,
+    header: bool,
+    optional: bool = False,
+    measured: Sequence[str] = (),
+) -> str:
+    """Write rows as CSV, as ``write_lines`` does; with the columns of ``columns`` and ``MEASURED``.
+
+    Args:
+        rows: What is written.
+        kind: A dataclass.
+        header: Whether the names of the columns come first.
+        optional: Whether fields with a default are columns.
+        measured: What of ``row.measured`` is; a row that lacks it has an empty field.
+    """
     names = columns(kind, optional=optional)
-    lines = ([getattr(row, name) for name in names] for row in rows)
-    return write_lines([names, *lines] if header else lines)
+    lines = (
+        [*(getattr(row, name) for name in names), *(row.measured.get(name) for name in measured)]
+        for row in rows
+    )
+    return write_lines([[*names, *measured], *lines] if header else lines)
+
+
+def all_columns(rows: Sequence[Any], kind: type[Any]) -> str:
+    """Write rows as CSV with every column that any of them has use for."""
+    measured = list(dict.fromkeys(name for row in rows for name in getattr(row, MEASURED, ())))
+    return to_csv(rows, kind, header=True, optional=True, measured=measured)
 
 
 def read_csv(path: Path, kind: type[Any]) -> list[Any]:
@@ -69,17 +103,41 @@ def parse_csv(content: bytes, path: Path, kind: type[Any]) -> list[Any]:
     Args:
         content: What is parsed.
         path: Where it is from, for errors.
-        kind: Kind of the rows; columns of fields with a default may be missing, all of them.
+        kind: Kind of the rows; columns of fields with a default may be missing, all of them, and
+            further ones may follow where a row has ``MEASURED``: those that ``kind.measures``.
 
     Raises:
         InputError: If the text is no CSV, or a row does not fit the columns.
     """
     table = read_lines(content, path)
     names = table[0] if table else []
-    if names not in (columns(kind), columns(kind, optional=True)):
-        raise InputError(f"{path}: expected the columns {','.join(columns(kind))}")
-    lines = enumerate(table[1:], 2)
-    return [parse(path, number, values, kind, len(names)) for number, values in lines]
+    every, required = columns(kind, optional=True), columns(kind)
+    own = every if names[: len(every)] == every else required
+    more = names[len(own) :]
+    measures = getattr(kind, "measures", lambda _: False)
+    if names[: len(own)] != own or not all(map(measures, more)) or len({*names}) < len(names):
+        raise InputError(f"{path}: expected the columns {','.join(required)}")
+    return [
+        _parse_measured(path, number, values, kind, len(own), more)
+        for number, values in enumerate(table[1:], 2)
+    ]
+
+
+def _parse_measured(
+    path: Path, line: int, values: Sequence[str], kind: type[Any], own: int, more: Sequence[str]
+) -> Any:
+    if len(values) != own + len(more):
+        raise InputError(
+            f"{path} line {line}: expected {own + len(more)} fields, received {len(values)}"
+        )
+    row = parse(path, line, values[:own], kind, own)
+    if not more:
+        return row
+    try:
+        pairs = zip(more, values[own:], strict=True)
+        return replace(row, **{MEASURED: {name: float(text) for name, text in pairs if text}})
+    except ValueError as error:
+        raise InputError(f"{path} line {line}: expected numbers, received others") from error
 
 
 def read_lines(content: bytes, path: Path) -> list[list[str]]:
@@ -109,7 +167,7 @@ def parse(
     Raises:
         InputError: If a field is missing, or is not what it should be.
     """
-    wanted = fields(kind)[:count]
+    wanted = [field for field in fields(kind) if field.name != MEASURED][:count]
     if len(values) != len(wanted):
         raise InputError(
             f"{path} line {line}: expected {len(wanted)} fields, received {len(values)}"

@@ -15,7 +15,7 @@ from datafiles import RECORDS, cifar_files, small, write_npz, write_tar
 from fedgen.config.sections import Data
 from fedgen.data import archives, datasets
 from fedgen.data.archives import Archive, check_hash, fetch
-from fedgen.data.datasets import read_cifar10, read_npz
+from fedgen.data.datasets import read
 from fedgen.errors import InputError
 
 
@@ -74,12 +74,12 @@ def test_cifar10_is_fetched_parsed_and_cached(site: Path, tmp_path: Path) -> Non
     with serving(site) as base:
         archive = published(site / "cifar-10-binary.tar.gz", base)
         path = fetch(archive, tmp_path / "kept")
-    dataset = read_cifar10(path)
+    dataset = read(path, "cifar10")
     assert dataset.x_train.shape == (5 * RECORDS, 32, 32, 3)
     assert dataset.x_test.shape == (RECORDS, 32, 32, 3)
     assert dataset.y_train.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
     assert dataset.y_test.tolist() == [5, 4]
-    assert (dataset.name, dataset.classes, dataset.scale) == ("cifar10", 10, 1 / 255)
+    assert (dataset.name, dataset.outputs, dataset.scale) == ("cifar10", 10, 1 / 255)
     assert dataset.shape == (32, 32, 3)
     assert fetch(archive, tmp_path / "kept") == path  # the server is gone
 
@@ -89,7 +89,7 @@ def test_mnist_is_fetched_parsed_and_cached(site: Path, tmp_path: Path) -> None:
         archive = published(site / "mnist.npz", base)
         path = fetch(archive, tmp_path / "kept")
     assert fetch(archive, tmp_path / "kept") == path
-    dataset = read_npz(path, "mnist")
+    dataset = read(path, "mnist")
     np.testing.assert_array_equal(dataset.x_train[..., 0], small()["x_train"])
     np.testing.assert_array_equal(dataset.y_test, [2, 0])
 
@@ -196,3 +196,78 @@ def test_a_data_directory_must_exist(tmp_path: Path) -> None:
     for name in ("digits", "mnist"):
         with pytest.raises(InputError, match="not an existing directory"):
             datasets.load(Data(dataset=name, data_dir=str(tmp_path / "none")))
+
+
+def test_every_data_set_has_a_hash_of_its_kind_and_a_licence() -> None:
+    for name, published in archives.PUBLISHED.items():
+        assert published.licence and published.files, name
+        for archive in published.files:
+            kind, value = archive.hash
+            assert len(value) == {"sha256": 64, "md5": 32}[kind] and int(value, 16), name
+        assert bool(published.folder) == (len(published.files) > 1), name
+    assert len({*archives.MEDMNIST.values()}) == 12
+    assert archives.PUBLISHED["medmnist:pathmnist"].place == "pathmnist.npz"
+    assert archives.PUBLISHED["emnist:letters"].options == {"kind": "letters"}
+
+
+def several(site: Path, base: str) -> archives.Published:
+    files = [published(site / name, base) for name in ("mnist.npz", "cifar-10-binary.tar.gz")]
+    return archives.Published(tuple(files), "MIT", "both")
+
+
+def test_several_files_are_fetched_into_a_folder(
+    site: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(archives, "cache", lambda: tmp_path / "kept")
+    with serving(site) as base:
+        both = several(site, base)
+        monkeypatch.setattr(archives, "PUBLISHED", {"both": both})
+        folder = archives.find("both", None)
+        assert folder == tmp_path / "kept" / "both"
+        for archive in both.files:
+            assert (folder / archive.name).read_bytes() == (site / archive.name).read_bytes()
+        (folder / "mnist.npz").write_bytes(b"altered")
+        archives.verify("both", folder)  # which fetches it again
+        assert (folder / "mnist.npz").read_bytes() == (site / "mnist.npz").read_bytes()
+    assert archives.find("both", None) == folder  # the server is gone
+    archives.verify("both", folder)
+
+
+def test_files_in_the_data_directory_come_first_and_are_checked(
+    site: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    both = several(site, "http://127.0.0.1:9")
+    one = archives.Published(both.files[:1], "MIT")
+    monkeypatch.setattr(archives, "PUBLISHED", {"both": both, "kinds:one": one})
+    assert archives.find("both", site) == site
+    folder = tmp_path / "data" / "both"
+    folder.mkdir(parents=True)
+    for archive in both.files:
+        (folder / archive.name).write_bytes((site / archive.name).read_bytes())
+    assert archives.find("both", folder.parent) == folder
+    assert archives.find("kinds:one", folder) == folder / "mnist.npz"
+    archives.verify("both", folder)
+    other = tmp_path / "other"  # files of another data set, which are called alike
+    other.mkdir()
+    for archive in both.files:
+        (other / archive.name).write_bytes(b"another")
+    with pytest.raises(InputError, match="could not be downloaded"):
+        archives.find("both", other)
+    (folder / "mnist.npz").write_bytes(b"altered")
+    with pytest.raises(InputError, match="mnist.npz: truncated or altered"):
+        archives.verify("both", folder)
+    (folder / "kinds-one.npz").write_bytes(b"somebody's own")
+    assert archives.find("kinds:one", folder) == folder / "kinds-one.npz"
+
+
+def test_an_md5_is_checked_where_it_is_all_there_is(site: Path, tmp_path: Path) -> None:
+    md5 = hashlib.md5((site / "mnist.npz").read_bytes()).hexdigest()
+    with serving(site) as base:
+        good = Archive(f"{base}/mnist.npz?download=1", md5=md5)
+        assert fetch(good, tmp_path / "kept").name == "mnist.npz"
+        check_hash(tmp_path / "kept" / "mnist.npz", good)
+        bad = Archive(f"{base}/mnist.npz", md5="0" * 32, name="other.npz")
+        with pytest.raises(InputError, match="wrong hash, expected md5 0000"):
+            fetch(bad, tmp_path / "kept")
+    with pytest.raises(InputError, match="expected md5 0000.* received"):
+        check_hash(site / "mnist.npz", bad)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedgen.errors import InputError
-from fedgen.files.csv import columns, read_csv, to_csv
+from fedgen.files.csv import MEASURED, all_columns, columns, read_csv, to_csv
 from fedgen.runs.rows import ClientRow, RoundRow, Row
 
 ROUNDS = (
@@ -58,6 +58,9 @@ BY_TYPE: dict[type, st.SearchStrategy[Any]] = {
 def rows(kind: type[Row]) -> st.SearchStrategy[Row]:
     values = {}
     for field in dataclasses.fields(kind):
+        if field.name == MEASURED:
+            values[field.name] = st.just({})
+            continue
         types = get_args(field.type) or (field.type,)
         values[field.name] = st.one_of([BY_TYPE[part] for part in types])
     return st.builds(kind, **values)
@@ -75,6 +78,21 @@ def test_columns_are_literally_those_of_the_issue() -> None:
     assert ",".join(columns(RoundRow)) == ROUNDS
     assert columns(RoundRow, optional=True)[-1] == "simulated_seconds"
     assert columns(ClientRow, optional=True)[-2:] == ["local_epochs", "momentum"]
+
+
+def test_what_is_measured_has_columns_of_its_own_and_gaps(tmp_path: Path) -> None:
+    one = dataclasses.replace(ROUND, measured={"test_auc": 0.1, "validation_r2": -math.inf})
+    other = dataclasses.replace(ROUND, measured={"test_auc": 0.25})
+    path = tmp_path / "rounds.csv"
+    path.write_text(all_columns([one, other], RoundRow))
+    assert path.read_text().splitlines()[0].endswith("simulated_seconds,test_auc,validation_r2")
+    assert path.read_text().splitlines()[2].endswith(",1.5,,0.25,")
+    assert read_csv(path, RoundRow) == [one, other]
+    assert read_csv(path, RoundRow)[0].value("test", "auc") == 0.1
+    assert read_csv(path, RoundRow)[1].value("validation", "r2") is None
+    path.write_text(path.read_text().replace("0.25,\n", "many,\n"))
+    with pytest.raises(InputError, match="line 3: expected numbers, received others"):
+        read_csv(path, RoundRow)
 
 
 def test_rows_are_written_as_expected() -> None:
@@ -207,7 +225,8 @@ def test_csv_files_load_in_pandas_and_polars_as_they_are(tmp_path: Path) -> None
         path = tmp_path / f"{kind.__name__}.csv"
         path.write_text(to_csv(written, kind, header=True, optional=True))
         slow, fast = pandas.read_csv(path), polars.read_csv(path, infer_schema_length=None)
-        for field in dataclasses.fields(kind):
+        own = [field for field in dataclasses.fields(kind) if field.name != MEASURED]
+        for field in own:
             wanted = [getattr(row, field.name) for row in written]
             text = "str" in str(field.type)
             assert pandas.api.types.is_numeric_dtype(slow[field.name]) != text, field.name

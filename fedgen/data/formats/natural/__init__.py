@@ -1,0 +1,1 @@
+"""Formats that say whose samples they are."""

@@ -1,0 +1,1 @@
+"""Formats of encoded images: PNG, JPEG, TIFF and what else Pillow reads."""
