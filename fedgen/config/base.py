@@ -1,9 +1,10 @@
 """What every section of settings is, kinds of values in it, and what is said of wrong ones."""
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from fedgen.errors import unknown
 from strategies.core.settings import Rate
@@ -25,6 +26,16 @@ Sizes = Annotated[tuple[int, ...], BeforeValidator(_as_sizes)]
 Deviations = Annotated[tuple[Rate, ...], BeforeValidator(as_tuple)]
 
 
+def _as_names(value: object) -> object:
+    """Return text with commas as its parts: what a list looks like on a command line."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    return as_tuple(value)
+
+
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_names)]
+
+
 def _as_scale(value: object) -> float | Literal["auto"]:
     if value == "auto":
         return "auto"
@@ -34,6 +45,17 @@ def _as_scale(value: object) -> float | Literal["auto"]:
 
 
 Scale = Annotated[float | Literal["auto"], PlainValidator(_as_scale)]
+
+
+def _as_decay(value: object) -> float | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, int | float) and type(value) is not bool and 0 <= value < math.inf:
+        return float(value)
+    raise ValueError(f"expected 'auto' or a number of at least 0, received {value!r}")
+
+
+Decay = Annotated[float | Literal["auto"], PlainValidator(_as_decay)]
 
 
 class Section(BaseModel):

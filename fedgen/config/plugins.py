@@ -112,11 +112,12 @@ def strategy(name: str) -> type[Any]:
     return found
 
 
-def model(name: str) -> Callable[[tuple[int, int, int], int], Any]:
-    """Return the function of a user's own that makes a model's layers.
+def model(name: str) -> Callable[[tuple[int, ...], int], Any]:
+    """Return the function of a user's own that makes a model.
 
-    It takes an image's shape (height, width, channels) and the number of classes, and returns
-    Keras layers, the last one with a logit per class; or one Keras model.
+    It takes a sample's shape, as (height, width, channels) of images or (length,) of tokens, and
+    the number of classes, and returns Keras layers, the last one with a logit per class; or one
+    Keras model.
 
     Raises:
         InputError: If it cannot be imported, or cannot be called.
@@ -127,7 +128,41 @@ def model(name: str) -> Callable[[tuple[int, int, int], int], Any]:
             f"model {name!r}: expected a function (shape, classes) that returns Keras layers, "
             f"received {type(found).__name__}"
         )
-    made: Callable[[tuple[int, int, int], int], Any] = found
+    made: Callable[[tuple[int, ...], int], Any] = found
+    return made
+
+
+def metric(name: str) -> Callable[[Any, Any], float]:
+    """Return the function of a user's own that measures scores.
+
+    Raises:
+        InputError: If it cannot be imported, or cannot be called.
+    """
+    found = _load("metric", name)
+    if not callable(found):
+        raise InputError(
+            f"metric {name!r}: expected a function (y, scores) that returns a number, received "
+            f"{type(found).__name__}"
+        )
+    made: Callable[[Any, Any], float] = found
+    return made
+
+
+def augmentation(name: str) -> Callable[[tuple[int, ...]], Any]:
+    """Return the function of a user's own that makes layers of augmentation.
+
+    It takes an image's shape (height, width, channels), and returns Keras layers.
+
+    Raises:
+        InputError: If it cannot be imported, or cannot be called.
+    """
+    found = _load("augmentation", name)
+    if not callable(found) or hasattr(found, "get_config"):
+        raise InputError(
+            f"augmentation {name!r}: expected a function (shape) that returns Keras layers, "
+            f"received {type(found).__name__}"
+        )
+    made: Callable[[tuple[int, ...]], Any] = found
     return made
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError, create_model
 import strategies
 from fedgen.config import plugins
 from fedgen.config.base import Section, as_tuple, explain
-from fedgen.config.sections import CENTRALISED
+from fedgen.config.sections import CENTRALISED, Training
 from fedgen.errors import InputError
 from strategies.core.settings import FixedRate
 
@@ -37,6 +37,20 @@ def settings_class(name: str) -> Any:
         InputError: If the strategy is a user's own and cannot be had.
     """
     return FixedRate if name == CENTRALISED else load(name).Settings
+
+
+def check_schedule(name: str, training: Training) -> None:
+    """Check that a strategy goes with the schedule of the local learning rate.
+
+    Raises:
+        InputError: If it reckons with one rate for all steps, and the schedule changes it.
+    """
+    if training.schedule != "constant" and load(name).needs_constant_rate:
+        raise InputError(
+            f"training.schedule = {training.schedule!r} does not go with run.strategies = "
+            f"{name!r}, which reckons with one learning rate for all steps of a client: expected "
+            "'constant'"
+        )
 
 
 def keys(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, ValidationError, model_validator
 from fedgen.config import budget
 from fedgen.config import strategies as own
 from fedgen.config.base import Section, explain
-from fedgen.config.model import Model
+from fedgen.config.metrics import Metric, deciding
 from fedgen.config.plugins import is_own
 from fedgen.config.sections import (
     CENTRALISED,
@@ -25,6 +25,7 @@ from fedgen.config.sections import (
     Run,
     Training,
 )
+from fedgen.config.sections.model import Model
 from fedgen.config.toml import Tree, read_toml
 from fedgen.errors import InputError, unknown
 from strategies import GENETIC, REGISTRY, VARIANTS, registered
@@ -65,6 +66,16 @@ class Config(Section):
         return {name: self.section_of(name) for name in (GENETIC, *others)}
 
     @property
+    def metric(self) -> Metric:
+        """The metric that decides.
+
+        Raises:
+            InputError: If there is none of its name for such targets.
+        """
+        settings = self.run
+        return deciding(settings.metric, settings.better, self.data.targets, settings.metrics)
+
+    @property
     def has_further_genes(self) -> bool:
         """Whether clients of some arm have more genes than a learning rate and a batch size."""
         genes = ("evolve_epochs", "evolve_momentum")
@@ -79,46 +90,54 @@ class Config(Section):
                 raise ValueError(str(unknown("section", name, names())))
             if not isinstance(section, dict):
                 raise ValueError(f"{name}: expected a table of settings, received {section!r}")
-        clients, fraction = self.partition.clients, self.cohort.fraction
-        if cohort_size(clients, fraction) < 1:
-            raise ValueError(
-                f"cohort.fraction x partition.clients must be at least 1, "
-                f"received {fraction:g} x {clients}: the cohort would be empty"
-            )
+        if self.partition.kind not in ("natural", "given"):  # whose clients the data know of
+            self.check_cohort()
         if self.run.seed + self.run.seeds > 2**63:
             raise ValueError("run.seed + run.seeds must be at most 2^63")
-        limit = budget.parse(self.run.budget)
-        if limit and limit.unit == budget.SIMULATED_SECONDS and self.devices.speed == "none":
-            raise ValueError(
-                f"run.budget in {limit.unit} needs devices.speed 'uniform' or 'lognormal', "
-                f"received {self.devices.speed!r}"
-            )
+        for setting in ("budget", "patience"):
+            limit = budget.parse(getattr(self.run, setting))
+            if limit and limit.unit == budget.SIMULATED_SECONDS and self.devices.speed == "none":
+                raise ValueError(
+                    f"run.{setting} in {limit.unit} needs devices.speed 'uniform' or 'lognormal', "
+                    f"received {self.devices.speed!r}"
+                )
         for name, genetic in self.genetics.items():
             if genetic.get("evolve_momentum") is True and self.training.optimizer != "sgd":
                 raise ValueError(
                     f"{name}.evolve_momentum needs training.optimizer 'sgd', "
-                    f"received {self.training.optimizer!r}: Adam has no such momentum"
+                    f"received {self.training.optimizer!r}, which has no such momentum"
                 )
-        self._check_replies(cohort_size(clients, fraction))
-        return self
-
-    def _check_replies(self, cohort: int) -> None:
         rule, faults = self.aggregation.rule(), self.faults
-        rule.check(cohort)
         if self.privacy.kind != "none" and rule.kind != "mean":
             raise ValueError(
                 f"privacy.kind {self.privacy.kind!r} needs aggregation.kind 'mean', "
                 f"received {rule.kind!r}"
             )
-        if sum(faults.counts().values()) > cohort:
-            raise ValueError(
-                f"faults: expected at most {cohort} clients, the size of a cohort, "
-                f"received {sum(faults.counts().values())}"
-            )
         if faults.hang and not self.training.deadline:
             raise ValueError(
                 f"faults.hang = {faults.hang} would stop the run for ever: "
                 "set training.deadline, received 0"
+            )
+        return self
+
+    def check_cohort(self) -> None:
+        """Check that there are clients enough for the other settings.
+
+        Raises:
+            ValueError: If there are not.
+        """
+        clients, fraction = self.partition.clients, self.cohort.fraction
+        cohort, misbehave = cohort_size(clients, fraction), sum(self.faults.counts().values())
+        if cohort < 1:
+            raise ValueError(
+                f"cohort.fraction x partition.clients must be at least 1, "
+                f"received {fraction:g} x {clients}: the cohort would be empty"
+            )
+        self.aggregation.rule().check(cohort)
+        if misbehave > cohort:
+            raise ValueError(
+                f"faults: expected at most {cohort} clients, the size of a cohort, "
+                f"received {misbehave}"
             )
 
 
@@ -149,6 +168,9 @@ def build(tree: Mapping[str, Any], where: str = "settings") -> Config:
             name: asdict(own.read(name, config.section_of(name)))
             for name in (*REGISTRY, CENTRALISED)
         }
+        for name in config.run.strategies:
+            if name != CENTRALISED and not is_own(name):  # those are looked at when built
+                own.check_schedule(name, config.training)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     return config.model_copy(update=sections)

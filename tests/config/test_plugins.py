@@ -82,7 +82,7 @@ def test_other_names_are_none(name: str) -> None:
         ("--model", "own_module:softmax", "expected 10 logits .* with activation softmax"),
         ("--model", "own_module:narrow", r"expected 10 logits .* received shape \(9,\)"),
         ("--model", "own_module:broken", "ZeroDivisionError"),
-        ("--model", "own_module:empty", "cannot be built"),
+        ("--model", "own_module:empty", "expected Keras layers or a Keras model, received"),
         ("--model", "own_module:failing", "cannot be called .*ZeroDivisionError.*division by zero"),
         ("--model", "own_modle", "unknown model 'own_modle'.*"),
     ],
@@ -247,7 +247,7 @@ def test_what_the_user_of_a_model_should_know_is_said(tmp_path: Path) -> None:
     assert code == 0
     told = err.splitlines()
     assert len(told) == 2
-    assert "train_loss is the cross-entropy and the 1 term(s) that the model adds" in told[0]
+    assert "train_loss is the loss and the 1 term(s) that the model adds" in told[0]
     assert "models are written as weights (.weights.h5)" in told[1] and "holds code" in told[1]
     (file,) = (tmp_path / "run" / "models").iterdir()
     assert file.name == "fedavg-seed0.weights.h5"

@@ -1,25 +1,31 @@
 import pytest
 from pydantic import ValidationError
 
+from fedgen.config.sections import CENTRALISED
 from fedgen.config.toml import merge, parse_setting
 from fedgen.config.tree import Config, build, dump
 from fedgen.errors import InputError
+from strategies import REGISTRY
 
 FIXED = {"learning_rate": 1e-4, "batch_size": 32}
 
 DEFAULTS = {
     "data": {
         **{"dataset": "cifar10", "data_dir": "", "scale": "auto", "layout": "auto"},
-        "validation_fraction": 0.1,
+        **{"standardise": False, "targets": "auto", "labels": "", "target": "", "client": ""},
+        **{"test_fraction": 0.2, "validation_fraction": 0.1},
     },
     "partition": {
-        **{"kind": "contiguous", "clients": 100, "min_samples": 0, "max_samples": 0},
+        **{"kind": "contiguous", "clients": 100, "file": ""},
+        **{"min_samples": 0, "max_samples": 0},
         **{"alpha": 1.0, "min_partition_size": 10, "labels_per_client": 2, "sigma": 0.5},
     },
     "cohort": {"fraction": 0.3, "resample": False, "deadline": 60.0, "min_available": 0},
     "model": {"name": "cnn"},
     "training": {"local_epochs": 2, "optimizer": "adam", "momentum": 0.0, "deadline": 0.0}
-    | {"engine": "auto", "precision": "float32"},
+    | {"nesterov": False, "weight_decay": "auto", "clip_norm": 0.0, "schedule": "constant"}
+    | {"loss": "auto", "label_smoothing": 0.0, "class_weights": "none"}
+    | {"engine": "auto", "precision": "float32", "augmentation": []},
     "devices": {
         **{"speed": "none", "samples_per_second": 100.0, "spread": 0.5, "sigma": 0.5},
         "deadline": 0.0,
@@ -40,7 +46,12 @@ DEFAULTS = {
         "strategies": ["genetic-cfl", "fedavg"],
         "workers": 0,
         "evaluate_every": 1,
+        "metric": "auto",
+        "better": "auto",
+        "metrics": [],
         "target": 0.0,
+        "patience": "",
+        "personalise": "none",
         "budget": "",
     },
     "genetic-cfl": {
@@ -141,7 +152,9 @@ def test_later_settings_win_and_the_tree_stays_as_it_was() -> None:
         ("model.name=cnn-minst", ["unknown model", "did you mean 'cnn-mnist'?"]),
         ("model.name=mlp-324-108-nb", ["did you mean 'mlp-324-108-bn'?"]),
         ("data.dataset=cifar-10", ["unknown data set", "did you mean 'cifar10'?"]),
-        ("data.dataset=zzz", ["unknown data set 'zzz'", "mnist", "FILE.npz"]),
+        ("data.dataset=hf:", ["unknown data set 'hf:'", "hf:NAME"]),
+        ('data.dataset=""', ["unknown data set ''", "FILE or FOLDER"]),
+        ("data.dataset=zzz", ["unknown data set 'zzz'", "mnist", "FILE or FOLDER"]),
         ("data.layout=nchw", ["data.layout", "'channels-first'", "received 'nchw'"]),
         ("data.scale=big", ["data.scale: expected 'auto' or a number", "received 'big'"]),
         ("data.scale=0", ["data.scale: expected 'auto' or a number", "received 0"]),
@@ -178,7 +191,13 @@ def test_every_section_refuses_unknown_keys(section: str) -> None:
         "model.name=3",
         "data.dataset=[]",
         "partition.kind=random",
-        "training.optimizer=rmsprop",
+        "training.optimizer=lion",
+        "training.nesterov=1",
+        "training.weight_decay=true",
+        "training.weight_decay=none",
+        "training.schedule=exponential",
+        "training.loss=hinge",
+        "training.class_weights=[1.0]",
         "genetic-cfl.init=guess",
         "genetic-cfl.fitness=train",
         "genetic-cfl.deal=x",
@@ -216,6 +235,11 @@ def test_types_and_choices_must_match(setting: str) -> None:
         "training.local_epochs=0",
         "training.momentum=1",
         "training.momentum=nan",
+        "training.weight_decay=-0.1",
+        "training.weight_decay=nan",
+        "training.clip_norm=-1",
+        "training.label_smoothing=1",
+        "training.label_smoothing=-0.1",
         "fedavg.learning_rate=0",
         "fedavg.learning_rate=-1e-3",
         "fedavg.learning_rate=inf",
@@ -277,6 +301,49 @@ def test_a_cohort_of_one_is_accepted(clients: int, fraction: float) -> None:
     assert build(tree).cohort.fraction == fraction
 
 
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        (["training.nesterov=true"], ["training: nesterov", "'sgd'", "with 'adam' and 0"]),
+        (
+            ["training.nesterov=true", "training.optimizer=sgd"],
+            ["momentum over 0", "with 'sgd' and 0"],
+        ),
+        (
+            ["training.weight_decay=0.01"],
+            ["training: weight_decay", "'adamw'", "received 0.01 with 'adam'"],
+        ),
+        (["training.weight_decay=0", "training.optimizer=sgd"], ["received 0 with 'sgd'"]),
+    ],
+)
+def test_what_an_optimizer_has_not_is_refused(settings: list[str], parts: list[str]) -> None:
+    message = refusal(*settings)
+    for part in parts:
+        assert part in message
+
+
+def test_what_an_optimizer_has_is_accepted() -> None:
+    given = {"optimizer": "sgd", "momentum": 0.9, "nesterov": True}
+    assert build({"training": given}).training.nesterov
+    for decay in ("auto", 0, 0.1):
+        given = {"optimizer": "adamw", "weight_decay": decay}
+        assert build({"training": given}).training.weight_decay == decay
+
+
+@pytest.mark.parametrize("strategy", ["scaffold", "fednova", "delta-sgd"])
+@pytest.mark.parametrize("schedule", ["cosine", "step"])
+def test_a_schedule_is_refused_where_one_rate_is_reckoned_with(
+    strategy: str, schedule: str
+) -> None:
+    asked = f"training.schedule={schedule}", f"run.strategies=fedavg,{strategy}"
+    message = refusal(*asked)
+    assert f"training.schedule = '{schedule}'" in message
+    assert f"run.strategies = '{strategy}'" in message and "expected 'constant'" in message
+    others = [*REGISTRY, CENTRALISED]
+    kept = [name for name in others if name not in ("scaffold", "fednova", "delta-sgd")]
+    build({"training": {"schedule": schedule}, "run": {"strategies": kept}})
+
+
 def test_slice_lengths_must_be_ordered() -> None:
     assert "received 5 and 5" in refusal("partition.min_samples=5", "partition.max_samples=5")
     build({"partition": {"min_samples": 5, "max_samples": 6}})
@@ -298,3 +365,33 @@ def test_a_section_must_be_a_table() -> None:
         build({"run": 3})
     with pytest.raises(InputError, match=r"^my\.toml: run\.rounds"):
         build({"run": {"rounds": 0}}, "my.toml")
+
+
+def test_metrics_of_ones_own_have_names_that_are_free() -> None:
+    assert "expected a function of a name that is free" in refusal("run.metrics=mine:macro_f1")
+    assert "expected functions of different names" in refusal("run.metrics=a:cost,b:cost")
+    assert "expected MODULE:NAME of a function" in refusal("run.metrics=cost")
+
+
+def test_who_takes_part_of_a_known_partition_is_checked_when_it_is_known() -> None:
+    built = build({"partition": {"kind": "natural"}, "cohort": {"fraction": 0.001}})
+    with pytest.raises(ValueError, match="the cohort would be empty"):
+        built.check_cohort()
+
+
+def test_momentum_is_sgd_s() -> None:
+    assert "momentum: expected 0 without optimizer 'sgd', received 0.9 with 'adam'" in refusal(
+        "training.momentum=0.9"
+    )
+
+
+def test_lists_of_names_may_be_text_with_commas() -> None:
+    built = build(merge({}, [parse_setting("training.augmentation=flip, crop")]))
+    assert built.training.augmentation == ("flip", "crop")
+
+
+@pytest.mark.parametrize("key", ["budget", "patience"])
+def test_amounts_have_units(key: str) -> None:
+    assert f"run.{key}: expected UNIT=AMOUNT, as in client-epochs=600, received 5" in refusal(
+        f"run.{key}=5"
+    )

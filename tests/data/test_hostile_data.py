@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from datafiles import cifar_files, small, write_npz, write_tar
 
-from fedgen.data import cifar
-from fedgen.data.datasets import read_cifar10, read_npz
+from fedgen.data.datasets import read
+from fedgen.data.formats.arrays import cifar
 from fedgen.errors import InputError
 from fedgen.files import npz
 
@@ -48,7 +48,7 @@ def with_member(path: Path, content: bytes = b"", **changed: Any) -> Path:
 
 def test_an_unknown_member_is_passed_over(tmp_path: Path) -> None:
     path = with_member(tmp_path / "a.tar.gz", b"hello", name="readme.html")
-    assert read_cifar10(path).classes == 10
+    assert read(path, "cifar10").outputs == 10
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_an_unknown_member_is_passed_over(tmp_path: Path) -> None:
 def test_a_path_out_of_the_archive_is_refused(tmp_path: Path, name: str) -> None:
     path = with_member(tmp_path / "a.tar.gz", b"x", name=name)
     with pytest.raises(InputError, match="points outside of it"):
-        read_cifar10(path)
+        read(path, "cifar10")
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_a_link_or_device_is_refused(tmp_path: Path, kind: bytes) -> None:
         tmp_path / "a.tar.gz", name="data_batch_1.bin", type=kind, linkname="/etc/passwd"
     )
     with pytest.raises(InputError, match="is a link or no plain file"):
-        read_cifar10(path)
+        read(path, "cifar10")
 
 
 def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     path = with_member(tmp_path / "a.tar.gz", bytes(cifar.RECORD), name="x/test_batch.bin")
     with pytest.raises(InputError, match=r"test_batch\.bin is there twice"):
-        read_cifar10(path)
+        read(path, "cifar10")
 
 
 @pytest.mark.parametrize("records", [0, 10_001, 10_000_000])
@@ -85,7 +85,7 @@ def test_a_member_of_an_impossible_size_is_refused(tmp_path: Path, records: int)
     path = tmp_path / "a.tar.gz"
     path.write_bytes(gzip.compress(info.tobuf()))
     with little_memory(), pytest.raises(InputError, match=f"has {info.size} bytes, expected a"):
-        read_cifar10(path)
+        read(path, "cifar10")
 
 
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
@@ -101,7 +101,7 @@ def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind
         for _ in range(2**6):
             stream.write(bytes(2**20))
     with little_memory(), pytest.raises(InputError, match="unpacks to more than 16,777,216 bytes"):
-        read_cifar10(path)
+        read(path, "cifar10")
 
 
 def npy(shape: str, dtype: str, payload: bytes) -> bytes:
@@ -141,7 +141,7 @@ def test_an_array_that_is_not_what_it_says_is_refused_before_it_is_read(
 ) -> None:
     path = zipped(tmp_path / "a.npz", x_train=content)
     with little_memory(), pytest.raises(InputError, match=why) as caught:
-        read_npz(path, "a")
+        read(path, "a")
     assert str(caught.value).startswith(f"data file {path}: ")
 
 
@@ -151,7 +151,7 @@ def test_a_header_that_claims_to_be_long_is_not_read(tmp_path: Path) -> None:
     del bomb
     assert path.stat().st_size < 10**6
     with little_memory(), pytest.raises(InputError, match="a header of 268,435,456 bytes"):
-        read_npz(path, "a")
+        read(path, "a")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
@@ -160,7 +160,7 @@ def test_other_compressions_are_not_read(tmp_path: Path, method: int) -> None:
         for name in ("x_train", "y_train", "x_test", "y_test"):
             archive.writestr(f"{name}.npy", npy("(4,)", "|u1", bytes(4)))
     with pytest.raises(InputError, match="compressed in a way that is not read"):
-        read_npz(tmp_path / "a.npz", "a")
+        read(tmp_path / "a.npz", "a")
 
 
 def test_arrays_that_do_not_fit_into_memory_are_refused(
@@ -175,7 +175,7 @@ def test_arrays_that_do_not_fit_into_memory_are_refused(
         little_memory(),
         pytest.raises(InputError, match="take 40,000,060 bytes, at most 30,000,0"),
     ):
-        read_npz(path, "a")
+        read(path, "a")
 
 
 def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("x_train.npy", b"")
     with pytest.raises(InputError, match="expected one array x_train, received 2"):
-        read_npz(path, "a")
+        read(path, "a")
 
 
 def test_names_are_those_of_the_arrays(tmp_path: Path) -> None:
@@ -192,4 +192,4 @@ def test_names_are_those_of_the_arrays(tmp_path: Path) -> None:
 
 
 def test_a_good_archive_is_still_read(tmp_path: Path) -> None:
-    assert len(read_cifar10(write_tar(tmp_path / "a.tar.gz", cifar_files())).x_train) == 10
+    assert len(read(write_tar(tmp_path / "a.tar.gz", cifar_files()), "cifar10").x_train) == 10

@@ -10,19 +10,16 @@ from hypothesis import strategies as st
 from fedgen.data.labels import are_classes, classify, note, read, tell
 from fedgen.errors import InputError
 
-EYE = np.eye(3)[[0, 2, 1, 1]]
-
 
 @pytest.mark.parametrize(
     ("array", "part"),
     [
-        (EYE, "received float64 of shape (4, 3); rows with a single 1 become labels by .argmax"),
-        (EYE.astype(np.uint8), "rows with a single 1 become labels by .argmax(axis=1)"),
         (np.array([1.0, 2.0]), "whole numbers become labels by .astype(int)"),
-        (np.array([0.5, 2.0]), "fedgen learns classes, not quantities"),
-        (np.array([np.nan, 2.0]), "fedgen learns classes, not quantities"),
-        (np.array(["cat", "dog"]), "received <U3 of shape (2,)"),
-        (np.array([1, None]), "received object of shape (2,)"),
+        (np.array([0.5, 2.0]), "received float64 of shape (2,)"),
+        (np.array([b"\xff"]), "expected labels of text in UTF-8"),
+        (np.array([1, None]), "received object of shape (2,); .astype(str) makes text of them"),
+        (np.array(["a", None], object), "received object of shape (2,); .astype(str) makes text"),
+        (np.array([["a", "b"]], object), "received <U1 of shape (1, 2)"),
         (np.zeros((4, 2), int), "received int64 of shape (4, 2)"),
         (np.zeros(0, int), "expected at least one label"),
         (np.array([2**63], np.uint64), "received 9223372036854775808"),
@@ -32,6 +29,23 @@ def test_what_is_no_row_of_integers_is_refused_with_a_remedy(array: np.ndarray, 
     with pytest.raises(InputError, match=re.escape(part)) as caught:
         read("y_test", array)
     assert str(caught.value).startswith("y_test: ") and "\n" not in str(caught.value)
+
+
+def test_strings_become_classes_in_their_order() -> None:
+    for words in (["dog", "cat", "dog"], [b"dog", b"cat", b"dog"]):
+        labels = read("y_train", np.array(words))
+        mine, _, names = classify(labels, labels)
+        assert mine.tolist() == [1, 0, 1] and names == ("cat", "dog")
+    assert tell(names) == "cat and dog" and "are cat and dog, so there are 2 classes" in note(names)
+    assert not are_classes(names) and tell(tuple("abcdefghijk")).endswith(", h and 3 more")
+
+
+def test_objects_that_are_all_text_are_text() -> None:
+    for array in (np.array(["dog", "cat"], object), np.array([["dog"], ["cat"]], object)):
+        found = read("y_train", array)
+        assert found.dtype.kind == "U" and found.tolist() == ["dog", "cat"]
+    variable = np.array(["dog", "cat"], np.dtypes.StringDType())
+    assert read("y_train", variable).dtype.kind == "U"
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.uint64, np.bool_, ">i2"])
@@ -79,6 +93,18 @@ def test_labels_of_test_samples_alone_are_named() -> None:
         "y_test: expected labels that y_train has (1 to 10), received 0, 11 and 12 in 4 of 6 "
         "samples; leave those out, or add training samples of the kind"
     )
+
+
+def test_labels_are_told_by_the_names_that_the_data_have_for_them() -> None:
+    names = ("cow", "dog", "cat")
+    with pytest.raises(InputError, match="different labels, received 1: dog$"):
+        classify(np.array([1, 1]), np.array([1]), names)
+    with pytest.raises(InputError, match=r"has \(cow and dog\), received cat and 7 in 2 of 3"):
+        classify(np.array([0, 1]), np.array([1, 2, 7]), names)
+    with pytest.raises(InputError, match="y_test: expected text as y_train has, received int64"):
+        classify(np.array(["a", "b"]), np.array([1]))
+    with pytest.raises(InputError, match="y_test: expected int64 as y_train has, received text"):
+        classify(np.array([1, 2]), np.array(["a"]))
 
 
 def test_one_label_and_too_many_are_refused() -> None:

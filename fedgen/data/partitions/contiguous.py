@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgen.data.partition import ClientIndices, Indices, Partition, Slice, hold_out
+from fedgen.data.partitions.partition import ClientIndices, Indices, Partition, Slice, hold_out
 from strategies.streams import rng
 
 SMALL = 10_000
@@ -74,12 +74,24 @@ def partition(
     validation_fraction: float = 0.1,
     min_samples: int = 0,
     max_samples: int = 0,
+    validation: Indices | None = None,
 ) -> Partition:
     """Partition a training set of ``samples`` (at least 2) among ``clients``.
 
     The held-out share is drawn over the whole set by index, so slices that
-    overlap agree on it: nobody trains on what another client validates on.
+    overlap agree on it: nobody trains on what another client validates on. Where it is the data's
+    own, the last of the samples, slices are of the others, and everybody validates on a slice of it
+    that lies as theirs does.
     """
+    if validation is not None:
+        own = samples - len(validation)
+        slices = contiguous(own, clients, seed, min_samples, max_samples)
+        return Partition(
+            slices=slices,
+            clients=tuple(_beside(part, own, validation) for part in slices),
+            validation=validation,
+            training=np.arange(own, dtype=np.int32),
+        )
     validation = hold_out(samples, validation_fraction, seed)
     held_out = np.zeros(samples, bool)
     held_out[validation] = True
@@ -90,6 +102,14 @@ def partition(
         validation=validation,
         training=np.flatnonzero(~held_out).astype(np.int32),
     )
+
+
+def _beside(part: Slice, own: int, validation: Indices) -> ClientIndices:
+    """Return a slice of training samples, with the same stretch of the validation samples."""
+    first = min(part.start * len(validation) // own, len(validation) - 1)
+    end = max(part.stop * len(validation) // own, first + 1)
+    train = np.arange(part.start, part.stop, dtype=np.int32)
+    return ClientIndices(train, validation[first:end])
 
 
 def _nearest(candidates: NDArray[np.int64], middle: float) -> Indices:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedgen.data.contiguous import contiguous, divide, partition, slice_lengths
-from fedgen.data.partition import Partition, Slice, hold_out
+from fedgen.data.partitions.contiguous import contiguous, divide, partition, slice_lengths
+from fedgen.data.partitions.partition import Partition, Slice, hold_out
 from strategies.streams import rng
 
 SEEDS = st.integers(0, 2**32)

@@ -1,7 +1,7 @@
 """Partitions of other kinds than contiguous slices: disjoint parts that cover the training set.
 
-Pure NumPy over named streams, as ``fedgen.data.contiguous``. What ``fedgen.data.partition`` holds
-out is cut out of every part: a client trains on the rest of it and validates on what was cut out.
+Pure NumPy over named streams, as contiguous slices are. What ``partition.hold_out`` draws is cut
+out of every part: a client trains on the rest of it and validates on what was cut out.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgen.data.partition import ClientIndices, Indices
+from fedgen.data.partitions.partition import ClientIndices, Indices
 from fedgen.errors import InputError
 from strategies.streams import rng
 

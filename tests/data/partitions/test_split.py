@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from runs import play, rows
 
 from fedgen.config.sections import Partition as Settings
-from fedgen.data import disjoint
-from fedgen.data.contiguous import partition
-from fedgen.data.partition import Partition, effective_labels
-from fedgen.data.split import split
+from fedgen.data.partitions import disjoint
+from fedgen.data.partitions.contiguous import partition
+from fedgen.data.partitions.partition import Partition, effective_labels
+from fedgen.data.partitions.split import split
 from fedgen.errors import InputError
-from fedgen.report import partition as holdings
 from fedgen.report import results
+from fedgen.report.charts import partition as holdings
 from strategies.streams import rng
 
 SEEDS = st.integers(0, 2**32)

@@ -11,7 +11,7 @@ from pydantic import (
 )
 
 from fedgen.config import defaults
-from fedgen.config.base import Deviations, Section, Sizes
+from fedgen.config.base import Deviations, Names, Section, Sizes
 from fedgen.config.plugins import FORM, is_own
 from fedgen.errors import unknown
 
@@ -19,6 +19,13 @@ MODELS = (
     "cnn",
     "cnn-small",
     "cnn-mnist",
+    "resnet18-gn",
+    "resnet-small-gn",
+    "lstm",
+    "lstm-small",
+    "transformer",
+    "logistic",
+    "table",
     "mlp",
     *(
         f"mlp-{stack}{variant}"
@@ -59,12 +66,18 @@ class Layers(Section):
         return self
 
 
+_SIMPLE = {"logistic": Layers(), "table": Layers(hidden_layers=(64, 64))}
+"""Multinomial logistic regression has no hidden layer."""
+
+
 def named_layers(name: str) -> Layers | None:
     """Return the hidden layers of a model of the zoo; ``None`` for one that is no MLP.
 
     The stacks are those of MLP study B: He-normal weights, but for the 324-108 stack, which has
     normal ones with the study's own standard deviations.
     """
+    if name in _SIMPLE:
+        return _SIMPLE[name]
     first, *parts = name.split("-")
     if first != "mlp":
         return None
@@ -89,6 +102,12 @@ class Model(Layers):
     """One of the models there are, "layers" for the settings above, a .toml file with both, or
     MODULE:NAME for a function of one's own."""
 
+    weights: str = ""
+    """Where initial weights are read from: FILE.keras, FILE.weights.h5, or the directory of a run
+    that has one model; "" to draw them."""
+    freeze: Names = ()
+    """Layers whose weights stay as they are: names, or patterns of names, as "block1*"."""
+
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -106,7 +125,10 @@ class Model(Layers):
     @model_serializer(mode="wrap")
     def _without_layers_of_the_zoo(self, full: SerializerFunctionWrapHandler) -> dict[str, Any]:
         settings: dict[str, Any] = full(self)
-        return settings if self.name == LAYERS else {"name": self.name}
+        unset = {key for key in ("weights", "freeze") if not getattr(self, key)}
+        if self.name != LAYERS:
+            unset |= {*Layers.model_fields}
+        return {key: value for key, value in settings.items() if key not in unset}
 
     @property
     def layers(self) -> Layers | None:
