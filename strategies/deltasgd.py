@@ -42,6 +42,7 @@ class DeltaSGD(FedAvg):
             return Genome(self.initial_rate, self.batch_size)
 
     settings: Settings
+    needs_constant_rate = True  # every step has a size of its own
     reports = (protocol.INITIAL_RATE,)
 
     def instructions(self, client: int) -> Mapping[str, Any]:

@@ -1,9 +1,8 @@
 """Federated averaging with a setting per client, and the base of the other strategies.
 
-Flower's own ``FedAvg`` sends one shared config to everybody, samples nodes with
-the global generator, and averages whatever comes back. This one assigns every
-client its own hyperparameters, samples partitions from a named stream, and uses
-a reply only after it was checked.
+Flower's own ``FedAvg`` sends one shared config to everybody, samples nodes with the global
+generator, and averages whatever comes back. This one assigns every client its own hyperparameters,
+samples partitions from a named stream, and uses a reply only after it was checked.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -46,7 +45,8 @@ class FedAvg(Strategy):
         fraction: Share of the clients in a cohort, in (0, 1].
         resample: Draw a new cohort each round instead of one for the whole run.
         local_epochs: Epochs that a client trains per round.
-        local_momentum: Momentum of the clients' SGD, in [0, 1); 0 for Adam.
+        local_momentum: Momentum of the clients' SGD, in [0, 1); 0 for other optimisers.
+        local_nesterov: Whether that is Nesterov's.
         weighting: Average by training samples (the default), uniformly, or by samples times the
             rank of the fitness (see ``strategies.core.weighting.rank_weights``).
         fitness: What clients report as fitness, ``"validation"`` by default.
@@ -66,6 +66,7 @@ class FedAvg(Strategy):
         Settings: A frozen dataclass of what the strategy itself takes; another one has its own.
         selects_on_losses: Whether hyperparameters depend on what clients report; no
             noise covers that.
+        needs_constant_rate: Whether it reckons with one rate for all steps of a local training.
         reports: Metrics that a reply must hold beside the usual ones.
         returns: Records that a reply must hold beside the weights, each like the model.
         settings: What it was given of ``Settings``.
@@ -81,6 +82,7 @@ class FedAvg(Strategy):
     Settings: ClassVar[type[Any]] = FixedRate
     settings: Any
     selects_on_losses = False
+    needs_constant_rate = False
     reports: tuple[str, ...] = ()
     returns: tuple[str, ...] = ()
 
@@ -93,6 +95,7 @@ class FedAvg(Strategy):
         resample: bool = False,
         local_epochs: int = 2,
         local_momentum: float = 0.0,
+        local_nesterov: bool = False,
         weighting: Weighting | None = None,
         fitness: str | None = None,
         query_timeout: float = 60.0,
@@ -126,6 +129,7 @@ class FedAvg(Strategy):
         self.resample = resample
         self.local_epochs = local_epochs
         self.local_momentum = local_momentum
+        self.local_nesterov = local_nesterov
         self.peers = Peers(seed, clients, query_timeout, min_available, fingerprint, examples or {})
         self.reply_timeout = reply_timeout
         self.privacy = privacy or Privacy()
@@ -200,8 +204,8 @@ class FedAvg(Strategy):
     def initialise(self, grid: Grid, arrays: ArrayRecord) -> ArrayRecord:
         """Prepare the run; idempotent, so that both callers below may call it.
 
-        fedgen's round loop calls it before round 0 is evaluated; under Flower's
-        own ``start`` the first ``configure_train`` does.
+        fedgen's round loop calls it before round 0 is evaluated; under Flower's own ``start`` the
+        first ``configure_train`` does.
 
         Returns:
             The weights to start from; on a second call, the arrays given.
@@ -291,8 +295,8 @@ class FedAvg(Strategy):
     ) -> list[Message]:
         """Build a message per client, largest training set first, and remember them.
 
-        The longest client first keeps parallel workers busy to the end. A client
-        that has gone offline since the first round gets none and counts as failed.
+        The longest client first keeps parallel workers busy to the end. A client that has gone
+        offline since the first round gets none and counts as failed.
 
         Args:
             grid: Where the clients are.
@@ -341,8 +345,8 @@ class FedAvg(Strategy):
         """
         by_client: dict[int, list[Message]] = {client: [] for client in assigned}
         up = 0
-        # By the message that was answered: the error of a killed node comes from
-        # the SuperLink, and a late reply to another round's message is nobody's.
+        # By the message that was answered: the error of a killed node comes from the SuperLink,
+        # and a late reply to another round's message is nobody's.
         senders = {message.metadata.message_id: client for client, message in self._sent.items()}
         for reply in replies:
             client = senders.get(reply.metadata.reply_to_message_id)
@@ -366,16 +370,12 @@ class FedAvg(Strategy):
         outcome.require(server_round)
         updates = outcome.updates
         weights = self.weights(updates)
-        arrays = [update.arrays for update in updates]
+        arrays, start = [update.arrays for update in updates], read_arrays(self.reference)
         if self.privacy.kind == "central":
             draw = rng(self.seed, of_arm("central-privacy", self.noise()), server_round)
-            combined = noisy_mean(
-                arrays, read_arrays(self.reference), self.privacy, self.statistics, draw
-            )
+            combined = noisy_mean(arrays, start, self.privacy, self.statistics, draw)
         else:
-            combined = self.aggregation.combine(
-                arrays, weights, read_arrays(self.reference), self.statistics
-            )
+            combined = self.aggregation.combine(arrays, weights, start, self.statistics)
         return like(combined, self.reference)
 
     def weights(self, updates: list[Update]) -> list[float]:

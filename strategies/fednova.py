@@ -25,9 +25,10 @@ class FedNova(FedAvg):
     take equally many steps. It is worked out as the average of ``w + (t / |a_i|) d_i``, so that
     every aggregation rule applies to it.
 
-    Exact for SGD, with or without momentum. The paper has no normalisation for
-    Adam, whose steps do not add gradients up: with it, the number of steps is used, and the
-    objective need not be consistent. Moving statistics of batch normalisation are averaged plainly.
+    Exact for SGD, with or without momentum, Nesterov's as well. The paper has no normalisation for
+    Adam and its kin, whose steps do not add gradients up: with them, the number of steps is used,
+    and the objective need not be consistent. Moving statistics of batch normalisation are averaged
+    plainly.
 
     Args:
         **given: What ``FedAvg`` takes; but no central privacy, as the factors of all clients
@@ -36,6 +37,8 @@ class FedNova(FedAvg):
     Raises:
         StrategyError: If privacy is central.
     """
+
+    needs_constant_rate = True  # accumulated gradients would each count by their rate
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
@@ -59,7 +62,7 @@ class FedNova(FedAvg):
         # have its step blown up.
         samples = self.peers[client].num_examples
         steps = local_steps(samples, update.applied.batch_size, update.epochs)
-        return accumulated(steps, self.local_momentum)
+        return accumulated(steps, self.local_momentum, self.local_nesterov)
 
     def _scale(self, update: Update, start: Arrays, factor: float) -> Update:
         arrays = [
@@ -84,16 +87,19 @@ def local_steps(samples: int, batch_size: int, epochs: int) -> int:
     return epochs * -(-samples // batch_size)
 
 
-def accumulated(steps: int, momentum: float) -> float:
+def accumulated(steps: int, momentum: float, nesterov: bool = False) -> float:
     """Return ``|a|_1``: how often a client's step holds each of its gradients, summed up.
 
     Without momentum that is the number of steps. With momentum m from a fresh velocity, the
     gradient of step k of n counts ``(1 - m^(n - k + 1)) / (1 - m)`` times (Wang et al., 2020), in
-    all ``(n - m (1 - m^n) / (1 - m)) / (1 - m)``.
+    all ``(n - m (1 - m^n) / (1 - m)) / (1 - m)``. Nesterov's steps look ahead: each gradient counts
+    as one step later, ``(1 - m^(n - k + 2)) / (1 - m)`` times, in all n and m times the above.
 
     Args:
         steps: Number of steps n, at least 1.
         momentum: Momentum m, in [0, 1).
+        nesterov: Whether it is Nesterov's.
     """
     tail = momentum * (1 - momentum**steps) / (1 - momentum)
-    return (steps - tail) / (1 - momentum)
+    whole = (steps - tail) / (1 - momentum)
+    return steps + momentum * whole if nesterov else whole

@@ -48,6 +48,7 @@ class Scaffold(FedAvg):
         """Step size of the server; moving statistics are averaged."""
 
     settings: Settings
+    needs_constant_rate = True  # option II divides by K times one rate
     reports = (protocol.LOCAL_STEPS,)
 
     def __init__(self, **given: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from fedgen.config.sections import Training
-from fedgen.data.datasets import Dataset
+from fedgen.data.dataset import Dataset
 from fedgen.engine import engines
 from fedgen.engine.engines import Engine
 from fedgen.engine.plan import Trained

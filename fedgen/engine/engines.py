@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fedgen import runtime
 from fedgen.config.sections import Training
-from fedgen.data.datasets import Dataset
-from fedgen.engine.plan import Evaluation, Plan, Split, Trained
+from fedgen.data.dataset import Dataset, Split
+from fedgen.engine.learning.descent import Descent
+from fedgen.engine.learning.objective import Objective, balanced_weights
+from fedgen.engine.plan import Evaluation, Plan, Trained
 from fedgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,12 +81,12 @@ class Engine(Protocol):
     def evaluate_all(
         self, weights: "Sequence[NDArray[Any]]", indices: "NDArray[np.int32]", split: Split
     ) -> Evaluation:
-        """Do what ``evaluate`` does, for a large set."""
+        """Do what ``evaluate`` does, for a large set, and return the raw outputs as well."""
 
-    def classify(
-        self, weights: "Sequence[NDArray[Any]]", images: "NDArray[Any]"
-    ) -> "NDArray[np.integer[Any]]":
-        """Return the most likely class of every image, as they are stored."""
+    def predict(
+        self, weights: "Sequence[NDArray[Any]]", samples: "NDArray[Any]"
+    ) -> "NDArray[np.float32]":
+        """Return the raw outputs, of shape (n, outputs), for samples as they are stored."""
 
 
 def settled(training: Training) -> Training:
@@ -178,39 +180,48 @@ def packages(training: Training) -> tuple[str, ...]:
 
 
 def build(
-    training: Training, model: "keras.Sequential", dataset: Dataset, *, workers: int
+    training: Training,
+    model: "keras.Model",
+    dataset: Dataset,
+    *,
+    workers: int,
+    counted: "NDArray[np.int32] | None" = None,
 ) -> Engine:
     """Build the engine of settled settings.
 
     Args:
         training: Settings.
-        model: A built model that ends in logits.
+        model: A built model whose last layer computes as many raw outputs as the data set has.
         dataset: What is trained on.
         workers: Clients at once; 0 for as many as suit the device.
+        counted: Training samples that balanced class weights are reckoned from; all without it.
+
+    Raises:
+        InputError: If the loss does not go with the data set's targets, or the data cannot be
+            augmented as the settings say.
     """
     start(training)
-    optimizer, momentum = training.optimizer, training.momentum
+    if training.augmentation:
+        from fedgen.engine.zoo import augmentation
+
+        model = augmentation.before(model, training.augmentation, dataset)
+    weights = None
+    if training.class_weights == "balanced" and dataset.kind == "classes":
+        labels = dataset.y_train if counted is None else dataset.y_train[counted]
+        weights = balanced_weights(labels, dataset.outputs)
+    settings: dict[str, Any] = {
+        "objective": Objective.of(training, dataset.kind, weights),
+        "descent": Descent.of(training),
+        "precision": training.precision,
+    }
     if training.engine == JAX:
         from fedgen.engine.jax.engine import Engine as OnJax
 
-        return OnJax(
-            model,
-            dataset,
-            optimizer=optimizer,
-            momentum=momentum,
-            workers=workers,
-            precision=training.precision,
-        )
+        return OnJax(model, dataset, workers=workers, **settings)
     from fedgen.engine.tensorflow.engine import Engine as OnTensorFlow
 
-    return OnTensorFlow(
-        model,
-        dataset,
-        optimizer=optimizer,
-        momentum=momentum,
-        workers=workers or runtime.available_cores(),
-        precision=training.precision,
-    )
+    workers = workers or runtime.available_cores()
+    return OnTensorFlow(model, dataset, workers=workers, **settings)
 
 
 def require_gpu(training: Training) -> str | None:

@@ -1,6 +1,6 @@
 """What an engine is asked for, and what it answers; no framework is imported here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 from fedgen.engine.rules.rule import Rule
 from strategies.core.aggregation import Arrays
 
-Kind = Literal["adam", "sgd"]
-"""Optimisers that clients have."""
-
 Precision = Literal["float32", "tf32", "bfloat16"]
 """What products are computed in; sums, weights and moments are float32 always."""
-
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
 class Moments:
     """State of an optimiser between two calls of ``Engine.train``.
 
+    Zeros and no steps are a fresh optimiser, whatever its kind, and all are sums or means of what
+    came before: a mean of several is an optimiser's state, too.
+
     Attributes:
-        first: Adam's first moments, or SGD's velocities, per trainable weight.
-        second: Adam's second moments; zeros for SGD.
+        first: First moments of Adam and AdamW, or SGD's velocities, per trainable weight; zeros for
+            the others.
+        second: Second moments of Adam and AdamW, RMSprop's mean squares, or the sums of squares
+            that Adagrad has added to what it starts from; zeros for SGD. Never negative.
         steps: Steps taken so far.
     """
 
@@ -50,6 +50,8 @@ class Plan:
         moments: Optimiser state to go on from, ``None`` for a fresh one.
         rule: What is done with the gradients, ``None`` for the optimiser's own step.
         momentum: Momentum of SGD, in [0, 1); ``None`` for the engine's own.
+
+    The steps that a schedule runs over are those of ``order``: it begins anew with every plan.
     """
 
     learning_rate: float
@@ -67,21 +69,23 @@ class Trained:
 
     Attributes:
         weights: All weights in the model's order.
-        losses: Mean training loss of every epoch, each batch before its update: cross-entropy, and
-            the terms that the model adds (regularisers, ``add_loss``).
-        accuracies: Training accuracy of every epoch, measured like the losses.
-        learning_rate: The rate that the update operations received, a float32; the mean over
-            all steps where a rule changes it.
+        losses: Mean training loss of every epoch, each batch before its update: the objective's,
+            and the terms that the model adds (regularisers, ``add_loss``).
+        accuracies: Training accuracy of every epoch, measured like the losses; of several labels,
+            the share that is right; ``None`` for quantities.
+        learning_rate: The rate that the compiled loop received, a float32: what a client
+            acknowledges. A schedule scales it from step to step and leaves it as it is here; where
+            a rule changes it, it is the mean over all steps.
         batch_size: The batch size that the loop cut the epochs into.
         moments: Optimiser state at the end, if it was asked for.
         initial_rate: The rate that the compiled loop was given, a float32.
         steps: Steps taken.
-        momentum: The momentum that the update operations received, a float32; Adam's have none.
+        momentum: The momentum that the update operations received, a float32; only SGD's have any.
     """
 
     weights: Arrays
     losses: list[float]
-    accuracies: list[float]
+    accuracies: list[float] | None
     learning_rate: float
     batch_size: int
     moments: Moments | None = None
@@ -92,10 +96,20 @@ class Trained:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy and accuracy over some samples; terms that a model adds are left out."""
+    """How a model does on some samples.
+
+    Attributes:
+        loss: Mean of the objective's loss without label smoothing and class weights; terms that a
+            model adds are left out.
+        accuracy: Share that is right; of several labels, the mean share of a sample's labels;
+            ``None`` for quantities.
+        scores: float32 array of shape (samples, outputs), the model's raw outputs (logits, for
+            classes and labels), in the order of the samples; only from ``Engine.evaluate_all``.
+    """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
+    scores: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 def batch_order(

@@ -103,7 +103,7 @@ class Aggregation:
         return [
             _median([update[i] for update in updates])
             if i in statistics
-            else _as(mean, updates[0][i].dtype)
+            else as_kind(mean, updates[0][i].dtype)
             for i, mean in enumerate(means)
         ]
 
@@ -148,12 +148,13 @@ def _weighted(
     mean = np.empty(flat[0].shape, flat[0].dtype)
     for begin in range(0, mean.size, BLOCK):
         here = slice(begin, begin + BLOCK)
-        total = np.zeros(mean[here].shape, np.float64)
+        # Not from 0, which -0 would not leave as it is: equal arrays have the mean that they are.
+        total = np.multiply(flat[0][here], shares[0])
         term = np.empty_like(total)
-        for array, share in zip(flat, shares, strict=True):
+        for array, share in zip(flat[1:], shares[1:], strict=True):
             np.multiply(array[here], share, out=term)
             total += term
-        mean[here] = _as(total, mean.dtype)
+        mean[here] = as_kind(total, mean.dtype)
     return mean.reshape(layer[0].shape)
 
 
@@ -209,7 +210,7 @@ def _steps(
 
 
 def _median(layer: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
-    return _as(np.median(np.stack(layer).astype(np.float64), axis=0), layer[0].dtype)
+    return as_kind(np.median(np.stack(layer).astype(np.float64), axis=0), layer[0].dtype)
 
 
 def _trimmed(layer: Sequence[NDArray[np.generic]], cut: int) -> NDArray[np.generic]:
@@ -217,8 +218,9 @@ def _trimmed(layer: Sequence[NDArray[np.generic]], cut: int) -> NDArray[np.gener
 
     stack = np.stack(layer).astype(np.float64)
     # It takes a share and rounds its product with n down.
-    return _as(trim_mean(stack, (cut + 1e-6) / len(layer)), layer[0].dtype)
+    return as_kind(trim_mean(stack, (cut + 1e-6) / len(layer)), layer[0].dtype)
 
 
-def _as(mean: NDArray[Any], kind: np.dtype[Any]) -> NDArray[np.generic]:
+def as_kind(mean: NDArray[Any], kind: np.dtype[Any]) -> NDArray[np.generic]:
+    """Return float64 as another type: whole numbers are the nearest ones."""
     return np.asarray(np.rint(mean) if kind.kind in "iu" else mean).astype(kind)

@@ -34,6 +34,7 @@ class Update:
         seconds: Time the client took.
         reported: Metrics that the strategy asks for beside the usual ones.
         returned: Arrays that it asks for beside the weights, each record like the model.
+        measured: What the client has measured of its models, if it was told to.
     """
 
     arrays: Arrays
@@ -46,6 +47,7 @@ class Update:
     seconds: float
     reported: Mapping[str, float] = field(default_factory=dict)
     returned: Mapping[str, Arrays] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

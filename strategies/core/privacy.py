@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from strategies.core.aggregation import Arrays, Statistics, clip, weighted_mean
+from strategies.core.aggregation import Arrays, Statistics, as_kind, clip, weighted_mean
 
 Kind = Literal["none", "central", "local"]
 
@@ -80,7 +80,7 @@ def privatise(
     """
     clipped = clip(update, reference, privacy.clip_norm, statistics)
     noisy = add_noise(clipped, privacy, 1, statistics, draw)
-    return [array.astype(mine.dtype) for array, mine in zip(noisy, update, strict=True)]
+    return [as_kind(array, mine.dtype) for array, mine in zip(noisy, update, strict=True)]
 
 
 def noisy_mean(
@@ -98,4 +98,4 @@ def noisy_mean(
     clipped = [clip(update, reference, privacy.clip_norm, statistics) for update in updates]
     mean = weighted_mean(clipped, [1.0] * len(clipped))
     noisy = add_noise(mean, privacy, len(clipped), statistics, draw)
-    return [array.astype(start.dtype) for array, start in zip(noisy, reference, strict=True)]
+    return [as_kind(array, start.dtype) for array, start in zip(noisy, reference, strict=True)]

@@ -46,6 +46,10 @@ LOCAL_STEPS = "local-steps"
 MODEL = "model"
 """Number of the model that was picked."""
 
+# Metrics that the run asks for.
+MEASURED = ("global", "own")
+"""What the model that was sent, and the client's own after training, are worth on its samples."""
+
 # The answer to a query.
 PARTITION_ID = "partition-id"
 FINGERPRINT = "fingerprint"

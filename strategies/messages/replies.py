@@ -93,6 +93,7 @@ def read_update(
         seconds=_number(metrics, protocol.SECONDS),
         reported={key: _number(metrics, key) for key in reports},
         returned={name: _check_record(content.get(name), name, reference) for name in returns},
+        measured={key: _number(metrics, key) for key in protocol.MEASURED if key in metrics},
     )
 
 

@@ -11,7 +11,7 @@ from trainings import engine_of, same
 
 from fedgen.config.sections import Data
 from fedgen.data import datasets
-from fedgen.data.datasets import Dataset
+from fedgen.data.dataset import Dataset
 from fedgen.engine import models
 from fedgen.engine.engines import Engine
 from fedgen.engine.plan import Plan, Stopped

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from trainings import engine_of, same
 
-from fedgen.config.model import Model
 from fedgen.config.sections import Data
+from fedgen.config.sections.model import Model
 from fedgen.data import datasets
-from fedgen.data.datasets import Dataset
+from fedgen.data.dataset import Dataset
 from fedgen.engine import models, rules
 from fedgen.engine.engines import Engine
 from fedgen.engine.plan import Plan, Stopped

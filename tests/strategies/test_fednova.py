@@ -21,13 +21,15 @@ def test_local_steps_count_short_batches() -> None:
     assert [local_steps(n, 8, 2) for n in (1, 8, 9, 17)] == [2, 2, 4, 6]
 
 
-@given(st.integers(1, 60), st.floats(0, 0.99))
-def test_gradients_are_counted_as_sgd_with_momentum_adds_them_up(steps: int, m: float) -> None:
+@given(st.integers(1, 60), st.floats(0, 0.99), st.booleans())
+def test_gradients_are_counted_as_sgd_with_momentum_adds_them_up(
+    steps: int, m: float, nesterov: bool
+) -> None:
     velocity = moved = 0.0
     for _ in range(steps):
         velocity = m * velocity + 1
-        moved += velocity
-    assert accumulated(steps, m) == pytest.approx(moved, rel=1e-9)
+        moved += m * velocity + 1 if nesterov else velocity
+    assert accumulated(steps, m, nesterov) == pytest.approx(moved, rel=1e-9)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])

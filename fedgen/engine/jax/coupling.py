@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedgen.data.datasets import Dataset
+from fedgen.data.dataset import Dataset
 from fedgen.engine.jax.forward import Forward
 from fedgen.engine.own_model import random_like
 

@@ -20,26 +20,20 @@ import psutil
 from numpy.typing import NDArray
 
 from fedgen import runtime
-from fedgen.data.datasets import Dataset
-from fedgen.engine import models
+from fedgen.data.dataset import Dataset, Split
+from fedgen.engine import graphs, models
 from fedgen.engine.compiling import Compiling
 from fedgen.engine.jax import coupling, layers
 from fedgen.engine.jax.bank import Bank, Job, Workshop, as_numpy
-from fedgen.engine.jax.forward import Forward
+from fedgen.engine.jax.forward import Forward, cross_entropy, right
 from fedgen.engine.jax.products import MATMUL
 from fedgen.engine.jax.program import Program
 from fedgen.engine.jax.schedule import cut
 from fedgen.engine.layout import Layout
-from fedgen.engine.plan import (
-    Evaluation,
-    Kind,
-    Moments,
-    Plan,
-    Precision,
-    Split,
-    Stopped,
-    Trained,
-)
+from fedgen.engine.learning.descent import ADAM, Descent
+from fedgen.engine.learning.losses import measures
+from fedgen.engine.learning.objective import CROSS_ENTROPY, Objective
+from fedgen.engine.plan import Evaluation, Moments, Plan, Precision, Stopped, Trained
 from fedgen.engine.rules.rule import Rule
 from fedgen.errors import InputError, RunError
 
@@ -63,10 +57,10 @@ class Engine:
     Safe to call from several threads.
 
     Args:
-        model: A built model that ends in logits; its own weights are not used.
+        model: A built model that computes raw outputs; its own weights are not used.
         dataset: What the indices of plans and evaluations refer to.
-        optimizer: ``"adam"`` or ``"sgd"``.
-        momentum: Momentum of SGD, in [0, 1).
+        objective: What is minimised, of the data set's targets.
+        descent: How weights step.
         workers: Lanes, at least 1; 0 for as many as suit the device.
         precision: What products are computed in.
         side_by_side: Whether the tiles of a row are one batch of products; ``None`` for what
@@ -83,11 +77,11 @@ class Engine:
 
     def __init__(
         self,
-        model: keras.Sequential,
+        model: keras.Model,
         dataset: Dataset,
         *,
-        optimizer: Kind = "adam",
-        momentum: float = 0.0,
+        objective: Objective = CROSS_ENTROPY,
+        descent: Descent = ADAM,
         workers: int = 0,
         precision: Precision = "float32",
         side_by_side: bool | None = None,
@@ -98,20 +92,21 @@ class Engine:
         self._side_by_side = on_gpu if side_by_side is None else side_by_side
         asked, workers = workers, workers or (32 if on_gpu else runtime.available_cores())
         self.statistics = models.statistics(model)
-        equal = models.with_equals(
+        equal = graphs.with_equals(
             model, lambda layer: layers.equal(layer, precision, self._side_by_side)
         )
         self._layout = layout = Layout.of(model)
         pairs = zip(model.non_trainable_variables, layout.state, strict=True)
         seeds = [number for number, pair in enumerate(pairs) if _is_seed(*pair)]
         self._matmul = MATMUL[precision]
+        self._objective, self._descent = objective, descent
+        measured = measures(objective, cross_entropy, right)
         with jax.default_matmul_precision(self._matmul):
-            self._forward = Forward(equal, dataset.scale, seeds)
+            self._forward = Forward(equal, measured, dataset.scale, seeds)
             self._coupling = coupling.of(self._forward, dataset)
-        plain = Forward(model, dataset.scale, seeds)
-        self._count, self._classify = jax.jit(plain.evaluate), jax.jit(plain.classify)
+        plain = Forward(model, measured, dataset.scale, seeds)
+        self._count, self._predict = jax.jit(plain.evaluate), jax.jit(plain.predict)
         self._compiling = Compiling()
-        self._kind, self._momentum = optimizer, momentum
         self._constraints = [weight.constraint for weight in model.trainable_variables]
         self._data = {
             "train": (jnp.asarray(dataset.x_train), jnp.asarray(dataset.y_train)),
@@ -180,10 +175,13 @@ class Engine:
             RunError: If the device has no room.
         """
         rule, moments = plan.rule, plan.moments
-        momentum = self._momentum if plan.momentum is None else plan.momentum
+        momentum = self._descent.momentum if plan.momentum is None else plan.momentum
         first, second = (moments.first, moments.second) if moments else (self._zeros, self._zeros)
         own = [rule.arrays[i] for i in self._layout.trainable] if rule and rule.arrays else []
         before = moments.steps if moments else 0
+        size = self._coupling.size(plan.batch_size, plan.order.shape[1], self._side_by_side)
+        parts = cut(plan.order, plan.batch_size, size)
+        taken = plan.order.shape[0] * -(-plan.order.shape[1] // plan.batch_size)
         entry = (
             self._on_device(weights),
             self._layout.state_values(weights, plan.dropout_seed),
@@ -192,11 +190,9 @@ class Engine:
             np.float32(plan.learning_rate),
             np.float32(momentum),
             np.float32(before),
+            np.float32(taken),
         )
-        size = self._coupling.size(plan.batch_size, plan.order.shape[1], self._side_by_side)
-        parts = cut(plan.order, plan.batch_size, size)
         job = Job(entry, parts, len(plan.order), until)
-        taken = job.steps
         self._run(job, type(rule) if rule else None)
         with self._room():
             if job.error is not None:
@@ -213,7 +209,7 @@ class Engine:
         return Trained(
             weights=self._layout.merged(weights, left.weights, left.state),
             losses=(job.losses / samples).tolist(),
-            accuracies=(job.hits / samples).tolist(),
+            accuracies=(job.hits / samples).tolist() if self._objective.counts_hits else None,
             learning_rate=float(mean),
             batch_size=plan.batch_size,
             moments=kept,
@@ -234,10 +230,27 @@ class Engine:
         Raises:
             Stopped: As ``train`` does.
         """
+        return self._evaluate(weights, indices, split, until, scored=False)
+
+    def evaluate_all(
+        self, weights: Sequence[NDArray[Any]], indices: NDArray[np.int32], split: Split
+    ) -> Evaluation:
+        """Do what ``evaluate`` does, for a large set, and return the raw outputs as well."""
+        return self._evaluate(weights, indices, split, math.inf, scored=True)
+
+    def _evaluate(
+        self,
+        weights: Sequence[NDArray[Any]],
+        indices: NDArray[np.int32],
+        split: Split,
+        until: float,
+        scored: bool,
+    ) -> Evaluation:
         few, many = EVALUATION_BATCHES
         size = few if len(indices) <= few else many
         trainable, state = self._on_device(weights), self._layout.state_values(weights, 0)
         loss = hits = 0.0
+        scores = []
         for begin in range(0, len(indices), size * PIECES):
             if self._stopped or time.time() - self.compiling >= until:
                 raise Stopped
@@ -249,30 +262,31 @@ class Engine:
                     *(self._count, (split, size), trainable, state, *self._data[split]),
                     *(filled.reshape(PIECES, size), len(here)),
                 )
-            losses, right = as_numpy(found)
-            loss, hits = loss + losses.sum(dtype=np.float64), hits + right.sum(dtype=np.float64)
-        return Evaluation(float(loss) / len(indices), float(hits) / len(indices))
+            *sums, outputs = found
+            losses, correct = as_numpy(sums)
+            loss, hits = loss + losses.sum(dtype=np.float64), hits + correct.sum(dtype=np.float64)
+            if scored:
+                scores.append(np.asarray(outputs).reshape(size * PIECES, -1)[: len(here)])
+        return Evaluation(
+            float(loss) / len(indices),
+            float(hits) / len(indices) if self._objective.counts_hits else None,
+            np.concatenate(scores) if scored else None,
+        )
 
-    def evaluate_all(
-        self, weights: Sequence[NDArray[Any]], indices: NDArray[np.int32], split: Split
-    ) -> Evaluation:
-        """Do what ``evaluate`` does, for a large set."""
-        return self.evaluate(weights, indices, split)
-
-    def classify(
-        self, weights: Sequence[NDArray[Any]], images: NDArray[Any]
-    ) -> NDArray[np.integer[Any]]:
-        """Return the most likely class of every image, as they are stored."""
+    def predict(
+        self, weights: Sequence[NDArray[Any]], samples: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        """Return the raw outputs, of shape (n, outputs), for samples as they are stored."""
         size = EVALUATION_BATCHES[-1]
         trainable, state = self._on_device(weights), self._layout.state_values(weights, 0)
         found = []
-        for begin in range(0, len(images), size):
-            piece = images[begin : begin + size]
-            filled = np.zeros((size, *images.shape[1:]), images.dtype)
+        for begin in range(0, len(samples), size):
+            piece = samples[begin : begin + size]
+            filled = np.zeros((size, *samples.shape[1:]), samples.dtype)
             filled[: len(piece)] = piece
             with self._room(), jax.default_matmul_precision(self._matmul):
-                labels = self._classify(trainable, state, filled)
-            found.append(np.asarray(labels)[: len(piece)])
+                outputs = self._predict(trainable, state, filled)
+            found.append(np.asarray(outputs)[: len(piece)])
         return np.concatenate(found)
 
     def _run(self, job: Job, kind: type[Rule] | None) -> None:
@@ -285,7 +299,7 @@ class Engine:
             bank.advance(*self._data["train"], now, self._stopped)
 
     def _bank(self, kind: type[Rule] | None) -> Bank:
-        program = Program(self._forward, self._kind, self._constraints, kind, self._side_by_side)
+        program = Program(self._forward, self._descent, self._constraints, kind, self._side_by_side)
         if self._side_by_side:
             return Bank(program, self._lanes, TILES, self._compiling, ahead=1)
         return Bank(program, self._lanes, TILES_IN_TURN, self._compiling, ahead=0)

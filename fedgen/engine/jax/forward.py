@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import keras
 
 from fedgen.engine.jax.layers import counting
+from fedgen.engine.learning.losses import Measures
 
 SPREAD = 0x9E3779B9
 """2^32 over the golden ratio: what seeds of neighbouring tiles differ by (Knuth, 1973)."""
@@ -46,8 +47,8 @@ class Found:
 
     Attributes:
         gradients: Of its samples' part of the batch's mean loss, one per trainable weight.
-        loss: Summed cross-entropy of its samples.
-        hits: How many it has right.
+        loss: Summed loss of its samples.
+        hits: How many it has right, in shares of a sample where it has several labels.
         terms: What the model adds to the loss.
         state: The model's state after it.
         assigned: Values of the trainable weights that layers assign.
@@ -68,7 +69,8 @@ class Forward:
     """A model's loss as a function of arrays.
 
     Args:
-        model: A model that ends in logits.
+        model: A model that computes raw outputs.
+        measures: What is minimised, evaluated and counted.
         scale: Factor on pixels.
         seeds: Positions of the states of seed generators in the model's state.
 
@@ -76,8 +78,11 @@ class Forward:
         assigned: Which of the trainable weights layers assign while they are called.
     """
 
-    def __init__(self, model: keras.Sequential, scale: float, seeds: Sequence[int]) -> None:
+    def __init__(
+        self, model: keras.Model, measures: Measures, scale: float, seeds: Sequence[int]
+    ) -> None:
         self.model = model
+        self.measures = measures
         self.scale = scale
         self.seeds = tuple(seeds)
         self.assigned: tuple[int, ...] = ()
@@ -100,7 +105,7 @@ class Forward:
             weights: Trainable weights.
             state: The model's state before the batch.
             images: As they are stored, of shape (places, ...).
-            labels: Of shape (places,).
+            labels: Their targets.
             valid: How many of these count, from the first on.
             batch: Samples in the whole batch.
             number: The tile's place in its batch, from 0; masks of dropout differ by it.
@@ -114,14 +119,14 @@ class Forward:
             mine[place] = mine[place].at[0].add(shift)
 
         def objective(at: list[Any]) -> tuple[Any, Any]:
-            logits, terms, scope = self._call(weights, at, mine, pixels, inside)
-            losses = _cross_entropy(logits, labels)
+            outputs, terms, scope = self._call(weights, at, mine, pixels, inside)
+            losses = self.measures.training(labels, outputs)
             loss = jnp.sum(jnp.where(inside, losses, 0.0))
-            hits = jnp.sum(jnp.where(inside, jnp.argmax(logits, -1) == labels, False))
+            hits = jnp.sum(jnp.where(inside, self.measures.hits(labels, outputs), 0.0))
             after = [scope.get_current_value(v) for v in self.model.non_trainable_variables]
             variables = self.model.trainable_variables
             assigned = [scope.get_current_value(variables[index]) for index in self.assigned]
-            found = (loss, hits.astype(jnp.float32), terms, after, assigned)
+            found = (loss, hits, terms, after, assigned)
             return loss / batch.astype(jnp.float32) + terms / tiles.astype(jnp.float32), found
 
         at = [jnp.zeros_like(w) if i in self.assigned else w for i, w in enumerate(weights)]
@@ -133,17 +138,17 @@ class Forward:
     def first(
         self, weights: Sequence[Any], state: Sequence[Any], pixels: Any, inside: Any
     ) -> tuple[Any, Any, list[Any]]:
-        """Return the logits of a batch's first sample in training, terms, and the state after."""
+        """Return the outputs of a batch's first sample in training, terms, and the state after."""
         zeros = [jnp.zeros_like(w) if i in self.assigned else w for i, w in enumerate(weights)]
-        logits, terms, scope = self._call(weights, zeros, state, pixels, inside)
+        outputs, terms, scope = self._call(weights, zeros, state, pixels, inside)
         variables = self.model.non_trainable_variables
-        return logits[0], terms, [scope.get_current_value(variable) for variable in variables]
+        return outputs[0], terms, [scope.get_current_value(variable) for variable in variables]
 
-    def classify(self, weights: Sequence[Any], state: Sequence[Any], images: Any) -> Any:
-        """Return the most likely class of every image, as they are stored."""
+    def predict(self, weights: Sequence[Any], state: Sequence[Any], images: Any) -> Any:
+        """Return the raw outputs for images as they are stored."""
         pixels = images.astype(jnp.float32) * self.scale
-        logits, _ = self.model.stateless_call(weights, state, pixels, training=False)
-        return jnp.argmax(logits, -1)
+        outputs, _ = self.model.stateless_call(weights, state, pixels, training=False)
+        return outputs
 
     def evaluate(
         self,
@@ -153,7 +158,7 @@ class Forward:
         labels: Any,
         indices: Any,
         samples: Any,
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Any, Any, Any]:
         """Evaluate piece by piece.
 
         Args:
@@ -165,22 +170,25 @@ class Forward:
             samples: How many of the places count, from the first on.
 
         Returns:
-            Summed cross-entropy and hits, each of shape (pieces,).
+            Summed loss and hits, each of shape (pieces,), and the raw outputs, of shape (pieces,
+            places, outputs).
         """
         pieces, places = indices.shape
         nothing = jnp.zeros(pieces, jnp.float32)
+        unknown = jnp.zeros((pieces, places, self.model.output_shape[-1]), jnp.float32)
 
-        def body(piece: Any, found: tuple[Any, Any]) -> tuple[Any, Any]:
+        def body(piece: Any, found: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
             here = indices[piece]
             inside = piece * places + jnp.arange(places) < samples
             pixels = images[here].astype(jnp.float32) * self.scale
-            logits, _ = self.model.stateless_call(weights, state, pixels, training=False)
-            losses = jnp.where(inside, _cross_entropy(logits, labels[here]), 0.0)
-            hits = jnp.where(inside, jnp.argmax(logits, -1) == labels[here], False)
-            sums = jnp.sum(losses), jnp.sum(hits).astype(jnp.float32)
-            return tuple(a.at[piece].set(b) for a, b in zip(found, sums, strict=True))
+            outputs, _ = self.model.stateless_call(weights, state, pixels, training=False)
+            losses = jnp.where(inside, self.measures.plain(labels[here], outputs), 0.0)
+            hits = jnp.where(inside, self.measures.hits(labels[here], outputs), 0.0)
+            new = jnp.sum(losses), jnp.sum(hits), outputs
+            loss, right, scores = (a.at[piece].set(b) for a, b in zip(found, new, strict=True))
+            return loss, right, scores
 
-        found: tuple[Any, Any] = (nothing, nothing)
+        found: tuple[Any, Any, Any] = (nothing, nothing, unknown)
         found = jax.lax.fori_loop(0, -(-samples // places), body, found)
         return found
 
@@ -206,11 +214,11 @@ class Forward:
             *zip(model.non_trainable_variables, state, strict=True),
         ]
         with _Scope(values, model.trainable_variables, at) as scope, counting(inside):
-            logits = model.call(pixels, training=True)
+            outputs = model.call(pixels, training=True)
             terms = sum(
                 (jnp.sum(jnp.asarray(t, jnp.float32)) for t in model.losses), jnp.float32(0)
             )
-        return logits, terms, scope
+        return outputs, terms, scope
 
     def _assigned(self) -> set[int]:
         found: set[int] = set()
@@ -227,6 +235,12 @@ class Forward:
         return found
 
 
-def _cross_entropy(logits: Any, labels: Any) -> Any:
+def cross_entropy(labels: Any, logits: Any) -> Any:
+    """Return the cross-entropy of every sample."""
     likely = jax.nn.log_softmax(logits)
     return -jnp.take_along_axis(likely, labels[:, None].astype(jnp.int32), -1)[:, 0]
+
+
+def right(labels: Any, logits: Any) -> Any:
+    """Return 1 for every sample whose class has the highest logit, 0 for the others."""
+    return (jnp.argmax(logits, -1) == labels).astype(jnp.float32)

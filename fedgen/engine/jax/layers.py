@@ -1,5 +1,6 @@
 """Equals of Keras' layers for lanes, in whose batches there may be places without a sample."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -8,8 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 import keras
 
+from fedgen.engine import graphs
+from fedgen.engine.graphs import recast
 from fedgen.engine.jax.products import convolve, product
-from fedgen.engine.models import recast
 from fedgen.engine.plan import Precision
 
 _valid: ContextVar[Any] = ContextVar("valid", default=None)
@@ -42,7 +44,7 @@ def equal(layer: Any, precision: Precision, side_by_side: bool) -> Any:
         side_by_side: Whether many lanes are computed at once.
     """
     if type(layer) is keras.layers.Conv2D and _is_plain(layer):
-        pixels = layer.input.shape[1] * layer.input.shape[2]
+        pixels = math.prod(graphs.input_shape(layer)[1:3])
         if not side_by_side and precision == "float32" and pixels > FEW:
             return layer
         return recast(layer, _Convolution, precision=precision)

@@ -5,16 +5,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from fedgen.engine.plan import Kind
-
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
-"""Keras' defaults of Adam."""
+from fedgen.engine.learning.descent import ACCUMULATED, BETA_1, BETA_2, EPSILON, RHO, Descent
 
 Lists = tuple[list[Any], list[Any], list[Any]]
 
 
 def step(
-    kind: Kind,
+    descent: Descent,
     weights: Sequence[Any],
     first: Sequence[Any],
     second: Sequence[Any],
@@ -23,30 +20,53 @@ def step(
     number: Any,
     momentum: Any,
 ) -> Lists:
-    """Step by Adam (Kingma and Ba, 2014, arXiv 1412.6980), or SGD with momentum, as Keras has them.
+    """Step as Keras' optimisers do.
 
     Args:
-        kind: Which of the two.
+        descent: Which optimiser.
         weights: Trainable weights.
-        first: Adam's first moments, or SGD's velocities.
-        second: Adam's second moments; SGD leaves them alone.
+        first: First moments, or SGD's velocities; RMSprop and Adagrad leave them alone.
+        second: Second moments; SGD leaves them alone.
         gradients: One gradient per weight.
         rate: Learning rate, a float32 scalar.
         number: Number of this step, from 1, a float32 scalar.
-        momentum: Momentum of SGD, a float32 scalar; Adam leaves it alone.
+        momentum: Momentum of SGD, a float32 scalar; the others leave it alone.
 
     Returns:
         Weights, first and second moments.
     """
+    kind = descent.optimizer
     if kind == "sgd":
         velocities = [momentum * v - rate * g for v, g in zip(first, gradients, strict=True)]
-        moved = [w + v for w, v in zip(weights, velocities, strict=True)]
-        return moved, velocities, list(second)
+        ahead = velocities
+        if descent.nesterov:
+            ahead = [momentum * v - rate * g for v, g in zip(velocities, gradients, strict=True)]
+        return [w + v for w, v in zip(weights, ahead, strict=True)], velocities, list(second)
+    if kind in ("rmsprop", "adagrad"):
+        before = RHO if kind == "rmsprop" else 1.0
+        share = 1 - RHO if kind == "rmsprop" else 1.0
+        begun = 0.0 if kind == "rmsprop" else ACCUMULATED
+        second = [before * v + share * g * g for v, g in zip(second, gradients, strict=True)]
+        squares = zip(weights, gradients, second, strict=True)
+        moved = [w - rate * g / jnp.sqrt(v + (begun + EPSILON)) for w, g, v in squares]
+        return moved, list(first), second
+    if kind == "adamw":
+        weights = descend(weights, weights, rate * descent.weight_decay)
     size = rate * jnp.sqrt(1 - BETA_2**number) / (1 - BETA_1**number)
     first = [m + (1 - BETA_1) * (g - m) for m, g in zip(first, gradients, strict=True)]
     second = [v + (1 - BETA_2) * (g * g - v) for v, g in zip(second, gradients, strict=True)]
     moments = zip(weights, first, second, strict=True)
     return [w - size * m / (jnp.sqrt(v) + EPSILON) for w, m, v in moments], first, second
+
+
+def clip(gradients: Sequence[Any], longest: float) -> list[Any]:
+    """Cut all gradients together to a norm, as Keras' ``global_clipnorm`` does.
+
+    A norm that is not finite makes all of them NaN.
+    """
+    norm = jnp.sqrt(sum((jnp.sum(jnp.square(g)) for g in gradients), jnp.float32(0)))
+    scale = longest * jnp.minimum(1 / norm, 1 / longest) + (norm - norm)
+    return [scale * gradient for gradient in gradients]
 
 
 def descend(weights: Sequence[Any], gradients: Sequence[Any], rate: Any) -> list[Any]:

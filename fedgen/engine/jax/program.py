@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from fedgen.engine.jax import optimizers
 from fedgen.engine.jax.forward import Forward, Found
-from fedgen.engine.plan import Kind
+from fedgen.engine.learning.descent import Descent, factor
 from fedgen.engine.rules.rule import Rule, Step
 
 
@@ -38,6 +38,8 @@ class Lanes:
         rate: Learning rate.
         momentum: Momentum of SGD.
         taken: Steps that the optimiser has taken.
+        begun: Steps that it had taken when the client entered.
+        planned: Steps that the client takes in all.
     """
 
     weights: list[Any]
@@ -55,6 +57,8 @@ class Lanes:
     rate: Any
     momentum: Any
     taken: Any
+    begun: Any
+    planned: Any
 
 
 STEPPED = ("weights", "state", "first", "second", "sums", "sums_before", "carried", "taken")
@@ -88,7 +92,7 @@ for kind in (Lanes, OfTiles, Rows):
     jax.tree_util.register_dataclass(kind)
 
 Measured = tuple[Any, Any, Any]
-"""Summed cross-entropy, hits and the model's own terms of every tile of a chunk."""
+"""Summed loss, hits and the model's own terms of every tile of a chunk."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +101,14 @@ class Program:
 
     Attributes:
         forward: The model's loss.
-        kind: The optimiser.
+        descent: What is done with gradients, and steps where no rule does.
         constraints: A function, or none, for each trainable weight.
         rule: What is done with the gradients; ``None`` for the optimiser's own step.
         side_by_side: Whether the tiles of a row are one batch of products.
     """
 
     forward: Forward
-    kind: Kind
+    descent: Descent
     constraints: Sequence[Callable[[Any], Any] | None]
     rule: type[Rule] | None
     side_by_side: bool
@@ -118,6 +122,7 @@ class Program:
         rate: Any,
         momentum: Any,
         taken: Any,
+        planned: Any,
     ) -> Lanes:
         """Return what one lane holds when a client enters it."""
         rule = self.rule
@@ -138,6 +143,8 @@ class Program:
             rate=rate,
             momentum=momentum,
             taken=taken,
+            begun=taken,
+            planned=planned,
         )
 
     def advance(
@@ -245,14 +252,25 @@ class Program:
     def _previous(mine: Lanes) -> list[Any]:
         return _where(mine.taken > 0, mine.second, mine.weights)
 
+    def _clipped(self, gradients: Sequence[Any]) -> Sequence[Any]:
+        norm = self.descent.clip_norm
+        return optimizers.clip(gradients, norm) if norm else gradients
+
+    def _rate(self, mine: Lanes) -> Any:
+        """Return what the schedule leaves of the rate in the next step."""
+        schedule = self.descent.schedule
+        if schedule == "constant":
+            return mine.rate
+        return mine.rate * factor(schedule, mine.taken - mine.begun, mine.planned, jnp)
+
     def step(self, mine: Lanes) -> Lanes:
         """Step on the gradients of a whole batch."""
         rule, number = self.rule, mine.taken + 1
         weights = list(mine.weights)
         for index, value in zip(self.forward.assigned, mine.assigned, strict=True):
             weights[index] = value
-        gradients: Sequence[Any] = mine.sums
-        size, carried = mine.rate, mine.carried
+        gradients = self._clipped(mine.sums)
+        size, carried = self._rate(mine), mine.carried
         first, second = mine.first, mine.second
         if rule:
             now = Step(
@@ -261,9 +279,9 @@ class Program:
                 start=mine.start,
                 weights=weights,
                 previous=self._previous(mine) if rule.looks_back else [],
-                gradients=mine.sums,
-                gradients_before=mine.sums_before,
-                rate=mine.rate,
+                gradients=gradients,
+                gradients_before=self._clipped(mine.sums_before),
+                rate=size,
                 number=number,
                 numbers=mine.numbers,
                 arrays=mine.arrays,
@@ -273,7 +291,7 @@ class Program:
             moved = optimizers.descend(weights, gradients, size)
         else:
             moved, first, second = optimizers.step(
-                self.kind, weights, first, second, gradients, size, number, mine.momentum
+                self.descent, weights, first, second, gradients, size, number, mine.momentum
             )
         if rule and rule.looks_back:
             second = weights

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fedgen.engine.models import recast
+from fedgen.engine.graphs import recast
 
 TINY = 4
 """Pixels up to which an image counts as tiny."""
@@ -51,7 +51,7 @@ class _Convolution(keras.layers.Conv2D):  # type: ignore[misc]
 
 def _convolve(images: Any, kernel: Any, bias: Any, padding: str, relu: bool) -> Any:
     height, width = images.shape[1:3]
-    tiny = padding == "SAME" and height * width <= TINY
+    tiny = padding == "SAME" and None not in (height, width) and height * width <= TINY
     taps = _taps(height, width, *kernel.shape[:2]) if tiny else {}
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]

@@ -23,24 +23,18 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fedgen import runtime
-from fedgen.data.datasets import Dataset
-from fedgen.engine import models
+from fedgen.data.dataset import Dataset, Split
+from fedgen.engine import graphs, models
 from fedgen.engine.compiling import Compiling
 from fedgen.engine.layout import Layout
-from fedgen.engine.plan import (
-    Evaluation,
-    Kind,
-    Moments,
-    Plan,
-    Precision,
-    Split,
-    Stopped,
-    Trained,
-)
+from fedgen.engine.learning.descent import ADAM, Descent
+from fedgen.engine.learning.losses import measures
+from fedgen.engine.learning.objective import CROSS_ENTROPY, Objective
+from fedgen.engine.plan import Evaluation, Moments, Plan, Precision, Stopped, Trained
 from fedgen.engine.rules.rule import Rule
 from fedgen.engine.tensorflow.convolution import faster
-from fedgen.engine.tensorflow.loops import EVALUATION_BATCH, Loops
-from fedgen.engine.tensorflow.optimizers import Optimizer
+from fedgen.engine.tensorflow.loops import EVALUATION_BATCH, Loops, right
+from fedgen.engine.tensorflow.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -68,10 +62,10 @@ class Engine:
     Safe to call from several threads; a call beyond ``workers`` waits for a slot.
 
     Args:
-        model: A built model that ends in logits; its own weights are not used.
+        model: A built model that computes raw outputs; its own weights are not used.
         dataset: What the indices of plans and evaluations refer to.
-        optimizer: ``"adam"`` or ``"sgd"``.
-        momentum: Momentum of SGD, in [0, 1).
+        objective: What is minimised, of the data set's targets.
+        descent: How weights step.
         workers: Slots, at least 1.
         precision: What products are computed in, ``"float32"`` or ``"tf32"``.
 
@@ -82,11 +76,11 @@ class Engine:
 
     def __init__(
         self,
-        model: keras.Sequential,
+        model: keras.Model,
         dataset: Dataset,
         *,
-        optimizer: Kind = "adam",
-        momentum: float = 0.0,
+        objective: Objective = CROSS_ENTROPY,
+        descent: Descent = ADAM,
         workers: int = 1,
         precision: Precision = "float32",
     ) -> None:
@@ -94,32 +88,32 @@ class Engine:
         tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
         self.workers = workers
         self.statistics = models.statistics(model)
-        self._model = model = models.with_equals(model, faster)
-        self._data = {
-            "train": (tf.constant(dataset.x_train), tf.constant(dataset.y_train)),
-            "test": (tf.constant(dataset.x_test), tf.constant(dataset.y_test)),
-        }
+        self._model = model = graphs.with_equals(model, faster)
+        self._samples = {split: Samples(*part) for split, part in dataset.splits.items()}
         self._layout = Layout.of(model)
         self._zeros = [tf.zeros(weight.shape) for weight in model.trainable_variables]
         self._stop = tf.Variable(False, trainable=False)
-        self._momentum = momentum
-        optimise = Optimizer(optimizer, momentum)
-        self._loops = loops = Loops(model, optimise, dataset.scale, self._stop)
+        self._objective, self._descent = objective, descent
+        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits
+        measured = measures(objective, cross_entropy, right)
+        self._loops = loops = Loops(model, measured, descent, dataset.scale, self._stop)
         slots = [self._slot() for _ in range(workers)]
         self._slots: queue.LifoQueue[_Slot] = queue.LifoQueue()
         for slot in slots:
             self._slots.put(slot)
         self._pool = ThreadPoolExecutor(workers, "evaluate")
-        self._classify = tf.function(
-            loops.classify,
+        self._predict = tf.function(
+            loops.predict,
             input_signature=[_like(slots[0].trainable), _like(slots[0].state), self._specs()[0]],
         )
         self._tracing = threading.Lock()
         self._trained_by: dict[tuple[type[Rule] | None, bool], _Training] = {}
         self._evaluated_by = tf.function(loops.evaluate)
         self._evaluate = self._trace_evaluation(slots[0])
+        self._scored_by = tf.function(loops.score)
+        self._score: Any = None
         self._compiling = Compiling()
-        self._training(None, self._is_plain(momentum), (), slots[0])
+        self._training(None, self._is_plain(descent.momentum), (), slots[0])
         self._compiling = Compiling()  # of what comes later
 
     @property
@@ -186,7 +180,7 @@ class Engine:
             [rule.arrays[index] for index in self._layout.trainable] if rule and rule.arrays else []
         )
         terms = (tf.constant(rule.numbers), [tf.constant(a) for a in own]) if rule else ()
-        momentum = self._momentum if plan.momentum is None else plan.momentum
+        momentum = self._descent.momentum if plan.momentum is None else plan.momentum
         plain = self._is_plain(momentum)
         taken = plan.order.shape[0] * -(-plan.order.shape[1] // plan.batch_size)
         slot = self._slots.get()
@@ -198,8 +192,7 @@ class Engine:
                 slot.first,
                 slot.second,
                 start,
-                *self._data["train"],
-                tf.constant(plan.order, tf.int32),
+                *self._samples["train"].of(plan.order),
                 tf.constant(plan.learning_rate, tf.float32),
                 tf.constant(plan.batch_size, tf.int32),
                 tf.constant(momentum, tf.float32),
@@ -222,7 +215,7 @@ class Engine:
         return Trained(
             weights=self._layout.merged(weights, trained, state),
             losses=losses.numpy().tolist(),
-            accuracies=hits.numpy().tolist(),
+            accuracies=hits.numpy().tolist() if self._objective.counts_hits else None,
             learning_rate=float(mean_rate),
             batch_size=int(batch),
             moments=moments if keep else None,
@@ -244,32 +237,38 @@ class Engine:
             Stopped: As ``train`` does.
         """
         loss, correct = self._count(self._constants(weights), indices, split, until)
-        return Evaluation(loss / len(indices), correct / len(indices))
+        return self._evaluation(loss, correct, len(indices))
 
     def evaluate_all(
         self, weights: Sequence[NDArray[Any]], indices: NDArray[np.int32], split: Split
     ) -> Evaluation:
-        """Do what ``evaluate`` does, on all workers, for a large set.
+        """Do what ``evaluate`` does, on all workers, for a large set, and return raw outputs.
 
         The set is cut into pieces of fixed size that are added in order, so the
         result does not depend on the number of workers.
         """
         constants = self._constants(weights)
         pieces = np.split(indices, range(EVALUATION_BATCH, len(indices), EVALUATION_BATCH))
-        counts = self._pool.map(
-            lambda piece: self._count(constants, piece, split, math.inf), pieces
-        )
-        total = np.sum(list(counts), axis=0)
-        return Evaluation(float(total[0]) / len(indices), float(total[1]) / len(indices))
+        counts = self._pool.map(lambda piece: self._scored(constants, piece, split), pieces)
+        *sums, scores = zip(*counts, strict=True)
+        total = np.sum(list(zip(*sums, strict=True)), axis=0)
+        whole = np.concatenate([part.numpy() for part in scores])
+        return self._evaluation(float(total[0]), float(total[1]), len(indices), whole)
 
-    def classify(
-        self, weights: Sequence[NDArray[Any]], images: NDArray[Any]
-    ) -> NDArray[np.integer[Any]]:
-        """Return the most likely class of every image, as they are stored."""
+    def predict(
+        self, weights: Sequence[NDArray[Any]], samples: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        """Return the raw outputs, of shape (n, outputs), for samples as they are stored."""
         constants = self._constants(weights)
-        pieces = np.split(images, range(EVALUATION_BATCH, len(images), EVALUATION_BATCH))
-        found = [self._classify(*constants, tf.constant(piece)) for piece in pieces]
-        return np.concatenate([labels.numpy() for labels in found])
+        pieces = np.split(samples, range(EVALUATION_BATCH, len(samples), EVALUATION_BATCH))
+        found = [self._predict(*constants, tf.constant(piece)) for piece in pieces]
+        return np.concatenate([outputs.numpy() for outputs in found])
+
+    def _evaluation(
+        self, loss: float, hits: float, samples: int, scores: NDArray[np.float32] | None = None
+    ) -> Evaluation:
+        accuracy = hits / samples if self._objective.counts_hits else None
+        return Evaluation(loss / samples, accuracy, scores)
 
     def _constants(self, weights: Sequence[NDArray[Any]]) -> tuple[list[Any], list[Any]]:
         return [tf.constant(weights[i]) for i in self._layout.trainable], self._state_values(
@@ -285,13 +284,31 @@ class Engine:
     ) -> tuple[float, float]:
         loss, correct, stopped = self._evaluate(
             *constants,
-            *self._data[split],
-            tf.constant(indices, tf.int32),
+            *self._samples[split].of(indices),
             tf.constant(until + self.compiling, tf.float64),
         )
         if stopped:
             raise Stopped
         return float(loss), float(correct)
+
+    def _scored(
+        self, constants: tuple[list[Any], list[Any]], indices: NDArray[np.int32], split: Split
+    ) -> tuple[float, float, Any]:
+        """Do what ``_count`` does with a batch at most, and return its raw outputs as well."""
+        if self._stop.numpy():
+            raise Stopped
+        score = self._traced_score(*constants)
+        loss, correct, scores = score(*constants, *self._samples[split].of(indices))
+        return float(loss), float(correct), scores
+
+    def _traced_score(self, trainable: Sequence[Any], state: Sequence[Any]) -> Any:
+        """Return what scores a batch, traced when it is first asked for."""
+        with self._tracing:
+            if self._score is None:
+                like = _like(trainable), _like(state), *self._specs()[:2]
+                indices = tf.TensorSpec([None], tf.int32)
+                self._score = self._scored_by.get_concrete_function(*like, indices)
+            return self._score
 
     def _state_values(self, weights: Sequence[NDArray[Any]], seed: int) -> list[Any]:
         return [tf.constant(value) for value in self._layout.state_values(weights, seed)]
@@ -316,7 +333,7 @@ class Engine:
         )
 
     def _is_plain(self, momentum: float) -> bool:
-        return self._loops.optimizer.kind == "sgd" and momentum == 0
+        return self._descent.optimizer == "sgd" and momentum == 0
 
     def _training(
         self, rule: type[Rule] | None, plain: bool, terms: Sequence[Any], slot: _Slot
@@ -350,9 +367,8 @@ class Engine:
         )
 
     def _specs(self) -> tuple[tf.TensorSpec, tf.TensorSpec, tf.TensorSpec]:
-        images, labels = self._data["train"]
-        pixels = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
-        return pixels, tf.TensorSpec([None], labels.dtype), tf.TensorSpec([], tf.float64)
+        pixels, targets = self._samples["train"].specs
+        return pixels, targets, tf.TensorSpec([], tf.float64)
 
 
 def _like(values: Sequence[Any]) -> list[tf.TensorSpec]:

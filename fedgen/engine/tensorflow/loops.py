@@ -7,8 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fedgen.engine.learning.descent import Descent, factor
+from fedgen.engine.learning.losses import Measures
 from fedgen.engine.rules.rule import Rule, Step
-from fedgen.engine.tensorflow.optimizers import Optimizer, descend
+from fedgen.engine.tensorflow import optimizers
 
 EVALUATION_BATCH = 500
 
@@ -45,9 +47,9 @@ class _Derivative:
     Attributes:
         weights: Trainable weights at which the gradients were taken.
         gradients: One per trainable weight.
-        loss: The batch's mean cross-entropy, and the terms that the model adds.
+        loss: The batch's mean loss, and the terms that the model adds.
         state: The model's state after the batch.
-        logits: What the model computed.
+        outputs: What the model computed.
         assigned: Which of the weights a layer has assigned.
     """
 
@@ -55,7 +57,7 @@ class _Derivative:
     gradients: list[Any]
     loss: Any
     state: Sequence[Any]
-    logits: Any
+    outputs: Any
     assigned: frozenset[int]
 
 
@@ -64,16 +66,18 @@ class Loops:
     """What is traced; every method becomes one TensorFlow graph.
 
     Attributes:
-        model: A model that ends in logits.
-        optimizer: What steps where no rule does.
+        model: A model that computes raw outputs.
+        measures: What is minimised, evaluated and counted.
+        descent: What is done with gradients, and steps where no rule does.
         scale: Factor on pixels.
         stop: Whether running loops are to end before their next batch.
         rule: What is done with the gradients; ``None`` for the optimiser's own step.
         plain: Whether that is SGD without momentum, which keeps nothing from step to step.
     """
 
-    model: keras.Sequential
-    optimizer: Optimizer
+    model: keras.Model
+    measures: Measures
+    descent: Descent
     scale: float
     stop: tf.Variable
     rule: type[Rule] | None = None
@@ -81,10 +85,17 @@ class Loops:
 
     @property
     def keeps(self) -> tuple[bool, bool]:
-        """Whether first and second moments are used: each costs memory as large as the weights."""
+        """Whether first and second moments live from step to step; the memory of others is free."""
         own = not self.plain and not (self.rule and self.rule.descends)
         looks_back = self.rule is not None and self.rule.looks_back
-        return own, own and self.optimizer.kind == "adam" or looks_back
+        first, second = self.descent.keeps
+        return own and first, own and second or looks_back
+
+    @property
+    def writes(self) -> tuple[bool, bool]:
+        """Whether first and second moments are written to, so that they must not start from NaN."""
+        first, second = self.keeps
+        return first or self.descent.optimizer == "rmsprop", second
 
     def _batch(self, images: Any, labels: Any, indices: Any) -> tuple[Any, Any]:
         pixels = tf.cast(tf.gather(images, indices), tf.float32) * self.scale
@@ -114,7 +125,7 @@ class Loops:
             state: Variables that the model updates itself.
             first: The optimiser's first moments, or velocities.
             second: Its second moments.
-            start: What these four start from; moments that are not kept stay as they are.
+            start: What these four start from; moments that are not written stay as they are.
             images: All pixels, as they are stored.
             labels: All labels.
             order: int32 of shape (epochs, n): which samples, in which order.
@@ -131,7 +142,7 @@ class Loops:
             and its mean over all steps, the batch size, the momentum, and whether it ended early.
         """
         rule = self.rule
-        used = (True, True, *self.keeps)
+        used = (True, True, *self.writes)
         groups = zip((trainable, state, first, second), start, used, strict=True)
         for variables, values, needed in groups:
             for variable, value in zip(variables, values, strict=True) if needed else ():
@@ -156,8 +167,8 @@ class Loops:
             for index in sorted(found.assigned):
                 trainable[index].assign(weights[index])
             number = tf.cast(steps_before + step + 1, tf.float32)
-            gradients: Sequence[Any] = found.gradients
-            size = rate
+            gradients = self._clipped(found.gradients)
+            size = self._rate(rate, step, epochs * per_epoch)
             if rule:
                 previous = _before(number, second, weights) if rule.looks_back else []
                 step_now = Step(
@@ -166,18 +177,22 @@ class Loops:
                     start=start[0],
                     weights=weights,
                     previous=previous,
-                    gradients=found.gradients,
-                    gradients_before=differentiate(previous).gradients if previous else [],
-                    rate=rate,
+                    gradients=gradients,
+                    gradients_before=self._clipped(differentiate(previous).gradients)
+                    if previous
+                    else [],
+                    rate=size,
                     number=number,
                     numbers=terms[0],
                     arrays=terms[1],
                 )
                 gradients, size, carried = rule.direct(step_now, carried)
             if self.plain or (rule and rule.descends):
-                descend(trainable, gradients, size)
+                optimizers.descend(trainable, gradients, size)
             else:
-                self.optimizer.apply(trainable, first, second, gradients, size, number, momentum)
+                optimizers.apply(
+                    *(self.descent, trainable, first, second, gradients, size, number, momentum)
+                )
             if rule and rule.looks_back:
                 for last, weight in zip(second, weights, strict=True):
                     last.assign(weight)
@@ -186,9 +201,9 @@ class Loops:
                     variable.assign(mine.constraint(variable.read_value()))
             for variable, value in zip(state, found.state, strict=True):
                 variable.assign(value)
-            count = tf.cast(tf.size(targets), tf.float32)
+            count = tf.cast(tf.shape(targets)[0], tf.float32)
             here = tf.one_hot(epoch, epochs)
-            hits += here * _hits(found.logits, targets)
+            hits += here * tf.reduce_sum(self.measures.hits(targets, found.outputs))
             return step + 1, losses + here * loss * count, hits, *carried
 
         # The flag itself might be read before the loop ends; the step tells for sure.
@@ -216,10 +231,23 @@ class Loops:
             last < epochs * per_epoch,
         )
 
+    def _clipped(self, gradients: Sequence[Any]) -> Sequence[Any]:
+        """Cut all gradients together to the norm that they may have at most, as Keras does."""
+        norm = self.descent.clip_norm
+        return tf.clip_by_global_norm(gradients, norm)[0] if norm else gradients
+
+    def _rate(self, rate: Any, step: Any, total: Any) -> Any:
+        """Return what the schedule leaves of the rate in a step, counted from 0."""
+        schedule = self.descent.schedule
+        if schedule == "constant":
+            return rate
+        taken, steps = tf.cast(step, tf.float32), tf.cast(total, tf.float32)
+        return rate * factor(schedule, taken, steps, tf)
+
     def _differentiate(
         self, weights: Sequence[Any], state: Sequence[Any], pixels: Any, targets: Any
     ) -> _Derivative:
-        """Differentiate what Keras' ``fit`` minimises: cross-entropy and the model's own terms."""
+        """Differentiate what Keras' ``fit`` minimises: the loss and the model's own terms."""
         model = self.model
         values = [
             *zip(model.trainable_variables, weights, strict=True),
@@ -228,9 +256,9 @@ class Loops:
         with tf.GradientTape() as tape:
             tape.watch(weights)
             with _Scope(values, model.trainable_variables, tape) as scope:
-                logits = model.call(pixels, training=True)
+                outputs = model.call(pixels, training=True)
                 terms = model.losses
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
+            loss = tf.reduce_mean(self.measures.training(targets, outputs))
             for term in terms:
                 loss += tf.reduce_sum(tf.cast(term, tf.float32))
         at = [scope.get_current_value(variable) for variable in model.trainable_variables]
@@ -241,15 +269,15 @@ class Loops:
             gradients=[tf.convert_to_tensor(gradient) for gradient in gradients],
             loss=loss,
             state=[scope.get_current_value(v) for v in model.non_trainable_variables],
-            logits=logits,
+            outputs=outputs,
             assigned=frozenset(scope.assigned),
         )
 
-    def classify(self, trainable: list[Any], state: list[Any], images: Any) -> Any:
-        """Return the most likely class of every image."""
+    def predict(self, trainable: list[Any], state: list[Any], images: Any) -> Any:
+        """Return the raw outputs for images as they are stored."""
         pixels = tf.cast(images, tf.float32) * self.scale
-        logits, _ = self.model.stateless_call(trainable, state, pixels, training=False)
-        return tf.argmax(logits, -1)
+        outputs, _ = self.model.stateless_call(trainable, state, pixels, training=False)
+        return outputs
 
     def _may_run(self, until: Any) -> Any:
         return tf.logical_and(tf.timestamp() < until, ~self.stop.read_value())
@@ -263,7 +291,7 @@ class Loops:
         indices: Any,
         until: Any,
     ) -> tuple[Any, Any, Any]:
-        """Return the summed loss, the number of hits, and whether it ended early."""
+        """Return the summed loss and hits, and whether it ended early."""
         samples = tf.size(indices)
 
         def unfinished(begin: Any, *_: Any) -> Any:
@@ -271,20 +299,24 @@ class Loops:
 
         def count_batch(begin: Any, loss: Any, correct: Any) -> tuple[Any, Any, Any]:
             end = begin + EVALUATION_BATCH
-            pixels, targets = self._batch(images, labels, indices[begin:end])
-            logits, _ = self.model.stateless_call(trainable, state, pixels, training=False)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-            return (
-                end,
-                loss + tf.reduce_sum(tf.cast(losses, tf.float64)),
-                correct + tf.cast(_hits(logits, targets), tf.float64),
-            )
+            more, hits, _ = self.score(trainable, state, images, labels, indices[begin:end])
+            return end, loss + more, correct + hits
 
         zero = tf.constant(0.0, tf.float64)
         last, loss, correct = tf.while_loop(
             unfinished, count_batch, (tf.constant(0), zero, zero), parallel_iterations=1
         )
         return loss, correct, last < samples
+
+    def score(
+        self, trainable: list[Any], state: list[Any], images: Any, labels: Any, indices: Any
+    ) -> tuple[Any, Any, Any]:
+        """Return the summed loss and hits of one batch, and its raw outputs."""
+        pixels, targets = self._batch(images, labels, indices)
+        outputs, _ = self.model.stateless_call(trainable, state, pixels, training=False)
+        losses = self.measures.plain(targets, outputs)
+        hits = tf.reduce_sum(self.measures.hits(targets, outputs))
+        return tf.reduce_sum(tf.cast(losses, tf.float64)), tf.cast(hits, tf.float64), outputs
 
 
 def _before(number: Any, second: list[tf.Variable], weights: Sequence[Any]) -> list[Any]:
@@ -298,5 +330,6 @@ def _distance(one: Sequence[Any], other: Sequence[Any]) -> Any:
     return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(a - b)) for a, b in pairs]))
 
 
-def _hits(logits: Any, targets: Any) -> Any:
-    return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), targets), tf.float32))
+def right(targets: Any, logits: Any) -> Any:
+    """Return 1 for every sample whose class has the highest logit, 0 for the others."""
+    return tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), targets), tf.float32)

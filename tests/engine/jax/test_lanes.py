@@ -15,17 +15,20 @@ from trainings import same
 from fedgen import runtime
 from fedgen.config.sections import Data
 from fedgen.data import datasets
-from fedgen.data.datasets import Dataset
+from fedgen.data.dataset import Dataset
 from fedgen.engine import models
 from fedgen.engine.jax import bank
 from fedgen.engine.jax.coupling import Coupling
 from fedgen.engine.jax.engine import Engine
+from fedgen.engine.learning.descent import Descent
+from fedgen.engine.learning.objective import CROSS_ENTROPY, Objective
 from fedgen.engine.plan import Plan, Stopped
 from fedgen.engine.rules import AutoTuned, Proximal
 from fedgen.errors import InputError, RunError
 from strategies.core.aggregation import Arrays
 
 SHAPE, CLASSES = (8, 8, 1), 10
+SGD = Descent("sgd")
 BOTH = pytest.mark.parametrize("side_by_side", [False, True], ids=["one by one", "side by side"])
 
 
@@ -81,7 +84,7 @@ def plainly(
 def test_a_lane_trains_as_plain_steps_do(digits: Dataset, name: str, side_by_side: bool) -> None:
     model = models.build(name, SHAPE, CLASSES, 0)
     weights = models.get_weights(model)
-    engine = Engine(model, digits, optimizer="sgd", side_by_side=side_by_side, workers=3)
+    engine = Engine(model, digits, descent=SGD, side_by_side=side_by_side, workers=3)
     # Of few samples the variance may be nothing but rounding, which normalisation divides by.
     for batch in (16, 50, 200) if "bn" in name else (5, 16, 50, 200):
         job = plan(batch)
@@ -102,6 +105,45 @@ def ruled() -> list[Plan]:
         replace(plan(33), rule=AutoTuned(2.0, 0.1, 1.0)),
         replace(plan(100), rule=Proximal(0.7)),
     ]
+
+
+OPTIONS: dict[str, tuple[Objective, Descent]] = {
+    "adamw": (CROSS_ENTROPY, Descent("adamw", weight_decay=0.1)),
+    "rmsprop, cosine": (CROSS_ENTROPY, Descent("rmsprop", schedule="cosine")),
+    "adagrad, clipped, smoothed, weighted": (
+        Objective("cross-entropy", 0.1, tuple(range(1, 11))),
+        Descent("adagrad", clip_norm=0.1),
+    ),
+    "nesterov, step": (CROSS_ENTROPY, Descent("sgd", 0.9, nesterov=True, schedule="step")),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_bytes_do_not_depend_on_company_whatever_is_asked_for(
+    digits: Dataset, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models.build("mlp", SHAPE, CLASSES, 0)
+    weights = models.get_weights(model)
+    objective, descent = OPTIONS[option]
+    # Totals of steps that differ, and clients that leave early.
+    plans = [plan(5), plan(33), plan(100), plan(16, epochs=1), ruled()[0]]
+
+    def engine(**given: Any) -> Engine:
+        return Engine(model, digits, objective=objective, descent=descent, **given)
+
+    alone = engine(workers=1)
+    wanted = [alone.train(weights, job) for job in plans]
+    monkeypatch.setattr(bank, "SECONDS", 1e-9)  # a row a chunk
+    company = engine(workers=3, shops=1)
+    with ThreadPoolExecutor(6) as pool:
+        turned = list(pool.map(lambda job: company.train(weights, job), plans[::-1]))[::-1]
+    assert all(same(one, other) for one, other in zip(wanted, turned, strict=True))
+    beside = engine(workers=4, side_by_side=True)
+    with ThreadPoolExecutor(6) as pool:
+        turned = list(pool.map(lambda job: beside.train(weights, job), plans))
+    for one, other in zip(wanted, turned, strict=True):
+        for mine, theirs in zip(one.weights, other.weights, strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +183,7 @@ def test_side_by_side_neighbours_change_nothing_but_rounding(digits: Dataset) ->
 def test_a_diverging_neighbour_poisons_nobody(digits: Dataset, side_by_side: bool) -> None:
     model = models.build("mlp", SHAPE, CLASSES, 0)
     weights = models.get_weights(model)
-    engine = Engine(model, digits, optimizer="sgd", workers=4, side_by_side=side_by_side)
+    engine = Engine(model, digits, descent=SGD, workers=4, side_by_side=side_by_side)
     good = plan(16, epochs=4)
     wanted = engine.train(weights, good)
     with ThreadPoolExecutor(4) as pool:
@@ -263,7 +305,7 @@ def test_jobs_that_are_done_hold_no_memory_while_others_go_on(digits: Dataset) -
 
 
 def test_clients_with_tiles_of_another_size_take_turns(digits: Dataset) -> None:
-    engine = Engine(build(FUNCTIONS["add_loss"]), digits, optimizer="sgd", workers=3, shops=1)
+    engine = Engine(build(FUNCTIONS["add_loss"]), digits, descent=SGD, workers=3, shops=1)
     weights = models.get_weights(build(FUNCTIONS["add_loss"]))
     assert engine._coupling is Coupling.WHOLE
     for batch in (16, 25):

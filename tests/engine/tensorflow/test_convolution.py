@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedgen.engine import models
+from fedgen.engine import graphs, models
 from fedgen.engine.tensorflow.convolution import faster
 
 
@@ -20,7 +20,7 @@ from fedgen.engine.tensorflow.convolution import faster
 )
 def test_gradients_match_keras(name: str, shape: tuple[int, int, int]) -> None:
     model = models.build(name, shape, 10, 0)
-    fast = models.with_equals(model, faster)
+    fast = graphs.with_equals(model, faster)
     fast.set_weights(model.get_weights())
     assert type(fast.layers[0]) is not type(model.layers[0])
     images = tf.constant(np.random.default_rng(0).random((6, *shape), np.float32))
@@ -48,7 +48,7 @@ def test_gradients_match_keras(name: str, shape: tuple[int, int, int]) -> None:
 def test_tiny_images_match_keras(size: tuple[int, int], window: tuple[int, int]) -> None:
     layers = keras.layers
     model = keras.Sequential([keras.Input((*size, 3)), layers.Conv2D(2, window, padding="same")])
-    fast = models.with_equals(model, faster)
+    fast = graphs.with_equals(model, faster)
     fast.set_weights([np.random.default_rng(1).random(w.shape) for w in model.get_weights()])
     model.set_weights(fast.get_weights())
     images = tf.constant(np.random.default_rng(0).random((4, *size, 3), np.float32))
@@ -73,5 +73,5 @@ def test_layers_it_does_not_know_are_left_alone() -> None:
             layers.Conv2D(4, 2, activation="tanh"),
         ]
     )
-    fast = models.with_equals(model, faster)
+    fast = graphs.with_equals(model, faster)
     assert [type(layer) for layer in fast.layers] == [layers.Conv2D] * 3

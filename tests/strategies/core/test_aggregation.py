@@ -26,6 +26,16 @@ def test_single_update_comes_back() -> None:
 
 
 @settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.lists(st.integers(1, 4000), min_size=1, max_size=9))
+def test_equal_arrays_have_the_mean_that_they_are(seed: int, weights: list[int]) -> None:
+    """Weights that nobody trains stay as they are, whatever clients weigh."""
+    bits = np.random.default_rng(seed).integers(0, 2**32, 500, np.uint32).view(np.float32)
+    array = np.append(bits[np.isfinite(bits)], [-0.0, 0.0, 1e-45]).astype(np.float32)
+    updates = [[array.copy()] for _ in weights]
+    assert weighted_mean(updates, weights)[0].tobytes() == array.tobytes()
+
+
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 4000), min_size=1, max_size=8))
 def test_mean_is_that_of_float64_numpy(seed: int, weights: list[int]) -> None:
     weights[0] += 1

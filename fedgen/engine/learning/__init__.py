@@ -1,0 +1,1 @@
+"""What every client of a run learns by: the loss, and how weights step; no message decides it."""
