@@ -9,7 +9,7 @@ from keras import layers, regularizers
 from trainings import engine_of
 
 from fedgen.config import plugins
-from fedgen.config.model import Model
+from fedgen.config.sections.model import Model
 from fedgen.data import datasets
 from fedgen.engine import models
 from fedgen.engine.plan import Plan, Trained
@@ -19,7 +19,7 @@ from strategies.core.aggregation import Arrays
 SHAPE, CLASSES = (8, 8, 1), 10
 
 
-Make = Callable[[tuple[int, int, int], int], Any]
+Make = Callable[[tuple[int, ...], int], Any]
 
 
 class Penalty(layers.Layer):
@@ -181,8 +181,8 @@ def order(epochs: int = 2) -> np.ndarray:
     return np.array(draws, np.int32)
 
 
-def build(make: Make) -> keras.Sequential:
-    return models.build(Model(name=plugins.give(make)), SHAPE, CLASSES, 0)
+def build(make: Make, shape: tuple[int, ...] = SHAPE) -> keras.Model:
+    return models.build(Model(name=plugins.give(make)), shape, CLASSES, 0)
 
 
 def train(digits: datasets.Dataset, make: Make, rule: Rule | None = None, **kind: Any) -> Trained:

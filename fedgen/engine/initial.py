@@ -2,9 +2,11 @@
 
 Keras hands an initialiser's seed to the generators of its back end, which draw other numbers of
 equal seeds. Inside ``drawn_by_numpy`` the three functions that Keras' own initialisers draw with
-are NumPy's; initialisers of a user's own that draw by ``keras.random`` are served by them as well.
+are NumPy's, and so is ``Orthogonal``, which computes further; initialisers of a user's own that
+draw by ``keras.random`` are served by them as well.
 """
 
+import math
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -31,15 +33,21 @@ def drawn_by_numpy() -> Iterator[None]:
 def _replaced() -> Iterator[None]:
     # The back end's module, by the name that Keras' initialisers know it by.
     draws: Any = sys.modules[keras.initializers.RandomNormal.__module__].random
-    ours = {"uniform": _uniform, "normal": _normal, "truncated_normal": _truncated_normal}
-    theirs = {name: getattr(draws, name) for name in ours}
-    for name, function in ours.items():
-        setattr(draws, name, function)
+    orthogonal = keras.initializers.Orthogonal
+    ours = [
+        (draws, "uniform", _uniform),
+        (draws, "normal", _normal),
+        (draws, "truncated_normal", _truncated_normal),
+        (orthogonal, "__call__", _orthogonal),
+    ]
+    theirs = [(place, name, getattr(place, name)) for place, name, _ in ours]
+    for place, name, function in ours:
+        setattr(place, name, function)
     try:
         yield
     finally:
-        for name, function in theirs.items():
-            setattr(draws, name, function)
+        for place, name, function in theirs:
+            setattr(place, name, function)
 
 
 def _uniform(
@@ -77,6 +85,21 @@ def _truncated_normal(
     while (far := np.abs(draws) > 2).any():
         draws = np.where(far, draw.standard_normal(shape, np.float32), draws)
     return _tensor(draws * np.float32(stddev) + np.float32(mean), dtype)
+
+
+def _orthogonal(initialiser: Any, shape: Sequence[int], dtype: Any = None) -> Any:
+    """Return a matrix with orthogonal rows or columns, uniform among them (Mezzadri, 2007).
+
+    Back ends factorise with rounding of their own; here it is in float64, and rounded once.
+    """
+    if len(shape) < 2:
+        raise ValueError(f"Orthogonal: expected two axes or more, received shape {tuple(shape)}")
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    draws = _generator(initialiser.seed).standard_normal((max(rows, columns), min(rows, columns)))
+    found, triangle = np.linalg.qr(draws)
+    found *= np.sign(np.diag(triangle))
+    whole = found.T if rows < columns else found
+    return _tensor((initialiser.gain * whole.reshape(shape)).astype(np.float32), dtype)
 
 
 def _generator(seed: Any) -> np.random.Generator:

@@ -27,7 +27,7 @@ class Layout:
     dtypes: tuple[str, ...]
 
     @classmethod
-    def of(cls, model: keras.Sequential) -> Self:
+    def of(cls, model: keras.Model) -> Self:
         """Return the layout of a built model."""
         place = {id(weight): index for index, weight in enumerate(model.weights)}
         state = model.non_trainable_variables

@@ -1,13 +1,12 @@
 """A model of a user's own: built by calling the user's function, and held to what can be honoured.
 
-Layers are used as the function returns them, never copied through their configs: what was set or
-adapted in the function acts. What the engine cannot honour is refused by name before anything is
-written; ``docs/models.md`` lists Keras' attributes one by one.
+Layers and models are used as the function returns them, never copied through their configs: what
+was set or adapted in the function acts. What the engine cannot honour is refused by name
+before anything is written; ``docs/models.md`` lists Keras' attributes one by one.
 """
 
 import math
 import random
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,42 +18,45 @@ from numpy.typing import NDArray
 
 from fedgen import runtime
 from fedgen.config import plugins
-from fedgen.data.datasets import Dataset
-from fedgen.engine import initial
-from fedgen.errors import InputError
+from fedgen.data.dataset import Dataset
+from fedgen.data.targets import Kind
+from fedgen.engine import graphs, initial
+from fedgen.errors import InputError, one_line
 from strategies.streams import rng
 
 PROBES, SAMPLES = 8, 4
 """How often, and on how many random images, a model is asked whether it computes logits."""
 
 
-def build(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> keras.Sequential:
+def build(name: str, shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
     """Build the model that a user's function describes.
 
     Args:
         name: ``MODULE:NAME`` of the function.
-        shape: Height, width and channels of an image.
+        shape: Of a sample.
         classes: Number of logits.
         seed: Seed of the run. The generators that initialisers without a seed of their own draw
             from (Python's, NumPy's, Keras' and TensorFlow's global ones) start from its stream
             ``"weights"``; those of Python and NumPy are put back afterwards.
 
     Raises:
-        InputError: If the function fails, or what it returns is no model for such images.
+        InputError: If the function fails, or what it returns is no model for such data, with one
+            input and one output.
     """
     make = plugins.model(name)
     try:
         with _seeded(int(rng(seed, "weights").integers(2**31))), initial.drawn_by_numpy():
             made = make(shape, classes)
-            layers = [made] if isinstance(made, keras.Layer) else list(made)
-            if layers and _is_input(layers[0], shape):
-                layers = layers[1:]
-            model = keras.Sequential([keras.Input(shape), *layers], name="model")
+            if made is None or (isinstance(made, list | tuple) and not made):
+                raise InputError(f"expected Keras layers or a Keras model, received {made!r}")
+            model = graphs.of(made, shape)
             received = model.output_shape
+    except InputError as error:
+        raise InputError(f"model {name!r}: {error}") from error
     except (Exception, SystemExit) as error:  # whatever a user's function, or Keras about it, does
         raise InputError(
-            f"model {name!r}: cannot be built for images of shape {shape} and {classes} classes "
-            f"({type(error).__name__}: {_text(error)}){_no_tensorflow()}"
+            f"model {name!r}: cannot be built for data of shape {shape} and {classes} classes "
+            f"({one_line(error)}){_no_tensorflow()}"
         ) from error
     if received != (None, classes):
         raise InputError(
@@ -64,8 +66,17 @@ def build(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ke
     return model
 
 
-def check(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> keras.Sequential:
+def check(
+    name: str, shape: tuple[int, ...], classes: int, seed: int, kind: Kind = "classes"
+) -> keras.Model:
     """Build a model, and check that an engine can honour all of it.
+
+    Args:
+        name: ``MODULE:NAME`` of the function.
+        shape: Of one sample.
+        classes: Number of outputs.
+        seed: Seed of the run.
+        kind: What is learned; of quantities outputs may be anything.
 
     Raises:
         InputError: Naming the layer, what was received and what to do; also if two builds from
@@ -90,31 +101,31 @@ def check(name: str, shape: tuple[int, int, int], classes: int, seed: int) -> ke
     for text in refusals(model):
         raise InputError(f"model {name!r}: {text}")
     try:
-        _check_logits(name, model)
+        if kind == "quantities":
+            _check_free(name, model)
+        else:
+            _check_logits(name, model)
         terms(model)
     except InputError:
         raise
     except Exception as error:  # whatever a layer of a user's own raises
         raise InputError(
-            f"model {name!r}: cannot be called on images of shape {shape} "
-            f"({type(error).__name__}: {_text(error)})"
+            f"model {name!r}: cannot be called on data of shape {shape} ({one_line(error)})"
         ) from error
     return model
 
 
-def _is_input(layer: Any, shape: tuple[int, int, int]) -> bool:
-    """Whether a list of layers begins with the input that every model is given."""
-    if isinstance(layer, keras.layers.InputLayer):
-        return bool(layer.batch_shape == (None, *shape))
-    return isinstance(layer, keras.KerasTensor) and tuple(layer.shape) == (None, *shape)
-
-
-def check_ids(name: str, model: keras.Sequential, dataset: Dataset) -> None:
-    """Check that an embedding that images go into gets the whole numbers that it looks up.
+def check_ids(name: str, model: keras.Model, dataset: Dataset) -> None:
+    """Check that an embedding that the data go into gets the whole numbers that it looks up.
 
     Raises:
         InputError: If the data are scaled or not whole numbers, or hold more ids than it has.
     """
+    if graphs.takes_integers(model) and not dataset.holds_ids:  # they would be cut off
+        raise InputError(
+            f"model {name!r}: its input takes whole numbers, the data are scaled by "
+            f"{dataset.scale:g} or hold others: set data.scale = 1 for ids"
+        )
     embeddings = [layer for layer in _leaves(model) if isinstance(layer, keras.layers.Embedding)]
     for layer in embeddings:
         ids = _looked_up(model, layer, dataset)
@@ -144,16 +155,17 @@ def _looked_up(model: keras.Model, layer: Any, dataset: Dataset) -> NDArray[np.f
         for images in (dataset.x_train, dataset.x_test):
             for begin in range(0, len(images), 500):
                 pixels = images[begin : begin + 500].astype(np.float32) * dataset.scale
-                model(pixels, training=False)
+                graphs.outputs(model, pixels)
     finally:
         layer.call = call
     return np.array(sorted(seen))
 
 
-def refusals(model: keras.Sequential) -> Iterator[str]:
+def refusals(model: keras.Model) -> Iterator[str]:
     """Say what of a model an engine cannot honour, and what to do."""
-    for layer in _leaves(model):
-        kind = f"layer {layer.name!r} ({type(layer).__name__})"
+    for layer in [model, *_leaves(model)]:
+        what = "model" if layer is model else "layer"
+        kind = f"{what} {layer.name!r} ({type(layer).__name__})"
         policy = layer.dtype_policy
         dtypes = policy.compute_dtype, policy.variable_dtype
         if dtypes != ("float32", "float32") or policy.quantization_mode:
@@ -195,9 +207,9 @@ def _is_tensorflows(value: Any) -> bool:
     return tensorflow is not None and isinstance(value, tensorflow.Variable)
 
 
-def terms(model: keras.Sequential) -> int:
+def terms(model: keras.Model) -> int:
     """Return how many terms a model adds to the loss: regularisers and ``add_loss``."""
-    images = np.zeros((1, *model.input_shape[1:]), np.float32)
+    images = keras.ops.zeros((1, *model.input_shape[1:]))
     trainable = [variable.value for variable in model.trainable_variables]
     state = [variable.value for variable in model.non_trainable_variables]
     _, _, added = model.stateless_call(trainable, state, images, training=True, return_losses=True)
@@ -215,7 +227,20 @@ def _trainer_refusals(model: keras.Model, kind: str) -> Iterator[str]:
             yield f"{kind} has a {method} of its own, which would not be called: use add_loss"
 
 
-def _check_logits(name: str, model: keras.Sequential) -> None:
+def _check_free(name: str, model: keras.Model) -> None:
+    """Check that a model of quantities does not end in shares of a whole.
+
+    Raises:
+        InputError: If it does.
+    """
+    if getattr(graphs.last(model), "activation", None) is keras.activations.softmax:
+        raise InputError(
+            f"model {name!r}: expected quantities as its last layer's output, received a softmax, "
+            "whose outputs sum up to 1: leave it out"
+        )
+
+
+def _check_logits(name: str, model: keras.Model) -> None:
     """Check by what a model computes, with weights of either sign, that it ends in logits.
 
     Raises:
@@ -234,12 +259,12 @@ def _check_logits(name: str, model: keras.Sequential) -> None:
                 ]
             )
             images = draw.random((SAMPLES, *model.input_shape[1:]), np.float32)
-            seen.append(np.asarray(model(images, training=False), np.float64))
+            seen.append(graphs.outputs(model, images).astype(np.float64))
     finally:
         model.set_weights(first)
     outputs = np.concatenate(seen)
     outputs = outputs[np.isfinite(outputs).all(axis=1)]
-    top = model.layers[-1]
+    top = graphs.last(model)
     keras_own = type(top).__module__.partition(".")[0] == "keras"  # in others it may be any layer's
     last: Any = getattr(top, "activation", None) if keras_own else None
     found = ""
@@ -251,7 +276,7 @@ def _check_logits(name: str, model: keras.Sequential) -> None:
     if found:
         raise InputError(
             f"model {name!r}: expected {model.output_shape[-1]} logits as its last layer's output, "
-            f"received {found}: leave the last activation out, the loss has the softmax in it"
+            f"received {found}: leave the last activation out, the loss has it in it"
         )
 
 
@@ -278,8 +303,3 @@ def _seeded(seed: int) -> Iterator[None]:
         random.setstate(before[0])
         np.random.set_state(before[1])
         keras.config.set_dtype_policy(policy)
-
-
-def _text(error: BaseException) -> str:
-    """Return an error's text without Keras' colours, and no longer than people read."""
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]

@@ -119,7 +119,7 @@ COUNTER = {
 
 REFUSED: list[tuple[Make, str]] = [
     (lambda s, c: [layers.Flatten(), layers.Dense(c), layers.Softmax()], "received probabilities"),
-    (softmax_inside, "received probabilities, which sum to 1"),
+    (softmax_inside, "with activation softmax"),
     (function(lambda: [layers.Dense(8, dtype="float16")]), "'float16': expected float32"),
     (function(lambda: [layers.Dense(8, dtype="bfloat16")]), "'bfloat16': expected float32"),
     (function(lambda: [layers.Dense(8, dtype="float64")]), "'float64': expected float32"),

@@ -1,0 +1,1 @@
+"""The models there are by name, a family in each module; all end in logits."""
