@@ -78,6 +78,11 @@ def compare(
     """
     path = Path(out) if out is not None else None
     with ExitStack() as stack:
+        if dataset is not None and not isinstance(dataset, str | Path | tuple | list):
+            raise InputError(
+                f"dataset: expected a name, a path or the arrays ({', '.join(datasets.NPZ_KEYS)}), "
+                f"received {type(dataset).__name__}"
+            )
         if arrays := _four(dataset) if isinstance(dataset, tuple | list) else None:
             path = path or default_path("arrays")
             dataset = datasets.hold(path.absolute() / "data.npz", arrays)
@@ -140,7 +145,10 @@ def _four(arrays: Arrays) -> list[NDArray[Any]]:
             f"dataset: expected the arrays ({', '.join(datasets.NPZ_KEYS)}), received a "
             f"{type(arrays).__name__} of {len(arrays)}"
         )
-    return [np.asarray(array) for array in arrays]
+    try:
+        return [np.asarray(array) for array in arrays]
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"dataset: expected arrays, received others ({error})") from error
 
 
 def _warn(text: str) -> None:

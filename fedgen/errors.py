@@ -54,6 +54,12 @@ class ArmError(RunError):
         super().__init__(f"{first}: {why}" + (f"; neither could {others} go on" if more else ""))
 
 
+def one_line(error: BaseException) -> str:
+    """Return an error of a library's as people read it: its kind and text, without colours."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]
+    return f"{type(error).__name__}: {text}"
+
+
 def unknown(what: str, received: str, known: Iterable[str]) -> InputError:
     """Return the error for a name that does not exist, with the nearest one that does."""
     names = list(known)

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedgen import runtime
 from fedgen.comparison import flow, opening, request
 from fedgen.comparison.progress import results, watcher
+from fedgen.data import datasets
 from fedgen.errors import ArmError, FedgenError, InputError
 from fedgen.federation.run_config import OUT, from_run_config
 from fedgen.runs import directory
@@ -32,8 +33,14 @@ def main(grid: Grid, context: Context) -> None:
     runtime.require()
     config = from_run_config(context.run_config)
     out = str(context.run_config.get(OUT, ""))
-    own = config.data.dataset if config.data.dataset.endswith(".npz") else ""
-    for key, path in (("dataset", own), ("data-dir", config.data.data_dir), (OUT, out)):
+    named = (
+        ("dataset", config.data.dataset if datasets.is_path(config.data.dataset) else ""),
+        ("data-dir", config.data.data_dir),
+        ("partition.file", config.partition.file),
+        ("model.weights", config.model.weights),
+        (OUT, out),
+    )
+    for key, path in named:
         if path and not Path(path).is_absolute():
             raise InputError(
                 f"run config: {key}={path!r}: expected an absolute path, as Flower runs its parts "

@@ -1,7 +1,7 @@
 """Rows and a config for what a run comes to."""
 
-from fedgen.config.model import Model
 from fedgen.config.sections import Run
+from fedgen.config.sections.model import Model
 from fedgen.config.tree import Config
 from fedgen.runs.rows import RoundRow
 

@@ -146,7 +146,7 @@ def test_a_run_on_arrays_goes_on_from_its_own_copy(tmp_path: Path) -> None:
     ("dataset", "why"),
     [
         ([np.zeros((3, 8, 8))], r"expected the arrays \(x_train, y_train, x_test, y_test\)"),
-        ((np.zeros((3, 8)), [0, 1, 0], np.zeros((1, 8)), [0]), "x_train: expected shape"),
+        ((np.zeros((3, 8)), [0, 1, 0], np.zeros((1, 8)), [0]), "received data of shape"),
     ],
 )
 def test_arrays_that_are_no_data_set_write_nothing(
@@ -154,4 +154,14 @@ def test_arrays_that_are_no_data_set_write_nothing(
 ) -> None:
     with pytest.raises(InputError, match=why):
         fedgen.compare(dataset=dataset, out=tmp_path / "run")  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_data_set_that_is_neither_a_name_nor_arrays_is_named(tmp_path: Path) -> None:
+    for given, told in ((np.zeros((3, 2)), "received ndarray"), ({"x": 1}, "received dict")):
+        with pytest.raises(InputError, match=f"dataset: expected a name, a path or .*{told}"):
+            fedgen.compare(dataset=given, out=tmp_path / "run", quiet=True)  # type: ignore[arg-type]
+    ragged = ([[1.0], [1.0, 2.0]], [0, 1], [[1.0]], [0])
+    with pytest.raises(InputError, match="dataset: expected arrays, received others"):
+        fedgen.compare(dataset=ragged, out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()

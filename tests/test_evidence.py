@@ -12,7 +12,7 @@ import pytest
 from fedgen.analysis import statistics
 from fedgen.config.toml import read_toml
 from fedgen.config.tree import build
-from fedgen.data.contiguous import partition
+from fedgen.data.partitions.contiguous import partition
 from fedgen.files.csv import to_csv
 from fedgen.runs.rows import RoundRow
 from strategies.core.cohort import draw_cohort

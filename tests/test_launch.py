@@ -43,8 +43,8 @@ def test_everything_else_goes_through_the_set_key() -> None:
     text = "dataset='digits' set='run.workers=1 genetic-cfl.init=probe cohort.deadline=5'"
     config = from_run_config(launch.read_run_config(text))
     wanted = {
-        "data": {"dataset": "digits"},
-        "run": {"workers": 1},
+        "data": {"dataset": "digits", "targets": "classes"},  # what "auto" is of these
+        "run": {"workers": 1, "metric": "accuracy"},
         "genetic-cfl": {"init": "probe"},
         "cohort": {"deadline": 5.0},
         "training": {"engine": "tensorflow"},  # what "auto" is here

@@ -5,24 +5,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fedgen.analysis import statistics
-from fedgen.analysis.summary import AT_EQUAL_BUDGET, AT_EQUAL_COST, COMPARED
+from fedgen.analysis.summary import Keys
 from fedgen.config.budget import CLIENT_EPOCHS
 from fedgen.config.sections import CENTRALISED
-from fedgen.runs.rows import DIVERGED, EndedRow
+from fedgen.runs.rows import BUDGET, DIVERGED, PATIENCE, EndedRow
 
 
 def fair(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return one comparison of every strategy with the first one, at equal cost where there is one.
 
-    By final accuracy where both have cost the same, else within equal budgets.
+    By the final metric where both have cost the same, else within equal budgets.
     """
+    keys = _keys(summary)
     by_metric: dict[str, dict[str, Mapping[str, Any]]] = {}
     for comparison in summary["comparisons"]:
         if comparison["mean"] is not None:
             by_metric.setdefault(comparison["metric"], {})[comparison["strategy"]] = comparison
-    at_equal = AT_EQUAL_COST if _unit(summary) == CLIENT_EPOCHS else AT_EQUAL_BUDGET
+    by_epochs = _unit(summary) == CLIENT_EPOCHS
+    at_equal = keys.at_equal_cost if by_epochs else keys.at_equal_budget
     chosen = []
-    for strategy, comparison in by_metric.get(COMPARED[0], {}).items():
+    for strategy, comparison in by_metric.get(keys.final, {}).items():
         equal = by_metric.get(at_equal, {}).get(strategy)
         same = _cost_the_same(comparison, summary)
         chosen.append(comparison if equal is None or same else equal)
@@ -35,7 +37,7 @@ def cost(summary: Mapping[str, Any]) -> str:
     unequal = [
         comparison["strategy"]
         for comparison in compared
-        if comparison["metric"] == COMPARED[0] and not _cost_the_same(comparison, summary)
+        if comparison["metric"] == _keys(summary).final and not _cost_the_same(comparison, summary)
     ]
     if not unequal:
         return "within equal cost"
@@ -50,7 +52,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     unit = _unit(summary)
     return [
         _at_the_end(comparison, summary, unit)
-        if comparison["metric"] == COMPARED[0]
+        if comparison["metric"] == _keys(summary).final
         else _within_equal_cost(comparison, summary, unit)
         for comparison in fair(summary)
     ]
@@ -131,7 +133,8 @@ def place(summary: Mapping[str, Any], strategy: str, seeds: int) -> str:
 
 
 def _how(how: str, number: int) -> str:
-    return f"{'diverged' if how == DIVERGED else 'its budget ended it'} in round {number}"
+    what = {DIVERGED: "diverged", BUDGET: "its budget ended it", PATIENCE: "patience ended it"}
+    return f"{what[how]} in round {number}"
 
 
 def seeds_known(summary: Mapping[str, Any], values: Sequence[float | None]) -> str:
@@ -169,8 +172,10 @@ def _unit(summary: Mapping[str, Any]) -> str:
 
 def _at_the_end(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> str:
     names = comparison["strategy"], comparison["baseline"]
-    so_far = f"test accuracy after {rounds_played(summary, names)} rounds"
-    head = _head(comparison, so_far if _goes_on(summary, names) else "final test accuracy")
+    title = summary["metric"]["title"]
+    so_far = f"test {title} after {rounds_played(summary, names)} rounds"
+    what = so_far if _goes_on(summary, names) else f"final test {title}"
+    head = _head(comparison, what, summary)
     costs = _costs(comparison, summary)
     cost = (
         f"{costs[0]} {unit} each"
@@ -194,7 +199,7 @@ def _goes_on(summary: Mapping[str, Any], strategies: Iterable[str]) -> bool:
 
 def _within_equal_cost(comparison: Mapping[str, Any], summary: Mapping[str, Any], unit: str) -> str:
     equal = summary["equal_client_epochs" if unit == CLIENT_EPOCHS else "equal_budget"]
-    head = _head(comparison, "test accuracy within equal cost")
+    head = _head(comparison, f"test {summary['metric']['title']} within equal cost", summary)
     costs = _costs(comparison, summary)
     names = comparison["strategy"], comparison["baseline"]
     runs = "whole runs"
@@ -206,22 +211,36 @@ def _within_equal_cost(comparison: Mapping[str, Any], summary: Mapping[str, Any]
     )
 
 
-def _head(comparison: Mapping[str, Any], what: str) -> str:
-    leader, other = _standing(comparison)
-    mean = comparison["mean"]
-    if round(100 * abs(mean), 2) == 0:
+def _head(comparison: Mapping[str, Any], what: str, summary: Mapping[str, Any]) -> str:
+    leader, other = _standing(comparison, summary)
+    size = abs(comparison["mean"])
+    if not summary["metric"]["share"]:
+        if size <= statistics.RESOLUTION:
+            return f"{leader} and {other} are level in {what}"
+        return f"{leader} is ahead of {other} by {size:.4g} in {what}"
+    if round(100 * size, 2) == 0:
         return f"{leader} and {other} are level in {what}"
-    return f"{leader} is ahead of {other} by {100 * abs(mean):.2f} points of {what}"
+    return f"{leader} is ahead of {other} by {100 * size:.2f} points of {what}"
+
+
+def _keys(summary: Mapping[str, Any]) -> Keys:
+    return Keys.of(summary["metric"]["name"])
 
 
 def _costs(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
-    spent = [_spent(comparison, summary, name) for name in _standing(comparison)]
+    spent = [_spent(comparison, summary, name) for name in _standing(comparison, summary)]
     return [f"{math.fsum(mine) / len(mine):,.10g}" if mine else "none" for mine in spent]
 
 
-def _standing(comparison: Mapping[str, Any]) -> tuple[str, str]:
+def _standing(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the better of the two, and the other one; the baseline comes first on a tie."""
     strategy, baseline = comparison["strategy"], comparison["baseline"]
-    return (strategy, baseline) if comparison["mean"] > 0 else (baseline, strategy)
+    gain = _sign(summary) * comparison["mean"]
+    return (strategy, baseline) if gain > 0 else (baseline, strategy)
+
+
+def _sign(summary: Mapping[str, Any]) -> int:
+    return 1 if summary["metric"]["higher"] else -1
 
 
 def _evidence(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
@@ -230,11 +249,19 @@ def _evidence(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     if comparison["interval"] is None:
         only = "one seed" if count == asked else f"one seed of {asked}"
         return f"{only}: one observation, no interval"
-    sign = 1 if comparison["mean"] > 0 else -1  # as _standing says who is named first
-    low, high = sorted(100 * sign * bound for bound in comparison["interval"])
-    values = [100 * sign * value for value in comparison["values"]]
+    share = summary["metric"]["share"]
+    # As _standing says who is named first: what it is ahead by, where it is.
+    unit = (100 if share else 1) * (
+        _sign(summary) if _sign(summary) * comparison["mean"] > 0 else -_sign(summary)
+    )
+    low, high = sorted(unit * bound for bound in comparison["interval"])
+    values = [unit * value for value in comparison["values"]]
     # What rounds to 0 has no sign.
-    told = statistics.told(values, (low, high), lambda value: f"{round(value, 2) + 0.0:.2f}")
+    told = statistics.told(
+        values,
+        (low, high),
+        lambda value: f"{round(value, 2) + 0.0:.2f}" if share else f"{value + 0.0:.4g}",
+    )
     text = (
         f"{told}, {seeds} seeds"
         if count < statistics.FEW

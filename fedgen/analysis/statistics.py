@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from fedgen.config.metrics import Metric
+
 CONFIDENCE = 0.95
 
 FEW = 5
@@ -35,14 +37,22 @@ SHARE: Interval = (0.0, 1.0)
 """Where accuracies lie."""
 AMOUNT: Interval = (0.0, math.inf)
 """Where losses, counts and seconds lie."""
+AMOUNTS = ("loss", "rmse", "mae")
 SHARES_APART: Interval = (-1.0, 1.0)
 """Where differences of accuracies lie."""
 
 
 def bounds_of(metric: str) -> Interval:
-    """Return where the values of a metric lie, by its name: shares in [0, 1], amounts from 0."""
+    """Return where the scores of a fit lie, by name: shares in [0, 1], amounts from 0."""
     shares = ("precision", "recall", "zero_one_loss")
     return SHARE if "accuracy" in metric or metric in shares else AMOUNT
+
+
+def bounds_by(metric: Metric) -> Interval:
+    """Return where the values of a metric lie; of one of a user's own nothing is known."""
+    if metric.share:
+        return SHARE
+    return AMOUNT if metric.name in AMOUNTS else ANY
 
 
 def interval(values: Sequence[float], bounds: Interval = ANY) -> Interval | None:

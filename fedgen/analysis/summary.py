@@ -2,23 +2,56 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fedgen.analysis import privacy, statistics
 from fedgen.config import budget
 from fedgen.config.budget import CLIENT_EPOCHS, Budget
+from fedgen.config.metrics import ACCURACY, Metric
 from fedgen.config.sections import CENTRALISED
 from fedgen.config.tree import Config
 from fedgen.runs import costs
-from fedgen.runs.costs import spent
+from fedgen.runs.costs import best, spent
 from fedgen.runs.rows import EndedRow, RoundRow
 
-COMPARED = ("final_accuracy", "best_accuracy", "accuracy_at_equal_client_epochs")
-"""What strategies are compared by; the first one makes the sentences, if costs are equal."""
 
-AT_EQUAL_COST, AT_EQUAL_BUDGET = COMPARED[2], "accuracy_at_equal_budget"
-"""What makes the sentences otherwise: within equal client-epochs, or a budget of another unit."""
+@dataclass(frozen=True)
+class Keys:
+    """Names of what strategies are compared by, all of the metric that decides.
+
+    Attributes:
+        final: After the last round: makes the sentences, if costs are equal.
+        best: On the test set in the round that is best on the validation share.
+        at_equal_cost: Within equal client-epochs: makes the sentences otherwise.
+        at_equal_budget: Likewise, within a budget of another unit.
+    """
+
+    final: str
+    best: str
+    at_equal_cost: str
+    at_equal_budget: str
+
+    @classmethod
+    def of(cls, metric: str) -> "Keys":
+        """Return those of a metric by its name."""
+        return cls(
+            f"final_{metric}",
+            f"best_{metric}",
+            f"{metric}_at_equal_client_epochs",
+            f"{metric}_at_equal_budget",
+        )
+
+    @property
+    def all(self) -> tuple[str, str, str, str]:
+        """All of them."""
+        return *self.compared, self.at_equal_budget
+
+    @property
+    def compared(self) -> tuple[str, str, str]:
+        """What is compared in every run."""
+        return self.final, self.best, self.at_equal_cost
+
 
 Rounds = Sequence[RoundRow]
 """The rounds of one arm."""
@@ -27,15 +60,6 @@ Rounds = Sequence[RoundRow]
 def final(rows: Rounds) -> RoundRow:
     """Return the row of the last round that was evaluated."""
     return max((row for row in rows if row.evaluated), key=lambda row: row.round)
-
-
-def best(rows: Rounds) -> RoundRow:
-    """Return the row of the best validation accuracy, the earliest one on a tie.
-
-    The test set has no say in it.
-    """
-    known = [(row.validation_accuracy, -row.round, row) for row in rows if row.evaluated]
-    return max(known)[2]
 
 
 def within(rows: Rounds, amount: float, unit: str = CLIENT_EPOCHS) -> RoundRow | None:
@@ -47,13 +71,14 @@ def within(rows: Rounds, amount: float, unit: str = CLIENT_EPOCHS) -> RoundRow |
     return inside[-1] if inside and inside[-1].evaluated else None
 
 
-def reach(rows: Rounds, target: float) -> tuple[int, float] | None:
-    """Return the first round with a test accuracy, and the client-epochs spent until then.
+def reach(rows: Rounds, target: float, metric: Metric = ACCURACY) -> tuple[int, float] | None:
+    """Return the first round whose test metric is as good, and the client-epochs until then.
 
     Of rounds that were evaluated: with ``run.evaluate_every`` an earlier one may have had it.
     """
     for row, cost in zip(rows, spent(rows), strict=True):
-        if row.test_accuracy is not None and row.test_accuracy >= target:
+        value = row.value("test", metric.name)
+        if value is not None and metric.reaches(value, target):
             return row.round, cost
     return None
 
@@ -70,7 +95,7 @@ def summarise(
 
     A value that is not finite, or that there is none of, is ``null``, so every list of values is
     as long as that of the seeds. Means are over the seeds that there is a value of. An arm that
-    has diverged, or whose budget buys no round, has no accuracy or loss that is its result: it
+    has diverged, or whose budget buys no round, has no metric or loss that is its result: it
     limits neither the equal budget nor the common target.
 
     Args:
@@ -93,9 +118,11 @@ def summarise(
         for name, by_seed in arms.items()
     }
     equal = _equal_budget(whole, CLIENT_EPOCHS, limit)
-    target = config.run.target or _common_target(whole, classes)
-    values = {name: _values(name, mine, equal, target) for name, mine in arms.items()}
-    compared: tuple[str, ...] = COMPARED
+    metric = config.metric
+    keys = Keys.of(metric.name)
+    target = config.run.target or _common_target(whole, metric, classes)
+    values = {name: _values(name, mine, equal, target, metric) for name, mine in arms.items()}
+    compared: tuple[str, ...] = keys.compared
     told: dict[str, Any] = {}
     if config.devices.speed != "none":
         for name, mine in arms.items():
@@ -103,17 +130,17 @@ def summarise(
     if limit:
         told["budget"] = config.run.budget
     if limit and limit.unit != CLIENT_EPOCHS:
-        compared = (*COMPARED, AT_EQUAL_BUDGET)
+        compared = (*compared, keys.at_equal_budget)
         told["equal_budget"] = amount = _equal_budget(whole, limit.unit, limit)
         for name, mine in arms.items():
-            values[name][AT_EQUAL_BUDGET] = _at_equal(name, mine, amount, limit.unit)
+            values[name][keys.at_equal_budget] = _at_equal(name, mine, amount, limit.unit, metric)
     for name, seed in sorted(out):
         for key in (*compared, "final_loss"):
             if seed in arms.get(name, {}):
                 values[name][key][seed] = None
     described = {
         name: {
-            key: _over_seeds(key, [by_seed.get(seed) for seed in seeds])
+            key: _over_seeds(key, [by_seed.get(seed) for seed in seeds], _bounds(key, metric, keys))
             for key, by_seed in measured.items()
         }
         for name, measured in values.items()
@@ -133,33 +160,39 @@ def summarise(
         "seeds": seeds,
         "equal_client_epochs": equal,
         **told,
-        "target_accuracy": target,
+        f"target_{metric.name}": target,
+        "metric": asdict(metric),
         "ended": [asdict(row) for row in ended],
         "strategies": described,
         "comparisons": [
-            {"metric": metric, **_plain(comparison)}
-            for metric in compared
+            {"metric": key, **_plain(comparison)}
+            for key in compared
             for comparison in statistics.compare(
-                [(name, _known(measured[metric])) for name, measured in values.items()],
-                statistics.SHARES_APART,
+                [(name, _known(measured[key])) for name, measured in values.items()],
+                statistics.SHARES_APART if metric.share else statistics.ANY,
             )
         ],
     }
 
 
 def _values(
-    name: str, arms: Mapping[int, Rounds], equal: float | None, target: float | None
+    name: str,
+    arms: Mapping[int, Rounds],
+    equal: float | None,
+    target: float | None,
+    metric: Metric,
 ) -> dict[str, dict[int, float | None]]:
     """Measure every arm of a strategy: by metric, then by seed."""
-    found: dict[str, dict[int, float | None]] = {}
-    at_equal = _at_equal(name, arms, equal, CLIENT_EPOCHS)
+    keys = Keys.of(metric.name)
+    found: dict[str, dict[int, float | None]] = {key: {} for key in measured_by(metric.name)}
+    at_equal = _at_equal(name, arms, equal, CLIENT_EPOCHS, metric)
     for seed, rows in arms.items():
-        reached = None if target is None else reach(rows, target)
+        reached = None if target is None else reach(rows, target, metric)
         measured: dict[str, float | None] = {
-            "final_accuracy": final(rows).test_accuracy,
-            "best_accuracy": best(rows).test_accuracy,
+            keys.final: final(rows).value("test", metric.name),
+            keys.best: best(rows, metric).value("test", metric.name),
             "final_loss": final(rows).test_loss,
-            "accuracy_at_equal_client_epochs": at_equal[seed],
+            keys.at_equal_cost: at_equal[seed],
             "rounds_to_target": reached[0] if reached else None,
             "client_epochs_to_target": reached[1] if reached else None,
             "rounds": rows[-1].round,
@@ -169,30 +202,34 @@ def _values(
             "seconds": round(sum(row.seconds for row in rows), 3),
         }
         for key, value in measured.items():
-            found.setdefault(key, {})[seed] = value
-    return found or {key: {} for key in METRICS}
+            found[key][seed] = value
+    return found
 
 
-METRICS = (
-    *("final_accuracy", "best_accuracy", "final_loss", "accuracy_at_equal_client_epochs"),
-    *("rounds_to_target", "client_epochs_to_target", "rounds", "client_epochs", "samples"),
-    *("bytes", "seconds"),
-)
-"""What is measured of every arm."""
+def measured_by(metric: str) -> tuple[str, ...]:
+    """Return the names of what is measured of every arm."""
+    keys = Keys.of(metric)
+    own = dict.fromkeys((keys.final, keys.best, "final_loss", keys.at_equal_cost))
+    return (
+        *own,
+        *("rounds_to_target", "client_epochs_to_target", "rounds", "client_epochs", "samples"),
+        *("bytes", "seconds"),
+    )
+
 
 TO_TARGET = ("rounds_to_target", "client_epochs_to_target")
 """What has no mean where an arm does not get there: that of those which do would flatter."""
 
 
 def _at_equal(
-    name: str, arms: Mapping[int, Rounds], amount: float | None, unit: str
+    name: str, arms: Mapping[int, Rounds], amount: float | None, unit: str, metric: Metric
 ) -> dict[int, float | None]:
-    """Return the accuracy of the last round within a budget; pooled training has no clients."""
+    """Return the metric of the last round within a budget; pooled training has no clients."""
     rows = {
         seed: None if amount is None or name == CENTRALISED else within(mine, amount, unit)
         for seed, mine in arms.items()
     }
-    return {seed: row.test_accuracy if row else None for seed, row in rows.items()}
+    return {seed: row.value("test", metric.name) if row else None for seed, row in rows.items()}
 
 
 def _simulated(name: str, arms: Mapping[int, Rounds]) -> dict[int, float | None]:
@@ -227,22 +264,37 @@ def _used(rows: Rounds, unit: str, limit: Budget | None) -> float:
     return spent(rows, unit)[-1]
 
 
-def _common_target(arms: Mapping[str, Mapping[int, Rounds]], classes: int) -> float | None:
-    """Return the highest test accuracy that every arm reaches.
+def _common_target(
+    arms: Mapping[str, Mapping[int, Rounds]], metric: Metric, classes: int
+) -> float | None:
+    """Return the best test metric that every arm reaches.
 
-    None, where it is no more than chance, or than a model that is not trained has.
+    None, where it is no better than a model that is not trained, or an accuracy than chance.
     """
     every = [rows for mine in arms.values() for rows in mine.values()]
-    top = min((max(_accuracies(rows)) for rows in every), default=0.0)
+    tops = [metric.best(known) for rows in every if (known := _known_values(rows, metric))]
+    if not tops or len(tops) < len(every):
+        return None
+    top = metric.worst(tops)
     starts = [row for rows in every for row in rows if row.round == 0]
     # A probe's round 0 has trained; a search's has not, though it has cost.
-    free = _accuracies([row for row in starts if not row.client_epochs])
-    free = free or _accuracies(starts)
-    return top if top > max([1 / classes if classes else 0.0, *free]) else None
+    free = _known_values([row for row in starts if not row.client_epochs], metric)
+    bars = free or _known_values(starts, metric)
+    if metric.name == ACCURACY.name:
+        bars = [*bars, 1 / classes if classes else 0.0]
+    return top if not bars or metric.better(top, metric.best(bars)) else None
 
 
-def _accuracies(rows: Rounds) -> list[float]:
-    return [row.test_accuracy for row in rows if row.test_accuracy is not None]
+def _known_values(rows: Rounds, metric: Metric) -> list[float]:
+    values = (row.value("test", metric.name) for row in rows)
+    return [value for value in values if value is not None]
+
+
+def _bounds(key: str, metric: Metric, keys: Keys) -> statistics.Interval:
+    """Return where the values of a key lie."""
+    if key not in (*keys.compared, keys.at_equal_budget):
+        return statistics.AMOUNT
+    return statistics.bounds_by(metric)
 
 
 def _known(by_seed: Mapping[int, float | None]) -> dict[int, float]:
@@ -263,11 +315,13 @@ def _plain(comparison: statistics.Comparison) -> dict[str, Any]:
     }
 
 
-def _over_seeds(key: str, values: Sequence[float | None]) -> dict[str, Any]:
+def _over_seeds(
+    key: str, values: Sequence[float | None], bounds_of: statistics.Interval
+) -> dict[str, Any]:
     known = [value for value in values if value is not None]
     # What it took to the target has no mean where a seed has not reached it.
     told = bool(known) and (len(known) == len(values) or key not in TO_TARGET)
-    bounds = statistics.interval(known, statistics.bounds_of(key)) if told else None
+    bounds = statistics.interval(known, bounds_of) if told else None
     return {
         "mean": _finite(math.fsum(known) / len(known)) if told else None,
         "values": [None if value is None else _finite(value) for value in values],

@@ -26,7 +26,7 @@ Controls = Annotated[bool, typer.Option("--controls", help="Add all controls of 
 DataSet = Annotated[
     str | None,
     typer.Option(
-        help=f"What `datasets` lists: a name, or an .npz file; {defaults.DATASET} by default."
+        help=f"What `datasets` lists: a name, a file or a folder; {defaults.DATASET} by default."
     ),
 ]
 DataDir = Annotated[

@@ -15,7 +15,7 @@ from fedgen.errors import InputError
 
 if TYPE_CHECKING:
     from fedgen.config.sections import Data
-    from fedgen.data.datasets import Dataset
+    from fedgen.data.dataset import Dataset
     from fedgen.study.cases import Case, Study
 
 
@@ -181,7 +181,7 @@ def _check_own_models(cases: "list[Case]", images: "Dataset", study: "Study") ->
         engines.start(study.training)
         from fedgen.engine import own_model
 
-        own_model.check(name, images.shape, images.classes, 0)
+        own_model.check(name, images.shape, images.outputs, 0)
 
 
 def _prepare(study: "Study", jobs: int) -> None:

@@ -12,14 +12,16 @@ from fedgen.config.sections import CENTRALISED
 from fedgen.config.tree import Arm
 from fedgen.engine import engines
 from fedgen.errors import RunError
-from fedgen.federation import client_app
+from fedgen.federation import client_app, endings
 from fedgen.federation.faults import FaultyGrid
 from fedgen.federation.grid import InProcessGrid
 from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import to_run_config
 from fedgen.files import disk
+from fedgen.files.csv import all_columns
+from fedgen.runs import store
 from fedgen.runs.provenance import made_with
-from fedgen.runs.rows import EvaluationRow, RoundRow
+from fedgen.runs.rows import PATIENCE, ClassRow, EvaluationRow, RoundRow
 from fedgen.runs.run import Run
 from fedgen.runs.shard import Shard
 from fedgen.runs.watch import Watcher
@@ -27,8 +29,6 @@ from strategies.core.outcomes import Unusable
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
-
-    from strategies.core.aggregation import Arrays
 
 
 def play_arms(
@@ -94,38 +94,40 @@ def play_arms(
         stack.enter_context(engine.interruptible())
         # A killed run may have left one arm a round ahead of another.
         behind = [config.run.rounds - shard.opened_round for shard in shards]
+        ended: list[Arm] = []
         for left in range(max(behind), 0, -1):
             rows = []
-            for arm, iterator, mine in zip(seeded, iterators, behind, strict=True):
+            for arm, shard, iterator, mine in zip(seeded, shards, iterators, behind, strict=True):
                 if mine < left:
                     continue
                 try:
                     if row := next(iterator, None):  # nothing of an arm that has ended
                         rows.append(row)
+                    elif arm not in ended and (why := shard.ended()) and why.how == PATIENCE:
+                        ended.append(arm)
+                        progress.rested(arm, why.why)
                 except Unusable as error:
                     progress.ended(arm, str(error))
             if rows:
                 progress.finished(rows)
         evaluations = []
         own = is_own(config.model.name)
-        suffix = saved_model.format_of(model).suffix if own else saved_model.KERAS
+        top = saved_model.TOPS[held.dataset.kind]
+        suffix = saved_model.format_of(model, top).suffix if own else saved_model.KERAS
         for arm, shard in zip(seeded, shards, strict=True):
             path = run.path / "models" / f"{arm.name}{suffix}"
+            beside = path.with_name(f"{arm.name}-best{suffix}")
             if shard.failed():
                 disk.remove(path)  # of rounds before, where more were added
+                disk.remove(beside)
             elif shard.latest is not None:
-                evaluations += _evaluate(held, arm, shard.latest.round, shard.latest.weights)
+                evaluations += endings.evaluate(held, arm, shard)
+                classes = all_columns(endings.by_class(held, arm, shard), ClassRow)
+                disk.replace(shard.folder / store.CLASSES, classes.encode())
                 model.set_weights(shard.latest.weights)
                 disk.make_folder(path.parent)
-                disk.replace(path, saved_model.to_bytes(model, suffix))
+                disk.replace(path, saved_model.to_bytes(model, suffix, top))
+                if best := shard.best():
+                    model.set_weights(best.weights)
+                    disk.replace(beside, saved_model.to_bytes(model, suffix, top))
         return evaluations
-
-
-def _evaluate(held: Resources, arm: Arm, number: int, weights: "Arrays") -> list[EvaluationRow]:
-    """Evaluate a model on what every client validates on: samples that trained nobody."""
-    rows = []
-    for client, samples in enumerate(held.partition(arm.seed).clients):
-        found = held.engine(arm.seed).evaluate(weights, samples.validation)
-        figures = (len(samples.validation), found.accuracy, found.loss)
-        rows.append(EvaluationRow(arm.strategy, arm.seed, number, client, *figures))
-    return rows

@@ -10,10 +10,11 @@ import numpy as np
 from fedgen.comparison.arms import play_arms
 from fedgen.config import budget
 from fedgen.config.tree import Arm
+from fedgen.data.partitions.known import as_text
 from fedgen.errors import ArmError, FedgenError, InputError, RunError
 from fedgen.federation.resources import Resources
 from fedgen.files import disk
-from fedgen.files.csv import to_csv
+from fedgen.files.csv import all_columns
 from fedgen.report import pages
 from fedgen.report.results import Results
 from fedgen.runs import store
@@ -77,6 +78,8 @@ def play(
     order = {(arm.strategy, arm.seed): place for place, arm in enumerate(run.arms)}
     evaluations.sort(key=lambda row: (order[row.strategy, row.seed], row.client))
     _write(run, store.EVALUATION, evaluations)
+    classes = store.read_classes(run.path, run.arms)
+    _write(run, store.CLASSES, classes)
     ended = store.read_ended(run.path, run.arms)
     failed = {
         Arm(run.config, row.strategy, row.seed).name: row.why
@@ -88,6 +91,7 @@ def play(
     done = Results(
         *(run, rows["rounds.csv"], rows["clients.csv"], evaluations, partition, ended),
         parameters=parameters,
+        classes=classes,
     )
     text = f"{json.dumps(done.summary, indent=2)}\n"
     disk.replace(run.path / "summary.json", text.encode())
@@ -98,20 +102,22 @@ def play(
 
 
 def _write(run: Run, name: str, rows: Sequence[Row]) -> None:
-    content = to_csv(rows, store.EXTRAS[name], header=True)
+    content = all_columns(rows, store.EXTRAS[name])
     disk.replace(run.path / name, content.encode())
 
 
 def _partition_rows(held: Resources, seed: int) -> list[PartitionRow]:
     dataset, partition = held.dataset, held.partition(seed)
+    natural = held.config.partition.kind == "natural"
     rows = []
     slices = partition.slices or [None] * len(partition.clients)
     for client, (part, samples) in enumerate(zip(slices, partition.clients, strict=True)):
-        counts = np.bincount(dataset.y_train[samples.train], minlength=dataset.classes)
-        labels = " ".join(map(str, counts.tolist()))
+        labels = " ".join(map(str, dataset.count(samples.train)))
         start, stop = (part.start, part.stop) if part else (None, None)
         sizes = len(samples.train), len(samples.validation)
-        rows.append(PartitionRow(seed, client, start, stop, *sizes, labels))
+        indices = as_text(np.union1d(samples.train, samples.validation))
+        name = dataset.clients.names[client] if natural and dataset.clients else None
+        rows.append(PartitionRow(seed, client, start, stop, *sizes, labels, indices, name))
     return rows
 
 

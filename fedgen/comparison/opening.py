@@ -11,7 +11,9 @@ from fedgen.config.plugins import code_of, is_own
 from fedgen.config.toml import Tree, merge, to_toml
 from fedgen.config.tree import Config, build, dump
 from fedgen.data import datasets
+from fedgen.data.partitions import known, split
 from fedgen.engine import engines
+from fedgen.engine.transfer import source
 from fedgen.errors import InputError, Unavailable
 from fedgen.federation.resources import Resources
 from fedgen.files import disk
@@ -35,7 +37,12 @@ def choose_dataset(config: Config, named: bool) -> tuple[Resources, str | None]:
         InputError: If a data set that somebody named cannot be had, or one that
             is there is damaged.
     """
-    config = config.model_copy(update={"data": datasets.absolute(config.data)})
+    paths = {
+        "data": datasets.absolute(config.data),
+        "partition": split.absolute(config.partition),
+        "model": source.absolute(config.model),
+    }
+    config = config.model_copy(update=paths)
     try:
         return Resources(config), None
     except Unavailable as error:
@@ -104,11 +111,15 @@ def resumed(
 def provenance(held: Resources) -> Tree:
     """Return what the results depend on beside the settings.
 
-    Where a model or strategy is the user's own, its code is among it, and what a model of the
-    user's starts from: every process that plays an arm must come to the same.
+    The content of a file that initial weights are read from is among it. Where a model or strategy
+    is the user's own, its code is, and what a model of the user's starts from: every process that
+    plays an arm must come to the same.
     """
     config, dataset = held.config, held.dataset
-    codes = {name: code_of(name) for name in (config.model.name, *config.run.strategies)}
+    given = source.digest(config.model)
+    own = *config.run.strategies, *config.run.metrics, *config.training.augmentation
+    names = config.model.name, *own
+    codes = {name: code_of(name) for name in names}
     return {
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
@@ -116,6 +127,8 @@ def provenance(held: Resources) -> Tree:
         "engine": engines.title(config.training),
         **{name: version(name) for name in ("fedgen", *engines.packages(config.training))},
         **dataset.told,
+        **({"partition": indices} if (indices := known.digest(config.partition)) else {}),
+        **({"initial weights": given} if given else {}),
         **{f"code of {name}": code for name, code in codes.items() if code},
         **(_initial_weights(held) if is_own(config.model.name) else {}),
     }

@@ -21,7 +21,7 @@ from fedgen import runtime
 from fedgen.config.tree import Arm
 from fedgen.errors import FedgenError, InputError, RunError
 from fedgen.federation.resources import Resources
-from fedgen.files.csv import parse_csv, to_csv
+from fedgen.files.csv import all_columns, parse_csv
 from fedgen.runs.rows import EvaluationRow
 from fedgen.runs.run import Run, open_run
 from fedgen.runs.shard import Shard
@@ -186,7 +186,7 @@ def answer(path: str, strategy: str, seed: int, workers: int) -> tuple[str, str]
         return "run", error.line
     except Exception as error:
         return "run", f"{strategy}-seed{seed}: {type(error).__name__}: {error}"
-    return "done", to_csv(rows, EvaluationRow, header=True)
+    return "done", all_columns(rows, EvaluationRow)
 
 
 def with_workers(run: Run, workers: int) -> Run:

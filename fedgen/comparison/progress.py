@@ -13,6 +13,7 @@ from rich.table import Table
 
 from fedgen.analysis.sentences import endings, rounds_played, seeds_known, sentences, standing
 from fedgen.config import budget
+from fedgen.config.metrics import ACCURACY, Metric
 from fedgen.config.tree import Arm
 from fedgen.console import duration, note
 from fedgen.runs import costs
@@ -28,14 +29,19 @@ class Lines(Watcher):
     def __init__(self, strategies: Sequence[str]) -> None:
         self._strategies = strategies
         self._mixed = False
+        self._metric = ACCURACY
 
     def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
         """Print a seed's heading; where seeds are mixed, every line says its own."""
         self._mixed = len({arm.seed for arm in arms}) > 1
+        self._metric = arms[0].config.metric if arms else ACCURACY
         print(text)
         names = "".join(f" {name:>{CELL - 1}}" for name in self._strategies)
         print(f"round{names}     seconds")
-        print("     " + f"{'accuracy':>{CELL - 8}}    loss" * len(self._strategies), flush=True)
+        print(
+            "     " + f"{_short(self._metric):>{CELL - 8}}    loss" * len(self._strategies),
+            flush=True,
+        )
 
     def note(self, text: str) -> None:
         """Print it on stderr."""
@@ -48,9 +54,11 @@ class Lines(Watcher):
         for name in self._strategies:
             row = by_name.get(name)
             cell = ""
-            if row and row.test_accuracy is not None and row.test_loss is not None:
+            value = row.value("test", self._metric.name) if row else None
+            if row and row.test_loss is not None:
                 loss = format(row.test_loss, ".4f" if row.test_loss < 100 else ".2g")
-                cell = f"{row.test_accuracy:>14.4f} {loss:>7}"
+                told = "" if value is None else f"{value:.4f}"
+                cell = f"{told:>14} {loss:>7}"
             line += f"{cell:>{CELL}}"
         line += f"{sum(row.seconds for row in rows):>12.1f}"
         line += f"  seed {rows[0].seed}" if self._mixed else ""
@@ -68,7 +76,8 @@ class _Standing:
     earlier: int = 0  # rounds that another process has played
     spent: float = 0.0
     price: float = 0.0
-    accuracy: float | None = None
+    metric: Metric = ACCURACY
+    value: float | None = None
     best: float | None = None
     unused: int = 0
     ended: bool = False
@@ -76,9 +85,10 @@ class _Standing:
 
     def take(self, row: RoundRow) -> None:
         self.round = row.round
-        if row.test_accuracy is not None:
-            self.accuracy = row.test_accuracy
-            self.best = max(row.test_accuracy, self.best or 0.0)
+        value = row.value("test", self.metric.name)
+        if value is not None:
+            self.value = value
+            self.best = value if self.best is None else self.metric.best([value, self.best])
         self.unused += row.rejected + row.failed
         if self.limit:
             self.price = costs.COSTS[self.limit.unit](row)
@@ -141,7 +151,8 @@ class LiveTable(Watcher):
         self._titles.append(text)
         for arm, done in zip(arms, finished, strict=True):
             limit = budget.parse(arm.config.run.budget)
-            standing = _Standing(arm.config.run.rounds, done, limit, max(done, 0))
+            metric = arm.config.metric
+            standing = _Standing(arm.config.run.rounds, done, limit, max(done, 0), metric=metric)
             self._standings[arm.strategy, arm.seed] = standing
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:
@@ -167,6 +178,11 @@ class LiveTable(Watcher):
         super().ended(arm, why)
         self._standings[arm.strategy, arm.seed].ended = True
 
+    def rested(self, arm: Arm, why: str) -> None:
+        """Say it, and in the arm's line that nothing is left of it."""
+        super().rested(arm, why)
+        self._standings[arm.strategy, arm.seed].ended = True
+
     def warn(self, text: str) -> None:
         """Print a loud line above the table."""
         self._console.print(f"!!! {text}", style="bold red", markup=False)
@@ -175,20 +191,27 @@ class LiveTable(Watcher):
         """Return what is shown now."""
         table = Table(title=self._titles[-1] if self._titles else None, title_justify="left")
         table.add_column("strategy", no_wrap=True)
-        for heading in ("seed", "round", "accuracy", "highest", "not used", "s/round", "left"):
+        metrics = {mine.metric for mine in self._standings.values()} or {ACCURACY}
+        title = _short(next(iter(metrics)))
+        for heading in ("seed", "round", title, "best", "not used", "s/round", "left"):
             table.add_column(heading, justify="right", no_wrap=True)
         for (strategy, seed), mine in self._standings.items():
             table.add_row(
                 strategy,
                 str(seed),
                 f"{max(mine.round, 0)}/{mine.rounds}",
-                "" if mine.accuracy is None else f"{mine.accuracy:.4f}",
+                "" if mine.value is None else f"{mine.value:.4f}",
                 "" if mine.best is None else f"{mine.best:.4f}",
                 str(mine.unused),
                 "" if mine.pace is None else f"{mine.pace:.1f}",
                 mine.to_go,
             )
         return Group(table, self._clients)
+
+
+def _short(metric: Metric) -> str:
+    """Return a metric's title where it fits above a column of figures, else its name."""
+    return metric.title if len(metric.title) <= CELL - 9 else metric.name[: CELL - 9]
 
 
 def watcher(strategies: Sequence[str]) -> LiveTable | Lines:
@@ -200,22 +223,24 @@ def results(summary: Mapping[str, Any]) -> None:
     """Print the table of results: means over seeds, cost beside accuracy."""
     played = rounds_played(summary, summary["strategies"])
     unit = "round" if played == "1" else "rounds"
+    metric, title = summary["metric"]["name"], summary["metric"]["title"]
+    final, best = f"final_{metric}", f"best_{metric}"
     table = Table(
         title=f"{summary['dataset']}, {summary['model']}, {played} {unit}",
-        caption="best accuracy: of the round with the best validation accuracy",
+        caption=f"best {title}: in the round that is best on the validation share",
     )
     table.add_column("strategy", overflow="fold")  # a long name must not hide figures
     table.add_column("rounds", overflow="fold")
-    for heading in ("final accuracy", "best accuracy", "final loss", "client-epochs", "seconds"):
+    for heading in (f"final {title}", f"best {title}", "final loss", "client-epochs", "seconds"):
         narrow = heading.replace(" ", "\n").replace("-", "-\n")
         table.add_column(narrow, justify="right", no_wrap=True)
     for name, values in summary["strategies"].items():
-        digits = {"final_accuracy": 4, "best_accuracy": 4, "final_loss": 4, "client_epochs": 0}
+        shown = ((final, 4), (best, 4), ("final_loss", 4), ("client_epochs", 0), ("seconds", 0))
         cells = [
             f"{_cell(values[key]['mean'], places)}{seeds_known(summary, values[key]['values'])}"
-            for key, places in (digits | {"seconds": 0}).items()
+            for key, places in shown
         ]
-        diverged = values["final_accuracy"]["mean"] is not None and values["final_loss"]
+        diverged = values[final]["mean"] is not None and values["final_loss"]
         if diverged and diverged["mean"] is None:
             cells[2] = "not finite"
         table.add_row(name, standing(summary, name), *cells)

@@ -4,7 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from fedgen.analysis import metrics
 from fedgen.comparison import opening
+from fedgen.config import plugins
+from fedgen.config.metrics import own_name
 from fedgen.config.plugins import is_own
 from fedgen.config.toml import Setting, merge, read_toml
 from fedgen.config.tree import Arm, Config, build, dump
@@ -14,6 +19,9 @@ from fedgen.runs.run import PROVENANCE
 from strategies import CONTROL_ARMS, GENETIC
 
 Warn = Callable[[str], None]
+
+TRIED = 50
+"""Test samples that metrics of a user's own are tried on."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,7 @@ def check(held: Resources, warn: Warn) -> None:
     if config.partition.kind != "contiguous":  # which fits any data set
         for seed in range(config.run.seed, config.run.seed + config.run.seeds):
             held.partition(seed)
+    _check_metrics(held)
     for note in _check_model(held):
         warn(f"model {config.model.name!r}: {note}")
     for name in config.run.strategies:
@@ -137,20 +146,37 @@ def check(held: Resources, warn: Warn) -> None:
             raise InputError(str(error)) from error
 
 
+def _check_metrics(held: Resources) -> None:
+    """Check that metrics of a user's own can be had, and measure something.
+
+    Raises:
+        InputError: If not.
+    """
+    data, names = held.dataset, held.config.run.metrics
+    due = data.y_test[:TRIED]
+    scores = np.random.default_rng(0).normal(size=(len(due), data.outputs))
+    own = [(own_name(name), plugins.metric(name)) for name in names]
+    metrics.measure(data.kind, due, scores, own)
+
+
 def _check_model(held: Resources) -> list[str]:
     """Check that the model can be had and honoured; return what its user should know."""
     from fedgen.engine import own_model, saved_model
+    from fedgen.engine.zoo import augmentation
 
     name, seed, dataset = held.config.model.name, held.config.run.seed, held.dataset
+    built = held.model(seed)
+    if changes := held.config.training.augmentation:
+        augmentation.before(built, changes, dataset)
     if not is_own(name):
-        held.model(seed)
         return []
-    model = own_model.check(name, dataset.shape, dataset.classes, seed)
+    model = own_model.check(name, dataset.shape, dataset.outputs, seed, dataset.kind)
     own_model.check_ids(name, model, dataset)
     added = own_model.terms(model)
     told = (
-        f"train_loss is the cross-entropy and the {added} term(s) that the model adds to it; "
-        "validation and test loss are the cross-entropy alone"
+        f"train_loss is the loss and the {added} term(s) that the model adds to it; "
+        "validation and test loss are the loss alone"
     )
-    notes = [told if added else "", saved_model.format_of(model).note]
+    top = saved_model.TOPS[dataset.kind]
+    notes = [told if added else "", saved_model.format_of(model, top).note]
     return [note for note in notes if note]

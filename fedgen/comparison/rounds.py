@@ -8,10 +8,9 @@ from fedgen.comparison.trainers import Player
 from fedgen.config import budget
 from fedgen.config.sections import CENTRALISED
 from fedgen.config.tree import Arm
-from fedgen.engine.plan import Evaluation
 from fedgen.errors import InputError
 from fedgen.federation import devices
-from fedgen.federation.resources import Resources
+from fedgen.federation.resources import Measured, Resources
 from fedgen.runs import costs
 from fedgen.runs.checkpoints import Checkpoint
 from fedgen.runs.rows import ClientRow, RoundRow
@@ -36,7 +35,7 @@ def play(
 
     What a round costs is known once it is played. So the first round beyond ``run.budget`` is
     played and dropped; where nothing is left, none is. Round 0 always counts, whatever a search
-    has cost.
+    has cost. An arm also ends where ``run.patience`` is spent without a better validation metric.
 
     Args:
         arm: The strategy and seed.
@@ -70,8 +69,11 @@ def play(
         weights, first = initial, 0
     setting = arm.config.run.budget
     limit = budget.parse(setting)
-    rows: list[RoundRow] = shard.rows("rounds.csv") if limit and first else []
+    looks_back = limit or arm.config.run.patience
+    rows: list[RoundRow] = shard.rows("rounds.csv") if looks_back and first else []
     for number in range(first, rounds + 1):
+        if shard.tired(rows):
+            return
         if limit and number:
             if shard.stopped(setting) is not None:
                 return
@@ -87,7 +89,7 @@ def play(
         except Unusable as error:
             shard.fail(str(error), client_rows(arm, number, error.outcome))
             raise
-        every = 1 if limit else arm.config.run.evaluate_every
+        every = 1 if looks_back else arm.config.run.evaluate_every
         due = number in (0, rounds) or number % every == 0
         validation, test = held.evaluate(weights, arm.seed) if due else (None, None)
         seconds = time.perf_counter() - started
@@ -102,6 +104,7 @@ def play(
             [row],
             client_rows(arm, number, outcome),
             made_with,
+            shard.spared(rows),
         )
         yield row
 
@@ -119,8 +122,8 @@ def round_row(
     arm: Arm,
     number: int,
     outcome: RoundOutcome,
-    validation: Evaluation | None,
-    test: Evaluation | None,
+    validation: Measured | None,
+    test: Measured | None,
     seconds: float,
 ) -> RoundRow:
     """Make the row of a round; without a trained client there is no training loss.
@@ -133,10 +136,10 @@ def round_row(
         strategy=arm.strategy,
         seed=arm.seed,
         round=number,
-        test_accuracy=test.accuracy if test else None,
-        test_loss=test.loss if test else None,
-        validation_accuracy=validation.accuracy if validation else None,
-        validation_loss=validation.loss if validation else None,
+        test_accuracy=test.evaluation.accuracy if test else None,
+        test_loss=test.evaluation.loss if test else None,
+        validation_accuracy=validation.evaluation.accuracy if validation else None,
+        validation_loss=validation.evaluation.loss if validation else None,
         train_loss=outcome.train_loss if outcome.updates else None,
         clients=len(outcome.clients),
         rejected=outcome.rejected,
@@ -149,12 +152,19 @@ def round_row(
         simulated_seconds=devices.round_seconds(simulated, arm.seed, outcome)
         if simulated and simulated.speed != "none"
         else None,
+        measured={
+            f"{split}_{name}": value
+            for split, found in (("test", test), ("validation", validation))
+            if found
+            for name, value in found.metrics.items()
+        },
     )
 
 
 def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]:
     """Make the rows of a round's clients, by partition id; pooled training has none."""
     rows: list[ClientRow] = []
+    name = arm.config.metric.name
     for result in outcome.clients:
         if result.client == POOLED:
             continue
@@ -181,6 +191,9 @@ def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]
             seconds=round(update.seconds, 3) if update else None,
             local_epochs=genome.local_epochs if genome else None,
             momentum=genome.momentum if genome else None,
+            measured={
+                f"{key}_{name}": value for key, value in (update.measured if update else {}).items()
+            },
         )
         rows.append(row)
     return rows

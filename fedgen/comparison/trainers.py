@@ -192,11 +192,16 @@ def check_strategy(arm: Arm, held: Resources) -> None:
 
 
 def build_strategy(arm: Arm, held: Resources) -> FedAvg:
-    """Build a strategy; what its section does not say has the strategy's own default."""
+    """Build a strategy; what its section does not say has the strategy's own default.
+
+    Raises:
+        InputError: If it does not go with the schedule of the learning rate.
+    """
     config = arm.config
     # Of one's own strategy the section may be empty: its constructor may pin what it inherits.
     section = config.section_of(arm.strategy)
     settings = own.read(arm.strategy, section)
+    own.check_schedule(arm.strategy, config.training)
     strategy: FedAvg = strategy_class(arm.strategy)(
         seed=arm.seed,
         clients=config.partition.clients,
@@ -215,6 +220,7 @@ def build_strategy(arm: Arm, held: Resources) -> FedAvg:
         fingerprint=held.fingerprint,
         local_epochs=config.training.local_epochs,
         local_momentum=config.training.momentum if config.training.optimizer == "sgd" else 0.0,
+        local_nesterov=config.training.nesterov,
         **{key: getattr(settings, key) for key in section},
     )
     return strategy

@@ -17,7 +17,7 @@ from fedgen.errors import InputError, RunError
 from fedgen.export.scalars import curve, rows_of
 from fedgen.report import pages
 from fedgen.report.results import Results
-from fedgen.runs.rows import BUDGET, RoundRow
+from fedgen.runs.rows import DIVERGED, RoundRow
 from fedgen.runs.run import PROVENANCE, Run
 from fedgen.runs.shard import Shard, written
 
@@ -200,7 +200,7 @@ def _log_arm(
         client.log_batch(identifier, metrics=part)
     client.log_artifacts(identifier, folder)
     ended = Shard(run.path, arm).ended()
-    finished = rows[-1].round >= run.config.run.rounds or (ended and ended.how == BUDGET)
+    finished = rows[-1].round >= run.config.run.rounds or (ended and ended.how != DIVERGED)
     status = "FINISHED" if finished else "FAILED" if ended else "KILLED"
     if ended:
         client.set_tag(identifier, "ended", f"round {ended.round}, {ended.how}: {ended.why}")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fedgen.errors import InputError, RunError
-from fedgen.report.evolution import evolved
+from fedgen.report.charts.evolution import evolved
 from fedgen.report.results import Results
 from fedgen.runs.rows import ClientRow
 

@@ -29,6 +29,7 @@ def scalars(before: Mapping[str, float], row: RoundRow) -> dict[str, float]:
         "loss/test": row.test_loss,
         "loss/validation": row.validation_loss,
         "loss/train": row.train_loss,
+        **{_scalar(name): value for name, value in row.measured.items()},
     }
     return {
         **{name: value for name, value in measured.items() if value is not None},
@@ -36,6 +37,12 @@ def scalars(before: Mapping[str, float], row: RoundRow) -> dict[str, float]:
         "replies/failed": row.failed,
         **{name: before.get(name, 0) + cost for name, cost in costs.items()},
     }
+
+
+def _scalar(column: str) -> str:
+    """Return what a metric's column is called there: its metric, then its split."""
+    split, _, name = column.partition("_")
+    return f"{name}/{split}"
 
 
 def rows_of(arm: Arm, rows: Iterable[RoundRow]) -> list[RoundRow]:

@@ -155,6 +155,12 @@ class Client:
         )
         if self.momentum is not None:
             metrics[protocol.MOMENTUM] = trained.momentum
+        if self.settings.run.personalise == "rounds":
+            models = zip(protocol.MEASURED, (self.weights, trained.weights), strict=True)
+            for key, model in models:
+                *_, worth = self.held.individual(model, self.seed, self.id)
+                if math.isfinite(worth):
+                    metrics[key] = worth
         weights = self.privatise(trained.weights)
         content = RecordDict({protocol.ARRAYS: write_arrays(weights), protocol.METRICS: metrics})
         if trained.moments is not None:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from fedgen.analysis.sentences import endings, rounds_played, seeds_known, sentences
+from fedgen.config.metrics import ACCURACY
 from fedgen.config.toml import to_toml
 from fedgen.config.tree import dump
 from fedgen.files import disk
-from fedgen.report import curves, tables
+from fedgen.report import closer, tables
 from fedgen.report import html as page
+from fedgen.report.charts import curves
 from fedgen.report.html import Table
 from fedgen.report.results import Results, load
 from fedgen.runs.directory import CONFIG
@@ -73,14 +75,14 @@ def one(results: Results) -> str:
     lead = _headline(results) + _leak(results) + notes
     sections: Sections = [
         ("results", "Results", _apart(results) + _results({"": results.summary})),
-        ("curves", "Accuracy and loss", _curves(results.charts, results.arms)),
+        ("curves", "Round by round", _curves(_over_rounds(results), results.arms)),
         ("cost", "What it cost", _cost(results.placed)),
         *_stories(results),
     ]
     if results.evaluations:
-        evenness = tables.worst_tenth(results.evaluations_placed).html("Accuracy over clients")
-        body = evenness + _mean_note(seeds) + results.charts["clients"].html("clients")
-        sections.append(("clients", "Client by client", body))
+        sections.append(("clients", "Client by client", closer.clients(results, seeds)))
+    if results.classes:
+        sections.append(("classes", "Class by class", closer.classes(results)))
     if results.partition:
         sections.append(("partition", "Who holds what", _partition(results)))
     sections += [
@@ -107,8 +109,8 @@ def several(runs: Sequence[Results]) -> str:
         "weights and batches: between runs no difference is tested.</p>"
     )
     drawn = {
-        "accuracy": curves.curves(arms, "test_accuracy", "test accuracy"),
-        "loss": curves.curves(arms, "test_loss", "test loss"),
+        name: curves.curves(arms, f"test_{name}", f"test {title}")
+        for name, title in _shared_metrics(list(named.values())).items()
     }
     told = "".join(
         f'<p class="lead">{escape(name)}: {escape(text)}</p>'
@@ -119,7 +121,7 @@ def several(runs: Sequence[Results]) -> str:
     sections: Sections = [
         ("runs", "Runs", _runs(named)),
         ("results", "Results", told + _results(summaries)),
-        ("curves", "Accuracy and loss", _curves(drawn, arms)),
+        ("curves", "Round by round", _curves(drawn, arms)),
         ("cost", "What it cost", _cost(arms)),
         ("differences", "Settings that differ", _differences(named)),
     ]
@@ -141,11 +143,12 @@ def _headline(results: Results) -> str:
     told = sentences(results.summary)
     if not told:
         told = [
-            f"{name}: a test accuracy of {accuracy:.4f}"
+            f"{name}: a test {results.metric.title} of {value:.4f}"
             f"{_of_seeds(results.summary, name)}, rounds played: "
             f"{rounds_played(results.summary, [name])}."
             for name in results.arms
-            if (accuracy := _accuracy(results, name)) is not None
+            if name in results.summary["strategies"]
+            and (value := _final(results.summary, name)["mean"]) is not None
         ]
     ended = "".join(f'<p class="warning">{escape(text)}</p>' for text in endings(results.summary))
     if len(told) < FEW:
@@ -158,7 +161,7 @@ def _headline(results: Results) -> str:
 
 
 def _of_seeds(summary: Mapping[str, Any], strategy: str) -> str:
-    values = summary["strategies"][strategy]["final_accuracy"]["values"]
+    values = _final(summary, strategy)["values"]
     if len(values) == 1:
         return ""
     return seeds_known(summary, values) or f", mean of {len(values)} seeds"
@@ -170,10 +173,21 @@ def _apart(results: Results) -> str:
     return chart.html("differences") if chart else ""
 
 
-def _accuracy(results: Results, strategy: str) -> float | None:
-    values = results.summary["strategies"].get(strategy)
-    mean: float | None = values["final_accuracy"]["mean"] if values else None
-    return mean
+def _final(summary: Mapping[str, Any], strategy: str) -> Mapping[str, Any]:
+    """Return what the summary has of a strategy's deciding metric at the end."""
+    figures: Mapping[str, Any] = summary["strategies"][strategy]
+    found: Mapping[str, Any] = figures[f"final_{summary['metric']['name']}"]
+    return found
+
+
+def _over_rounds(results: Results) -> dict[str, page.Chart]:
+    return {name: results.charts[name] for name in results.curves}
+
+
+def _shared_metrics(runs: Sequence[Results]) -> dict[str, str]:
+    """Return the metrics that several runs all have, in the first one's order."""
+    first, *others = (run.curves for run in runs)
+    return {name: title for name, title in first.items() if all(name in o for o in others)}
 
 
 def _leak(results: Results) -> str:
@@ -199,16 +213,17 @@ def _results(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     return tables.results(summaries).html("Results") + (
         '<p class="note">Means over seeds, with their values, or 95 % intervals from five on; what '
         "it took to the target seed by seed, of many seeds the median and the range. "
-        "Best accuracy is the test accuracy of the round with the best validation accuracy. "
+        "Best is the figure on the test set in the round that is best on the validation share. "
         f"{escape(ends)}.</p>"
     )
 
 
 def _target(summary: Mapping[str, Any]) -> str:
-    target = summary["target_accuracy"]
+    target, title = tables.target(summary), summary["metric"]["title"]
     if target is None:
-        return "no target accuracy, as not every arm gets above chance and above every start"
-    return f"target accuracy {_plain(target)}"
+        above = "above chance and above" if title == ACCURACY.title else "beyond"
+        return f"no target {title}, as not every arm gets {above} every start"
+    return f"target {title} {_plain(target)}"
 
 
 def _budget(summary: Mapping[str, Any]) -> str:
@@ -228,7 +243,11 @@ def _plain(number: float | None) -> str:
 def _curves(drawn: Mapping[str, page.Chart], arms: curves.Arms) -> str:
     axes = curves.axes_of(arms)
     control = page.switch("Draw against", axes, next(iter(axes)))
-    return control + drawn["accuracy"].html("accuracy") + drawn["loss"].html("loss")
+    deciding, *others = drawn
+    shown = dict.fromkeys((deciding, *(name for name in others if name == "loss")))
+    rest = "".join(drawn[name].html(name) for name in others if name not in shown)
+    more = page.folded("Other metrics", rest, opened=False) if rest else ""
+    return control + "".join(drawn[name].html(name) for name in shown) + more
 
 
 def _cost(arms: curves.Arms) -> str:
@@ -284,15 +303,6 @@ def _drawn_by_python(chart: str) -> str:
 
 def _id(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in name)
-
-
-def _mean_note(seeds: Sequence[int]) -> str:
-    what = "Means over seeds of the" if len(seeds) > 1 else "The"
-    return (
-        f'<p class="note">{what} final models\' accuracy on the validation samples of every '
-        "client, which trained nobody. Few samples make extremes: a client with 40 cannot be told "
-        "apart more finely than by 2.5 points.</p>"
-    )
 
 
 def _partition(results: Results) -> str:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from fedgen.analysis.sentences import cost, endings, fair, place, sentences
 from fedgen.analysis.summary import summarise
-from fedgen.data.partition import effective_labels
+from fedgen.config.metrics import KNOWN, Metric, measured
+from fedgen.data.partitions.partition import effective_labels
 from fedgen.errors import InputError, unknown
+from fedgen.files.csv import MEASURED
 from fedgen.runs import store
-from fedgen.runs.rows import ClientRow, EndedRow, EvaluationRow, PartitionRow, RoundRow
+from fedgen.runs.rows import ClassRow, ClientRow, EndedRow, EvaluationRow, PartitionRow, RoundRow
 from fedgen.runs.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -50,8 +52,8 @@ class Charts(Mapping[str, "Chart"]):
 class Results:
     """What a run has come to so far.
 
-    Rows are frozen dataclasses with the columns of the CSV files: ``pandas.DataFrame(run.rounds)``
-    and ``polars.DataFrame(run.rounds)`` take them as they are.
+    Rows are frozen dataclasses; ``table`` returns them with all columns of the CSV files, for
+    ``pandas.DataFrame(run.table("rounds"))`` and polars'.
 
     Attributes:
         run: The run's directory, config and provenance.
@@ -61,6 +63,7 @@ class Results:
         partition: A row per seed and client: what it holds.
         ended: A row per arm that ended before the last round that was asked for.
         parameters: How many weights the model has, where that is known.
+        classes: A row per strategy, seed and class: the final model on its test samples.
     """
 
     run: Run
@@ -70,6 +73,7 @@ class Results:
     partition: Sequence[PartitionRow] = ()
     ended: Sequence[EndedRow] = ()
     parameters: int | None = None
+    classes: Sequence[ClassRow] = ()
 
     @property
     def path(self) -> Path:
@@ -117,36 +121,81 @@ class Results:
         names = {name: place(self.summary, name, count) for name, count in seeds.items()}
         return [replace(row, strategy=names[row.strategy]) for row in self.evaluations]
 
+    def table(self, name: str) -> list[dict[str, Any]]:
+        """Return rows as a CSV file has them, its columns by name, the metrics among them.
+
+        Args:
+            name: ``"rounds"``, ``"clients"``, ``"evaluations"``, ``"partition"``, ``"classes"`` or
+                ``"ended"``. ``pandas.DataFrame`` and ``polars.DataFrame`` take what is returned.
+
+        Raises:
+            InputError: If there is no such table.
+        """
+        kinds = ("rounds", "clients", "evaluations", "partition", "classes", "ended")
+        if name not in kinds:
+            raise unknown("table", name, kinds)
+        rows = getattr(self, name)
+        measured = dict.fromkeys(key for row in rows for key in getattr(row, MEASURED, ()))
+        return [
+            {key: value for key, value in vars(row).items() if key != MEASURED}
+            | {key: row.measured.get(key) for key in measured}
+            for row in rows
+        ]
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that decides."""
+        return self.run.config.metric
+
+    @cached_property
+    def curves(self) -> dict[str, str]:
+        """Names and titles of the metrics of the rounds, the deciding one first."""
+        config = self.run.config
+        names = ("accuracy", *measured(config.data.targets, config.run.metrics), "loss")
+        known = {self.metric.name: self.metric.title} | {
+            name: KNOWN[name].title if name in KNOWN else name.replace("_", " ") for name in names
+        }
+        return {
+            name: title
+            for name, title in known.items()
+            if any(row.value("test", name) is not None for row in self.rounds)
+        }
+
     @cached_property
     def charts(self) -> Mapping[str, "Chart"]:
         """The charts by name, each with its text and its data as a table; drawn when asked for."""
-        from fedgen.report import contrasts, curves, evolution
-        from fedgen.report import partition as holdings
+        from fedgen.report.charts import classes, contrasts, curves, evolution
+        from fedgen.report.charts import partition as holdings
 
         drawn: dict[str, Callable[[], Chart]] = {
-            "accuracy": partial(curves.curves, self.placed, "test_accuracy", "test accuracy"),
-            "loss": partial(curves.curves, self.placed, "test_loss", "test loss"),
+            name: partial(curves.curves, self.placed, f"test_{name}", f"test {title}")
+            for name, title in self.curves.items()
         }
         compared = [c for c in fair(self.summary) if c["interval"]]
         if compared:
-            drawn["differences"] = partial(contrasts.differences, compared, cost(self.summary))
+            told = cost(self.summary), self.metric
+            drawn["differences"] = partial(contrasts.differences, compared, *told)
         for (strategy, seed), rows in self.evolved.items():
             for name, chart in evolution.charts(rows).items():
                 drawn[f"{name}-{strategy}-seed{seed}"] = chart
         if self.evaluations:
-            drawn["clients"] = partial(curves.clients, self.evaluations_placed)
+            drawn["clients"] = partial(curves.clients, self.evaluations_placed, self.metric)
+        for strategy in dict.fromkeys(row.strategy for row in self.classes):
+            if classes.are_told_apart(self.classes, strategy):
+                drawn[f"classes-{strategy}"] = partial(classes.confusion, self.classes, strategy)
         for seed in sorted({row.seed for row in self.partition}):
             mine = [row for row in self.partition if row.seed == seed]
             if all(row.start is not None and row.stop is not None for row in mine):
                 cohort = {row.client for row in self.clients if row.seed == seed}
                 drawn[f"slices-seed{seed}"] = partial(holdings.slices, mine, cohort)
-            drawn[f"labels-seed{seed}"] = partial(holdings.labels, mine, self.run.class_names)
+            if any(row.counts for row in mine):
+                drawn[f"labels-seed{seed}"] = partial(holdings.labels, mine, self.run.class_names)
         return Charts(drawn)
 
     @cached_property
     def evolved(self) -> dict[tuple[str, int], list[ClientRow]]:
         """The clients' rows of every arm whose genes evolve, by strategy and seed."""
-        from fedgen.report import evolution
+        from fedgen.report.charts import evolution
 
         found: dict[tuple[str, int], list[ClientRow]] = {}
         for row in evolution.evolved(self.clients):
@@ -158,13 +207,13 @@ class Results:
 
         Args:
             name: One of ``charts``: accuracy, loss, clients, ...
-            axis: What ``"accuracy"`` or ``"loss"`` is drawn against: client-epochs, rounds,
+            axis: What ``"accuracy"`` or another metric is drawn against: client-epochs, rounds,
                 samples, bytes, seconds, or simulated-seconds where devices are simulated.
 
         Raises:
             InputError: If there is no such chart or axis.
         """
-        from fedgen.report import curves
+        from fedgen.report.charts import curves
 
         if name not in self.charts:
             raise unknown("figure", name, self.charts)
@@ -173,9 +222,10 @@ class Results:
         axes = curves.axes_of(self.arms)
         if axis not in axes:
             raise unknown("axis", axis, axes)
-        if name not in ("accuracy", "loss"):
+        if name not in self.curves:
             raise InputError(f"figure {name!r}: expected no axis, received {axis!r}")
-        return curves.curves(self.placed, f"test_{name}", f"test {name}", axis).figure
+        title = f"test {self.curves[name]}"
+        return curves.curves(self.placed, f"test_{name}", title, axis).figure
 
     def _repr_html_(self) -> str:
         from fedgen.report import tables
@@ -207,6 +257,7 @@ def load(path: Path) -> Results:
         store.read_extra(path, store.PARTITION),
         store.read_ended(path, run.arms),
         _parameters(path),
+        store.read_extra(path, store.CLASSES),
     )
 
 

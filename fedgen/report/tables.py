@@ -1,29 +1,17 @@
 """The tables of a report: results, costs, worst tenth, and replies that were not used."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from fedgen.analysis import statistics
+from fedgen.analysis.metrics import jain
 from fedgen.analysis.sentences import seeds_known, standing
-from fedgen.analysis.summary import AT_EQUAL_BUDGET, COMPARED, TO_TARGET
+from fedgen.analysis.summary import TO_TARGET, Keys
+from fedgen.config.metrics import ACCURACY, Metric
 from fedgen.report.html import Table, number
 from fedgen.runs.rows import ClientRow, EvaluationRow, RoundRow
-
-INTERVALS = (*COMPARED, AT_EQUAL_BUDGET, "final_loss")
-"""What is shown with its interval; the others are costs."""
-
-FORMS: dict[str, Callable[[float], str]] = {
-    "final_accuracy": lambda value: f"{value:.4f}",
-    "best_accuracy": lambda value: f"{value:.4f}",
-    "final_loss": lambda value: f"{value:.4f}",
-    "accuracy_at_equal_client_epochs": lambda value: f"{value:.4f}",
-    AT_EQUAL_BUDGET: lambda value: f"{value:.4f}",
-    "rounds_to_target": lambda value: f"{value:,g}",
-    "client_epochs_to_target": lambda value: f"{value:,g}",
-}
-"""What the table of results shows, where a run has it, and how."""
 
 MOST_NAMES = 12
 """Clients or rounds that are named one by one."""
@@ -35,6 +23,13 @@ def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
     Args:
         summaries: The summary of every run by its name; a single run needs no name.
     """
+    forms: dict[str, Callable[[float], str]] = {
+        key: lambda value: f"{value:.4f}"
+        for summary in summaries.values()
+        for key in _metrics(Keys.of(summary["metric"]["name"]))
+    }
+    intervals = {*forms}
+    forms |= {key: lambda value: f"{value:,g}" for key in TO_TARGET}
 
     def cell(key: str, name: str, summary: Mapping[str, Any]) -> str:
         value = summary["strategies"][name].get(key)
@@ -44,17 +39,17 @@ def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
             begun = summary["strategies"][name]["rounds"]["values"]
             pairs = zip(value["values"], begun, strict=True)
             reached = [seed for seed, rounds in pairs if rounds is not None]
-            return "" if summary["target_accuracy"] is None else _by_seed(reached)
+            return "" if target(summary) is None else _by_seed(reached)
         if value["mean"] is None:
             return "none"
-        text = FORMS[key](value["mean"])
+        text = forms[key](value["mean"])
         known = [seed for seed in value["values"] if seed is not None]
-        if key in INTERVALS:
-            text = statistics.beside(text, known, value["interval"], FORMS[key])
+        if key in intervals:
+            text = statistics.beside(text, known, value["interval"], forms[key])
         return f"{text}{seeds_known(summary, value['values'])}"
 
     measured = {key for s in summaries.values() for v in s["strategies"].values() for key in v}
-    shown = [key for key in FORMS if key in measured]
+    shown = [key for key in forms if key in measured]
     body = [
         [
             *(label(run, name), standing(summary, name)),
@@ -63,7 +58,29 @@ def results(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
         for run, summary in summaries.items()
         for name in summary["strategies"]
     ]
-    return Table(["strategy", "rounds", *(key.replace("_", " ") for key in shown)], body)
+    metrics = [summary["metric"] for summary in summaries.values()]
+    titles = {key: _title(key, metrics) for key in shown}
+    return Table(["strategy", "rounds", *titles.values()], body)
+
+
+def _title(key: str, metrics: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a column is called: by the title of its metric, where it is of one."""
+    for metric in metrics:
+        if key in Keys.of(metric["name"]).all:
+            key = key.replace(metric["name"], metric["title"])
+    return key.replace("_", " ")
+
+
+def _metrics(keys: Keys) -> Iterable[str]:
+    """Return what is shown with its interval; the others are costs."""
+    final, best, *others = keys.all
+    return dict.fromkeys((final, best, "final_loss", *others))
+
+
+def target(summary: Mapping[str, Any]) -> float | None:
+    """Return the value of the deciding metric whose cost is stated."""
+    found: float | None = summary[f"target_{summary['metric']['name']}"]
+    return found
 
 
 def _by_seed(values: Sequence[float | None]) -> str:
@@ -155,32 +172,57 @@ def _named(values: set[int]) -> str:
     return ", ".join(map(str, sorted(values)))
 
 
-def worst_tenth(rows: Sequence[EvaluationRow]) -> Table:
-    """Return how evenly the final models serve all clients; means over seeds."""
+def worst_tenth(
+    rows: Sequence[EvaluationRow], metric: Metric = ACCURACY, prefix: str = ""
+) -> Table:
+    """Return how evenly models serve all clients; means over seeds.
+
+    Args:
+        rows: Every client's figures.
+        metric: What they are ranked by.
+        prefix: Before its name: "own_" for the clients' own models.
+    """
+    fair = metric.share and metric.higher  # of errors, and of what may be negative, it says nothing
     body = []
     for strategy in dict.fromkeys(row.strategy for row in rows):
-        arms = [ranked(rows, strategy, seed) for seed in _seeds(rows, strategy)]
-        parts = [(_mean(arm), _mean(worst(arm)), arm[0].accuracy, arm[-1].accuracy) for arm in arms]
+        arms = [ranked(rows, strategy, seed, metric, prefix) for seed in _seeds(rows, strategy)]
+        arms = [arm for arm in arms if arm]
+        if not arms:
+            continue
+        parts = [
+            (_mean(arm), spread(arm), _mean(worst(arm)), arm[0], arm[-1])
+            + ((jain(arm),) if fair else ())
+            for arm in arms
+        ]
         means = [math.fsum(column) / len(parts) for column in zip(*parts, strict=True)]
         body.append([strategy, f"{len(arms[0])}", *(number(mean) for mean in means)])
-    head = ["strategy", "clients", "mean accuracy", "of the worst tenth", "lowest", "highest"]
-    return Table(head, body)
+    head = ["strategy", "clients", f"mean {metric.title}", "spread", "of the worst tenth"]
+    return Table([*head, "worst", "best", *(["Jain's index"] if fair else [])], body)
 
 
-def ranked(rows: Sequence[EvaluationRow], strategy: str, seed: int) -> list[EvaluationRow]:
-    """Return an arm's clients, the one with the lowest accuracy first."""
+def ranked(
+    rows: Sequence[EvaluationRow], strategy: str, seed: int, metric: Metric, prefix: str = ""
+) -> list[float]:
+    """Return an arm's figures, a client each, the worst one first."""
     mine = [row for row in rows if (row.strategy, row.seed) == (strategy, seed)]
-    return sorted(mine, key=lambda row: (row.accuracy, row.client))
+    values = (row.value(f"{prefix}{metric.name}") for row in mine)
+    return sorted((v for v in values if v is not None), reverse=not metric.higher)
 
 
-def worst(arm: Sequence[EvaluationRow]) -> Sequence[EvaluationRow]:
+def worst(arm: Sequence[float]) -> Sequence[float]:
     """Return the first tenth of ranked clients, rounded up."""
     return arm[: -(-len(arm) // 10)]
+
+
+def spread(arm: Sequence[float]) -> float:
+    """Return the standard deviation over clients."""
+    mean = _mean(arm)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in arm) / len(arm))
 
 
 def _seeds(rows: Sequence[EvaluationRow], strategy: str) -> list[int]:
     return sorted({row.seed for row in rows if row.strategy == strategy})
 
 
-def _mean(rows: Sequence[EvaluationRow]) -> float:
-    return math.fsum(row.accuracy for row in rows) / len(rows)
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

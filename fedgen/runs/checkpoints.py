@@ -8,7 +8,7 @@ run was made with, and a sum of its own.
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,8 +114,9 @@ def write(
     checkpoint: Checkpoint,
     rows: Mapping[str, Extent],
     made_with: Mapping[str, Any],
+    spared: Collection[int] = (),
 ) -> None:
-    """Commit a checkpoint; the ones before the latest two are removed.
+    """Commit a checkpoint; the ones before the latest two are removed, but for spared rounds.
 
     Raises:
         RunError: If the disk does not take it; the last checkpoint stays.
@@ -136,12 +137,18 @@ def write(
     )
     disk.replace(content_path(folder, checkpoint.round), content)
     disk.replace(manifest_path(folder, checkpoint.round), encode(manifest))
-    prune(folder, numbers(folder))
+    prune(folder, numbers(folder), spared)
 
 
-def prune(folder: Path, good: list[int]) -> None:
-    """Remove all but the latest two of the good ones, manifests first, and what a kill left."""
-    kept = good[:KEPT]
+def prune(folder: Path, good: list[int], spared: Collection[int] = ()) -> None:
+    """Remove all but the latest two of the good ones, manifests first, and what a kill left.
+
+    Args:
+        folder: Where they are.
+        good: Rounds, the latest first.
+        spared: Those of them that stay whatever their age.
+    """
+    kept = [*good[:KEPT], *(number for number in good[KEPT:] if number in spared)]
     keep = {path(folder, number) for number in kept for path in (manifest_path, content_path)}
     for pattern in (f"{_PREFIX}*.json", f"{_PREFIX}*.npz", ".*.tmp"):
         for path in folder.glob(pattern):

@@ -11,11 +11,13 @@ FREE = {
     "run.target",
     "data.data_dir",
     "data.dataset",
+    "partition.file",
+    "model.weights",
     "provenance.python",
     "provenance.notes",
 }
 """What may change between two parts of a run: it does not change results, adds to them, or (where
-data lies) is held against the data set's fingerprint."""
+data, a given partition and weights lie) is held against the fingerprint of what is there."""
 
 
 def made_with(run: Run) -> dict[str, Any]:

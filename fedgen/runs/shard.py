@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fedgen.config import budget
+from fedgen.config.metrics import measured
 from fedgen.config.tree import Arm, Config
 from fedgen.errors import InputError
 from fedgen.files import disk, locks
 from fedgen.files.csv import parse_csv, to_csv
-from fedgen.runs import checkpoints
+from fedgen.runs import checkpoints, costs
 from fedgen.runs.checkpoints import Checkpoint, Damaged, Extent
-from fedgen.runs.rows import BUDGET, DIVERGED, ClientRow, EndedRow, RoundRow, Row
+from fedgen.runs.rows import BUDGET, DIVERGED, PATIENCE, ClientRow, EndedRow, RoundRow, Row
+from strategies.messages import protocol
 
 SHARDS = "shards"
 ROWS: dict[str, type[Row]] = {"rounds.csv": RoundRow, "clients.csv": ClientRow}
@@ -21,11 +24,16 @@ ROWS: dict[str, type[Row]] = {"rounds.csv": RoundRow, "clients.csv": ClientRow}
 
 def written(config: Config, name: str, rows: Iterable[Row], *, header: bool = True) -> str:
     """Return rows as the text of one of ``ROWS``, with all columns where there is more to tell."""
-    told = {
-        "rounds.csv": config.devices.speed != "none",
-        "clients.csv": config.has_further_genes,
-    }
-    return to_csv(rows, ROWS[name], header=header, optional=told[name])
+    names: Sequence[str]
+    if name == "rounds.csv":
+        told = config.devices.speed != "none"
+        metrics = measured(config.data.targets, config.run.metrics)
+        names = [f"{split}_{metric}" for split in ("test", "validation") for metric in metrics]
+    else:
+        told = config.has_further_genes
+        asked = config.run.personalise == "rounds"
+        names = [f"{whose}_{config.metric.name}" for whose in protocol.MEASURED] if asked else []
+    return to_csv(rows, ROWS[name], header=header, optional=told, measured=names)
 
 
 STOPPED = "stopped.json"
@@ -128,7 +136,9 @@ class Shard:
             for text in damage:
                 warn(f"DAMAGED: {text}. Going on from round {number}, the one before.")
             self._take_up(rows)
-            checkpoints.prune(self.folder, checkpoints.numbers(self.folder)[len(damage) :])
+            played = parse_csv(rows["rounds.csv"], self.folder / "rounds.csv", RoundRow)
+            good = checkpoints.numbers(self.folder)[len(damage) :]
+            checkpoints.prune(self.folder, good, self.spared(played))
             self.latest = checkpoint
             return checkpoint
         if damage or self._has_finished_rounds():
@@ -150,8 +160,9 @@ class Shard:
         rounds: Sequence[RoundRow],
         clients: Sequence[ClientRow],
         made_with: Mapping[str, Any],
+        spared: Collection[int] = (),
     ) -> None:
-        """Append a round's rows, then commit the checkpoint.
+        """Append a round's rows, then commit the checkpoint; those of spared rounds stay.
 
         Raises:
             RunError: If the disk does not take it; the last checkpoint stays.
@@ -162,10 +173,32 @@ class Shard:
             self._sums[name].update(content)
             self._sizes[name] += len(content)
         extents = {name: Extent(self._sizes[name], self._sums[name].hexdigest()) for name in ROWS}
-        checkpoints.write(self.folder, checkpoint, extents, made_with)
+        checkpoints.write(self.folder, checkpoint, extents, made_with, spared)
         self.latest = checkpoint
         if (self.folder / FAILED).exists():
             disk.remove(self.folder / FAILED)
+
+    def spared(self, rows: Sequence[RoundRow]) -> set[int]:
+        """Return the rounds whose checkpoints stay: the best one, where patience is for it."""
+        config = self.arm.config
+        return {costs.best(rows, config.metric).round} if config.run.patience and rows else set()
+
+    def best(self) -> Checkpoint | None:
+        """Return the checkpoint of the best round, if it was spared and is whole."""
+        try:
+            for number in self.spared(self.rows("rounds.csv")):
+                return checkpoints.read(self.folder, checkpoints.read_manifest(self.folder, number))
+        except Damaged:
+            pass  # of a round before the one that was gone back to
+        return None
+
+    def tired(self, rows: Sequence[RoundRow]) -> bool:
+        """Whether patience is at its end after some rounds."""
+        config = self.arm.config
+        limit = budget.parse(config.run.patience)
+        if limit is None or not rows:
+            return False
+        return costs.unimproved(rows, limit.unit, config.metric) >= limit.amount
 
     def fail(self, reason: str, clients: Sequence[ClientRow]) -> None:
         """Note that the round after ``latest`` cannot be used, in one file: all of it or nothing.
@@ -206,8 +239,10 @@ class Shard:
             return failed[0]
         settings = self.arm.config.run
         note, number = self.stop_note(settings.budget), self.finished_round + 1
-        if note is None or number > settings.rounds:
+        if number > settings.rounds:
             return None
+        if note is None:
+            return self._ended_by_patience(number)
         spent, tried = note
         why = (
             f"{settings.budget} is less than the {spent:,.10g} of all rounds up to this one"
@@ -215,6 +250,14 @@ class Shard:
             else f"the rounds before it cost {spent:,.10g}, so nothing is left of {settings.budget}"
         )
         return EndedRow(self.arm.strategy, self.arm.seed, number, BUDGET, why)
+
+    def _ended_by_patience(self, number: int) -> EndedRow | None:
+        rows = self.rows("rounds.csv") if self.arm.config.run.patience else []
+        if not self.tired(rows):
+            return None
+        found = costs.best(rows, self.arm.config.metric).round
+        why = f"{self.arm.config.run.patience} were spent since round {found}, the best so far"
+        return EndedRow(self.arm.strategy, self.arm.seed, number, PATIENCE, why)
 
     def stop(self, budget: str, spent: float, *, tried: bool) -> None:
         """Note that the round after ``latest`` is beyond a budget.

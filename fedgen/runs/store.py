@@ -13,15 +13,17 @@ from typing import Any
 from fedgen.config.tree import Arm
 from fedgen.files import disk
 from fedgen.files.csv import read_csv, to_csv
-from fedgen.runs.rows import EndedRow, EvaluationRow, PartitionRow, Row
+from fedgen.runs.rows import ClassRow, EndedRow, EvaluationRow, PartitionRow, Row
 from fedgen.runs.shard import ROWS, SHARDS, Shard, written
 
-PARTITION, EVALUATION, ENDED = "partition.csv", "evaluation.csv", "ended.csv"
+PARTITION, EVALUATION, CLASSES = "partition.csv", "evaluation.csv", "classes.csv"
+ENDED = "ended.csv"
 
 
 EXTRAS: dict[str, type[Row]] = {
     PARTITION: PartitionRow,
     EVALUATION: EvaluationRow,
+    CLASSES: ClassRow,
     ENDED: EndedRow,
 }
 """Files that the parent makes from the config and the final models; older runs lack them."""
@@ -71,6 +73,17 @@ def read_extra(run: Path, name: str) -> list[Any]:
         InputError: If it does not read.
     """
     return read_csv(run / name, EXTRAS[name]) if (run / name).exists() else []
+
+
+def read_classes(run: Path, arms: Sequence[Arm]) -> list[ClassRow]:
+    """Return how the final models of arms do class by class, by their shards.
+
+    Raises:
+        InputError: If that does not read.
+    """
+    shards = [shard for shard in (Shard(run, arm) for arm in arms) if not shard.failed()]
+    paths = (shard.folder / CLASSES for shard in shards)
+    return [row for path in paths if path.exists() for row in read_csv(path, ClassRow)]
 
 
 def merge(run: Path, arms: Sequence[Arm]) -> dict[str, list[Any]]:

@@ -27,6 +27,10 @@ class Watcher:
         """An arm cannot go on; the others do. This must be seen."""
         self.warn(f"{arm.name} ends here: {why}")
 
+    def rested(self, arm: Arm, why: str) -> None:
+        """An arm has ended early as it was asked to, by its patience."""
+        self.note(f"{arm.name} ends here: {why}")
+
     def warn(self, text: str) -> None:
         """Something is wrong that does not end the comparison, and must be seen."""
         warn(text)
@@ -69,6 +73,11 @@ class Several(Watcher):
         """Tell all of an arm's end."""
         for watcher in self._watchers:
             watcher.ended(arm, why)
+
+    def rested(self, arm: Arm, why: str) -> None:
+        """Tell all of an arm whose patience has ended it."""
+        for watcher in self._watchers:
+            watcher.rested(arm, why)
 
     def warn(self, text: str) -> None:
         """Tell all of what is wrong."""

@@ -15,7 +15,7 @@ from fedgen.config.base import Section, as_tuple, explain
 from fedgen.config.sections import Data, Training
 from fedgen.config.toml import Tree, read_toml
 from fedgen.config.tree import names
-from fedgen.data.pixels import AUTO
+from fedgen.data.inputs import AUTO
 from fedgen.engine import engines
 from fedgen.errors import InputError, unknown
 from fedgen.study.estimators import ESTIMATORS, Settings
@@ -85,7 +85,7 @@ class StudyData(Data):
     """What is fitted and tested on."""
 
     dataset: str = "mnist"
-    """cifar10, mnist, digits, or the path of an .npz file."""
+    """The name of a known data set, the path of a file or folder, or hf:NAME."""
     test_fraction: BelowOne = 0.0
     """Share of all images that is the test set, drawn at random; 0 for the data set's own one."""
     train_samples: Count = 0
@@ -109,9 +109,11 @@ class StudyData(Data):
 
         So cases keep the hashes, and studies the directories, that they had before.
         """
-        kept = self.model_dump(exclude={"dataset", "data_dir", "scale", "layout"})
-        later = {"scale": self.scale, "layout": self.layout}
-        return kept | {name: value for name, value in later.items() if value != AUTO}
+        later = (*("scale", "layout", "standardise", "targets"), *("labels", "target", "client"))
+        kept = self.model_dump(exclude={"dataset", "data_dir", *later})
+        usual = {name: type(self).model_fields[name].default for name in later}
+        found = self.model_dump(include={*later})
+        return kept | {name: value for name, value in found.items() if value != usual[name]}
 
 
 class Study(Section):

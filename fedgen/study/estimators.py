@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from fedgen.config.base import Deviations, Section, Sizes
-from fedgen.config.model import LAYERS, Layers, Model
+from fedgen.config.sections.model import LAYERS, Layers, Model
 from strategies.core.settings import BelowOne, Count, NotNegative, Positive, Rate
 
 Activation = Literal["identity", "logistic", "tanh", "relu"]

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fedgen.config.toml import Tree, read_toml, to_toml
-from fedgen.data.datasets import Dataset
-from fedgen.data.pixels import AUTO
+from fedgen.data.dataset import Dataset
+from fedgen.data.inputs import AUTO
 from fedgen.engine import engines
 from fedgen.errors import InputError
 from fedgen.files import csv as records_csv

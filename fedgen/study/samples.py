@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgen.data import datasets
-from fedgen.data.datasets import Dataset
+from fedgen.data.dataset import Dataset
 from fedgen.errors import InputError
 from fedgen.study.cases import Study, StudyData
 from strategies.streams import rng
@@ -58,6 +58,8 @@ def load(wanted: Draw) -> Samples:
 @lru_cache(maxsize=1)
 def _draw(wanted: Draw, dataset: Dataset) -> Samples:
     data = wanted.data
+    if dataset.kind != "classes":
+        raise InputError(f"{dataset.name}: a study learns classes, received {dataset.kind}")
     own = len(dataset.y_train)
     count = own + len(dataset.y_test)
     train, test = _rows(wanted, own, count)

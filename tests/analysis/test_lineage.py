@@ -8,7 +8,7 @@ import pytest
 from runs import play
 
 from fedgen.analysis.lineage import ancestry, best_of_last_round, tell
-from fedgen.report import evolution
+from fedgen.report.charts import evolution
 from fedgen.report.results import load
 from fedgen.runs.rows import ClientRow
 

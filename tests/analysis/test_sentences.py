@@ -6,7 +6,8 @@ from summaries import CONFIG, row
 
 from fedgen.analysis.sentences import cost, endings, fair, place, rounds_played, sentences, standing
 from fedgen.analysis.summary import summarise
-from fedgen.report import contrasts, tables
+from fedgen.report import tables
+from fedgen.report.charts import contrasts
 from fedgen.runs.rows import BUDGET, DIVERGED, EndedRow, RoundRow
 
 

@@ -6,9 +6,9 @@ import pytest
 from summaries import CONFIG, row
 
 from fedgen.analysis.sentences import sentences
-from fedgen.analysis.summary import METRICS, best, final, reach, spent, summarise, within
-from fedgen.config.model import Model
+from fedgen.analysis.summary import best, final, measured_by, reach, spent, summarise, within
 from fedgen.config.sections import Run
+from fedgen.config.sections.model import Model
 from fedgen.config.tree import Config
 
 ROWS = [
@@ -63,6 +63,7 @@ def test_summary_by_hand() -> None:
         "seeds": [4, 5],
         "equal_client_epochs": 0,
         "target_accuracy": None,
+        "metric": {"name": "accuracy", "title": "accuracy", "higher": True, "share": True},
         "ended": [],
     }
     assert strategies["genetic-cfl"] == GENETIC
@@ -90,7 +91,7 @@ def test_every_metric_has_mean_values_and_interval() -> None:
     summary = summarise(CONFIG, "digits", 1, ROWS)
     assert list(summary["strategies"]) == ["genetic-cfl", "fedavg"]
     for numbers in summary["strategies"].values():
-        assert tuple(numbers) == METRICS
+        assert tuple(numbers) == measured_by("accuracy")
         assert all(set(number) == {"mean", "values", "interval"} for number in numbers.values())
 
 

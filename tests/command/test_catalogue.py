@@ -9,14 +9,14 @@ import pytest
 from runs import finish, start
 
 from fedgen.command import catalogue
-from fedgen.config.model import MODELS
 from fedgen.config.sections import CENTRALISED, DATASETS
+from fedgen.config.sections.model import MODELS
 from strategies import REGISTRY, VARIANTS
 
 LISTS = {
     "strategies": (catalogue.strategies_there_are, (*REGISTRY, *VARIANTS, CENTRALISED)),
     "models": (catalogue.models_there_are, MODELS),
-    "datasets": (catalogue.datasets_there_are, (*DATASETS, "FILE.npz")),
+    "datasets": (catalogue.datasets_there_are, (*DATASETS, "FILE or FOLDER", "hf:NAME")),
 }
 
 

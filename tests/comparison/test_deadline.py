@@ -21,12 +21,12 @@ from fedgen.errors import RunError
 @pytest.fixture(scope="module")
 def engine() -> Engine:
     digits = datasets.load(Data(dataset="digits"))
-    return engine_of(models.build("mlp", digits.shape, digits.classes, 0), digits)
+    return engine_of(models.build("mlp", digits.shape, digits.outputs, 0), digits)
 
 
 def weights() -> list[np.ndarray]:
     digits = datasets.load(Data(dataset="digits"))
-    return models.get_weights(models.build("mlp", digits.shape, digits.classes, 0))
+    return models.get_weights(models.build("mlp", digits.shape, digits.outputs, 0))
 
 
 def plan(epochs: int) -> Plan:

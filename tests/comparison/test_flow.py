@@ -243,7 +243,7 @@ def test_a_model_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     code, out, err = finish(start(["compare", "--dataset=own.npz"], tmp_path))
     assert (code, out) == (2, "")
-    assert err == "fedgen: model cnn: cannot be built for images of shape (4, 4, 1)\n"
+    assert err == "fedgen: model cnn: cannot be built for data of shape (4, 4, 1)\n"
     assert not (tmp_path / "runs").exists()
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedgen.config.model import MODELS
 from fedgen.config.sections import CENTRALISED, DATASETS, Faults
+from fedgen.config.sections.model import MODELS
 from fedgen.config.tree import build, dump
 from fedgen.errors import InputError
 from fedgen.federation.run_config import FLAT, from_run_config, to_run_config
@@ -22,17 +22,20 @@ ADAPTIVE = {"server_rate": 0.5, "beta_1": 0.0, "beta_2": 0.5, "tau": 1e-6}
 EVERYTHING = {
     "data": {
         **{"dataset": '/a b/it\'s "x".npz', "data_dir": "/d\\e f", "validation_fraction": 0.25},
-        **{"scale": 16.0, "layout": "channels-first"},
+        **{"scale": 16.0, "layout": "channels-first", "standardise": True, "targets": "labels"},
+        **{"labels": "coarse", "target": "a b", "client": "who", "test_fraction": 0.1},
     },
     "partition": {
-        **{"kind": "dirichlet", "clients": 31, "min_samples": 3, "max_samples": 9},
+        **{"kind": "given", "file": "/a b.json", "clients": 31, "min_samples": 3, "max_samples": 9},
         **{"alpha": 0.1, "labels_per_client": 3, "sigma": 1.5, "min_partition_size": 4},
     },
     "cohort": {"fraction": 0.7, "resample": True, "deadline": 2.5, "min_available": 3},
-    "model": {"name": "mlp-324-108-bn-dropout"},
+    "model": {"name": "mlp-324-108-bn-dropout", "weights": "/a b/it's.keras", "freeze": ["d*"]},
     "training": {
         **{"local_epochs": 3, "optimizer": "sgd", "momentum": 0.9, "deadline": 1.5},
-        **{"engine": "jax", "precision": "bfloat16"},
+        **{"engine": "jax", "precision": "bfloat16", "augmentation": ["flip", "mine:crop"]},
+        **{"schedule": "cosine", "loss": "cross-entropy", "label_smoothing": 0.1},
+        **{"class_weights": "balanced", "nesterov": True, "clip_norm": 1.5},
     },
     "devices": {
         **{"speed": "lognormal", "samples_per_second": 50.0, "spread": 0.1, "sigma": 1.0},
@@ -49,6 +52,11 @@ EVERYTHING = {
         "workers": 2,
         "evaluate_every": 3,
         "target": 0.9,
+        "metric": "cost",
+        "better": "lower",
+        "metrics": ["mine:cost", "mine.other:gain"],
+        "patience": "bytes=1e9",
+        "personalise": "rounds",
         "budget": "client-epochs=600",
     },
     "genetic-cfl": {
@@ -105,8 +113,9 @@ EVERYTHING = {
     "ifca": {"learning_rate": 1e-7, "batch_size": 8, "models": 3},
     "centralised": {"learning_rate": 0.1 + 0.2, "batch_size": 128},
 }
-SAME = (("privacy", "kind"), ("genetic-cfl", "models"))
-"""Privacy and models of clusters go with no aggregation but the mean."""
+SAME = (("privacy", "kind"), ("genetic-cfl", "models"), ("training", "weight_decay"))
+"""Privacy and models of clusters go with no aggregation but the mean, nesterov with sgd alone."""
+DECAYING = {"training": {"optimizer": "adamw", "weight_decay": 0.25}}
 PRIVATE = {"privacy": {"kind": "local"}}
 IN_PLACE = {
     "model": {
@@ -185,8 +194,8 @@ def test_the_example_changes_every_setting() -> None:
 
 @pytest.mark.parametrize(
     "tree",
-    [{}, EVERYTHING, PRIVATE, IN_PLACE],
-    ids=["defaults", "everything", "private", "in place"],
+    [{}, EVERYTHING, PRIVATE, IN_PLACE, DECAYING],
+    ids=["defaults", "everything", "private", "in place", "decaying"],
 )
 def test_round_trip(tree: dict[str, Any]) -> None:
     config = build(tree)

@@ -109,7 +109,8 @@ def test_every_chart_says_what_it_shows_and_has_its_data_as_a_table(page: Page) 
         " document.getElementById(plot.getAttribute('aria-describedby')).textContent,"
         " plot.closest('figure').querySelectorAll('.data tbody tr').length])"
     )
-    assert len(charts) == 1 + 2 + 2 * 6 + 1 + 2 * 2
+    # Differences, metrics, evolution, clients, classes, and who holds what.
+    assert len(charts) == 1 + 5 + 2 * 6 + 1 + 2 + 2 * 2
     for role, label, text, rows in charts:
         assert role == "img" and label and len(text) > 20 and rows > 0
     identities = page.run("[...document.querySelectorAll('[id]')].map(e => e.id)")

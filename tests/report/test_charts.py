@@ -4,7 +4,7 @@ from typing import Any
 
 from shards import client_row
 
-from fedgen.report import contrasts, curves, evolution, partition
+from fedgen.report.charts import contrasts, curves, evolution, partition
 from fedgen.runs.rows import EvaluationRow, PartitionRow
 
 

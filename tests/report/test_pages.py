@@ -10,7 +10,8 @@ from runs import FLAGS, finish, play, start
 
 from fedgen.federation.resources import Resources
 from fedgen.files.csv import to_csv
-from fedgen.report import contrasts, pages
+from fedgen.report import pages
+from fedgen.report.charts import contrasts
 from fedgen.report.results import Results, load
 from fedgen.runs.rows import ClientRow, RoundRow
 from fedgen.runs.run import Run
@@ -245,7 +246,9 @@ def test_the_worst_tenth_is_the_mean_of_the_worst_clients_over_seeds() -> None:
     # Eleven clients: the worst two. Means 0.15 and 0.25, over seeds 0.2.
     first = [0.5] * 9 + [0.1, 0.2]
     found = worst_tenth(rows(0, first) + rows(1, [v + 0.1 for v in first])).body
-    assert found == [["a", "11", "0.4864", "0.2000", "0.1500", "0.5500"]]
+    # Of the first seed, squares sum up to 2.3: a spread of sqrt(2.3 / 11 - (4.8 / 11)^2), which is
+    # the second's as well; Jain's indices are 4.8^2 / (11 x 2.3) and 5.9^2 / (11 x 3.37).
+    assert found == [["a", "11", "0.4864", "0.1367", "0.2000", "0.1500", "0.5500", "0.9249"]]
 
 
 def test_final_models_are_evaluated_on_every_client_and_the_partition_is_kept(run: Run) -> None:

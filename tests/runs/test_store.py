@@ -28,6 +28,12 @@ from fedgen.runs.rows import ClientRow, RoundRow
 from fedgen.runs.shard import ROWS, Shard
 from fedgen.runs.store import merge, read_rows
 
+METRICS = [
+    f"{split}_{name}"
+    for split in ("test", "validation")
+    for name in ("balanced_accuracy", "macro_f1", "top5_accuracy", "auc", "ece")
+]
+
 
 def make(path: Path) -> None:
     with claim(path, new=True):
@@ -108,7 +114,9 @@ def test_a_new_shard_has_headers_and_no_checkpoint(tmp_path: Path) -> None:
     shard = new_shard(tmp_path, 0)
     assert (shard.finished_round, shard.opened_round) == (-1, -1)
     assert files(tmp_path) == {
-        "shards/fedavg-seed0/rounds.csv": to_csv([], RoundRow, header=True).encode(),
+        "shards/fedavg-seed0/rounds.csv": to_csv(
+            [], RoundRow, header=True, measured=METRICS
+        ).encode(),
         "shards/fedavg-seed0/clients.csv": to_csv([], ClientRow, header=True).encode(),
     }
 

@@ -3,18 +3,19 @@
 import math
 import threading
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgen.config import plugins
-from fedgen.config.model import Model
 from fedgen.config.sections import Training
-from fedgen.data.datasets import Dataset
+from fedgen.config.sections.model import Model
+from fedgen.data.dataset import Dataset, Split
 from fedgen.engine import engines, models
 from fedgen.engine.engines import Engine
-from fedgen.engine.plan import Moments, Plan, Split
+from fedgen.engine.plan import Moments, Plan
 from fedgen.study.estimators import KerasModel
 from fedgen.study.fits.outcome import Trained, stopped_improving
 from fedgen.study.samples import Samples
@@ -34,11 +35,11 @@ def prepare(
     data = samples.dataset
     engines.start(training)
     with _tracing:
-        model = models.build(settings.federated(), data.shape, data.classes, seed)
+        model = _build(settings.federated(), data, seed)
         code = plugins.code_of(settings.model)
         own = {"optimizer": settings.optimizer, "momentum": settings.momentum}
         engine = _engine(settings.federated(), code, training.model_copy(update=own), data, slots)
-        engine.classify(models.get_weights(model), data.x_test[:1])
+        engine.predict(models.get_weights(model), data.x_test[:1])
     split: Split = "train" if len(samples.validation) else "test"
     held_out = (
         samples.validation if split == "train" else np.arange(len(data.y_test), dtype=np.int32)
@@ -57,12 +58,14 @@ def prepare(
             trained = engine.train(weights, plan, keep=True)
             weights, moments = trained.weights, trained.moments
             found = engine.evaluate(weights, held_out, split)
-            curve.append((trained.losses[0], trained.accuracies[0], found.loss, found.accuracy))
+            right = trained.accuracies[0] if trained.accuracies else math.nan
+            found_right = math.nan if found.accuracy is None else found.accuracy
+            curve.append((trained.losses[0], right, found.loss, found_right))
             if not math.isfinite(trained.losses[0]):
                 break
         losses = [epoch[0] for epoch in curve]
         return Trained(
-            predict=partial(engine.classify, weights),
+            predict=lambda images: np.argmax(engine.predict(weights, images), -1),
             finite=bool(np.isfinite(losses).all() and all(np.isfinite(w).all() for w in weights)),
             parameters=model.count_params(),
             epochs=len(curve),
@@ -85,8 +88,12 @@ def _plan(
     )
 
 
+def _build(model: Model, data: Dataset, seed: int) -> Any:
+    return models.build(model, data.shape, data.outputs, seed, vocabulary=data.vocabulary)
+
+
 @lru_cache(maxsize=2)
 def _engine(model: Model, code: str, training: Training, data: Dataset, slots: int) -> Engine:
     """Build an engine; one of other data, or of other code of the user's, is another one."""
-    blank = models.build(model, data.shape, data.classes, 0)
+    blank = _build(model, data, 0)
     return engines.build(training, blank, data, workers=slots)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from fedgen.analysis import lineage
-from fedgen.report.curves import COLOURS, finish, plain, translucent
+from fedgen.report.charts.curves import COLOURS, finish, plain, translucent
 from fedgen.report.html import Chart, Table, number
 from fedgen.runs.rows import ClientRow
 

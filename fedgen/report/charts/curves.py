@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from fedgen.analysis import statistics
 from fedgen.config.budget import SIMULATED_SECONDS
+from fedgen.config.metrics import ACCURACY, KNOWN, Metric
 from fedgen.report.html import Chart, Table, number
 from fedgen.report.tables import ranked, worst
 from fedgen.runs.costs import spent
@@ -16,6 +17,9 @@ from fedgen.runs.rows import EvaluationRow, RoundRow
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 """Okabe and Ito's palette: told apart with colour blindness, too."""
+
+LOGARITHMIC = ("test_loss", "validation_loss", "train_loss")
+"""Columns that are drawn on a logarithmic axis."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -104,7 +108,7 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         played = _common_rounds(seeds)
         common, axes = _evaluated(played, _axes(played, offered))
         for rows in seeds:
-            known = [v for row in rows if (v := finite(getattr(row, field))) is not None]
+            known = [v for row in rows if (v := finite(row.column(field))) is not None]
             lowest, highest = min([lowest, *known]), max([highest, *known])
             if len(seeds) > 1:
                 alone, places = _evaluated(
@@ -117,7 +121,7 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         _mean_line(figure, common, field, what, axes, axis, style, name)
         body += _curve_table(name, seeds, common, field)
         told.append(_tell(name, common, field))
-    loss = field.endswith("loss")
+    loss = field in LOGARITHMIC
     finish(figure, AXES[axis], what)
     if math.isfinite(lowest) and (not loss or lowest > 0):
         # Bands of few seeds reach far beyond what was seen; they may be cut, the curves not.
@@ -132,8 +136,9 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         bands += f", bands 95 % intervals of the mean{of}"
     bands += "." if bands else ""
     head = ["strategy", "seed", "round", what, "mean", "95 % interval", "client-epochs so far"]
-    text = f"{what.capitalize()}. {' '.join(told)}{bands}"
-    return Chart(what.capitalize(), figure, text, Table(head, body))
+    title = what[:1].upper() + what[1:]  # not capitalize: AUC and R² are what they are
+    text = f"{title}. {' '.join(told)}{bands}"
+    return Chart(title, figure, text, Table(head, body))
 
 
 def _common_rounds(seeds: Sequence[Sequence[RoundRow]]) -> list[tuple[RoundRow, ...]]:
@@ -178,7 +183,7 @@ def _line(
 ) -> None:
     figure.add_scatter(
         x=axes[axis],
-        y=[finite(getattr(row, field)) for row in rows],
+        y=[finite(row.column(field)) for row in rows],
         meta={"axes": axes},
         mode="lines",
         line={"color": colour, "width": 1},
@@ -189,17 +194,23 @@ def _line(
 
 
 def _mean(rows: tuple[RoundRow, ...], field: str) -> float | None:
-    values = [getattr(row, field) for row in rows]
-    if any(value is None for value in values):
-        return None
-    return finite(math.fsum(values) / len(values)) if all(map(math.isfinite, values)) else None
+    values = _known(rows, field)
+    return finite(math.fsum(values) / len(values)) if values else None
 
 
 def _bounds(rows: tuple[RoundRow, ...], field: str) -> statistics.Interval | None:
-    values = [getattr(row, field) for row in rows]
-    if len(values) < statistics.FEW or any(value is None for value in values):
+    values = _known(rows, field)
+    if len(values) < statistics.FEW:
         return None
-    return statistics.interval(values, statistics.bounds_of(field))
+    name = field.partition("_")[2]
+    bounds = statistics.bounds_by(KNOWN[name]) if name in KNOWN else statistics.ANY
+    return statistics.interval(values, bounds)
+
+
+def _known(rows: tuple[RoundRow, ...], field: str) -> list[float]:
+    """Return a column's values, if all rows have one that is finite; else none."""
+    values = [value for row in rows if (value := finite(row.column(field))) is not None]
+    return values if len(values) == len(rows) else []
 
 
 def _band(
@@ -212,7 +223,7 @@ def _band(
     name: str,
 ) -> None:
     bounds = [_bounds(rows, field) for rows in common]
-    least = 1e-9 if field.endswith("loss") else 0.0  # a logarithmic axis has no 0
+    least = 1e-9 if field in LOGARITHMIC else -math.inf  # a logarithmic axis has no 0
     for side, fill in ((0, None), (1, "tonexty")):
         figure.add_scatter(
             x=axes[axis],
@@ -276,7 +287,7 @@ def _curve_table(
             bounds = _bounds(together, field) if together else None
             interval = f"{bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else ""
             mean = number(_mean(together, field)) if len(seeds) > 1 and together else ""
-            value = number(getattr(row, field))
+            value = number(row.column(field))
             cells = [str(row.seed), str(row.round), value, mean, interval, f"{cost:,.0f}"]
             body.append([name, *cells])
     return body
@@ -294,46 +305,54 @@ def _tell(name: str, common: Sequence[tuple[RoundRow, ...]], field: str) -> str:
     return f"{name}: {begin:.4f} in round {first}, {end:.4f} in round {last}."
 
 
-def clients(rows: Sequence[EvaluationRow]) -> Chart:
-    """Draw the accuracy of the final models on every client, the worst tenth marked."""
+def clients(rows: Sequence[EvaluationRow], metric: Metric = ACCURACY) -> Chart:
+    """Draw the metric of the final models on every client, the worst tenth marked.
+
+    Where clients' own models were measured, they are drawn beside, dashed.
+    """
     figure = go.Figure()
     told, counts = [], []
     for place, strategy in enumerate(dict.fromkeys(row.strategy for row in rows)):
         seeds = sorted({row.seed for row in rows if row.strategy == strategy})
-        arms = [ranked(rows, strategy, seed) for seed in seeds]
-        count = min(map(len, arms))
-        counts.append(count)
-        means = [math.fsum(a[i].accuracy for a in arms) / len(arms) for i in range(count)]
-        names = [
-            f"client {arms[0][i].client}" if len(arms) == 1 else f"mean of {len(arms)} seeds"
-            for i in range(count)
-        ]
-        figure.add_scatter(
-            x=[100 * (i + 1) / count for i in range(count)],
-            y=means,
-            text=names,
-            mode="lines+markers",
-            marker={"size": 4},
-            line={"color": COLOURS[place % len(COLOURS)], "shape": "hv", "width": 2},
-            name=plain(strategy),
-            hovertemplate="%{text}: %{y:.4f}<extra></extra>",
-        )
-        low = [math.fsum(r.accuracy for r in worst(a)) / len(worst(a)) for a in arms]
-        told.append(f"{strategy}: {math.fsum(low) / len(low):.4f} in the worst tenth.")
+        for prefix, whose, dash in (("", "", "solid"), ("own_", ", own models", "dash")):
+            arms = [found for s in seeds if (found := ranked(rows, strategy, s, metric, prefix))]
+            if not arms:
+                continue
+            count = min(map(len, arms))
+            counts.append(count)
+            figure.add_scatter(
+                x=[100 * (i + 1) / count for i in range(count)],
+                y=[math.fsum(arm[i] for arm in arms) / len(arms) for i in range(count)],
+                mode="lines+markers",
+                marker={"size": 4},
+                line={
+                    "color": COLOURS[place % len(COLOURS)],
+                    "shape": "hv",
+                    "width": 2,
+                    "dash": dash,
+                },
+                name=plain(f"{strategy}{whose}"),
+                hovertemplate="%{y:.4f}<extra></extra>",
+            )
+            low = [math.fsum(worst(arm)) / len(worst(arm)) for arm in arms]
+            told.append(f"{strategy}{whose}: {math.fsum(low) / len(low):.4f} in the worst tenth.")
     fewest = min(counts, default=1)
     tenth = 100 * -(-fewest // 10) / fewest  # as many clients as ``worst`` takes
     figure.add_vrect(x0=0, x1=tenth, fillcolor=COLOURS[1], opacity=0.12, line_width=0)
-    finish(figure, "clients, worst first (%)", "accuracy")
+    finish(figure, "clients, worst first (%)", metric.title)
+    more = list(dict.fromkeys(name for row in rows for name in row.measured))
     body = [
         [
             *(row.strategy, str(row.seed), str(row.client), f"{row.samples:,}"),
             *(number(row.accuracy), number(row.loss)),
+            *(number(row.measured.get(name)) for name in more),
         ]
         for row in rows
     ]
     text = (
-        "Accuracy of each final model on the validation samples of every client, in the cohort or "
+        f"The {metric.title} of each final model on every client's own samples, in the cohort or "
         f"not; the shaded part is the worst tenth, one client at least. {' '.join(told)}"
     )
     head = ["strategy", "seed", "client", "samples", "accuracy", "loss"]
-    return Chart("Accuracy on every client", figure, text, Table(head, body))
+    head += [name.replace("_", " ") for name in more]
+    return Chart(f"The {metric.title} on every client", figure, text, Table(head, body))
