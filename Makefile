@@ -15,7 +15,8 @@ compare: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $$(( $(CORES) + 1 )) --dist loadfile $(ARGS)
 	FEDGEN_TEST_ENGINE=jax $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS) tests/engine \
-		tests/test_pinned.py tests/comparison/test_deadline.py tests/comparison/test_resume.py
+		tests/test_pinned.py tests/comparison/test_any_data.py tests/comparison/test_deadline.py \
+		tests/comparison/test_resume.py
 
 test-runtimes: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(CORES) --maxschedchunk 1 -m runtimes $(shell grep -rl mark.runtimes tests) $(ARGS)
@@ -44,6 +45,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.small_clients
 	$(BIN)/python -m benchmarks.gpu
 	$(BIN)/python -m benchmarks.coverage
+	$(BIN)/python -m benchmarks.parquet
 
 clean:
 	rm -rf $(VENV)

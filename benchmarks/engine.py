@@ -31,7 +31,7 @@ def measure() -> dict[str, float]:
     from fedgen.engine.tensorflow.engine import Engine
 
     data = synthetic.cifar10(train=10_000, test=100)
-    model = models.build("cnn", data.shape, data.classes, 0)
+    model = models.build("cnn", data.shape, data.outputs, 0)
     weights = models.get_weights(model)
     engine = Engine(model, data, workers=runtime.available_cores())
     draw = np.random.default_rng(0)

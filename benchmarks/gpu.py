@@ -58,7 +58,7 @@ def engine_figures(size: dict[str, Any], precision: str) -> dict[str, Any]:
     from fedgen.engine.plan import Plan
 
     data = synthetic.cifar10(train=size["train"], test=100)
-    model = models.build(size["model"], data.shape, data.classes, 0)
+    model = models.build(size["model"], data.shape, data.outputs, 0)
     weights = models.get_weights(model)
     draw = np.random.default_rng(0)
     mixed = np.round(2 ** draw.uniform(4, 7, CLIENTS)).astype(int).tolist()

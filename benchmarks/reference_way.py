@@ -71,7 +71,7 @@ def reference_round(folder: Path) -> tuple[float, int]:
     import keras
     import numpy as np
 
-    from fedgen.data.contiguous import partition
+    from fedgen.data.partitions.contiguous import partition
     from fedgen.engine import models
 
     with np.load(folder / "data.npz") as data:

@@ -39,8 +39,8 @@ from benchmarks import synthetic
 from fedgen import launch
 from fedgen.config.sections import Data
 from fedgen.data import datasets
-from fedgen.data.contiguous import partition
-from fedgen.data.datasets import Dataset
+from fedgen.data.dataset import Dataset
+from fedgen.data.partitions.contiguous import partition
 from fedgen.files.csv import read_csv
 from fedgen.runs.rows import RoundRow
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fedgen.data.datasets import Dataset, from_arrays
+from fedgen.data.dataset import Dataset, from_arrays
 
 
 def cifar10(train: int = 50_000, test: int = 10_000) -> Dataset:
