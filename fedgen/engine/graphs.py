@@ -102,6 +102,18 @@ def outputs(model: keras.Model, inputs: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(model(keras.ops.convert_to_tensor(inputs), training=False))
 
 
+def is_chain(model: keras.Model) -> bool:
+    """Whether a model is layers of Keras' own one after another, so that nothing is joined."""
+    if not isinstance(model, keras.Sequential):
+        return False
+    return all(
+        is_chain(layer)
+        if isinstance(layer, keras.Model)
+        else type(layer).__module__.partition(".")[0] == "keras"
+        for layer in model.layers
+    )
+
+
 def last(model: Any) -> Any:
     """Return the layer, or operation, that computes a model's output; of those in it, the last."""
     while is_graph(model):

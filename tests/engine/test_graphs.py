@@ -368,3 +368,19 @@ def test_the_function_has_the_shape_of_any_data(shape: tuple[int, ...]) -> None:
 
     model = own_model.check(plugins.give(net), shape, 4, 0)
     assert set(seen) == {shape} and model.input_shape == (None, *shape)
+
+
+def test_only_layers_one_after_another_are_a_chain() -> None:
+    start = keras.Input(SHAPE)
+    found = layers.Conv2D(2, 3, padding="same")(start)
+    graph = keras.Model(start, layers.Flatten()(layers.Add()([found, found])))
+
+    class Own(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs + inputs
+
+    inside = keras.Sequential([layers.Flatten(), layers.Dense(3)])
+    assert graphs.is_chain(keras.Sequential([start, layers.Conv2D(2, 3), inside]))
+    assert not graphs.is_chain(graph)
+    assert not graphs.is_chain(keras.Sequential([start, graph]))
+    assert not graphs.is_chain(keras.Sequential([start, Own()]))

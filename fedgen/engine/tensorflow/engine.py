@@ -86,6 +86,8 @@ class Engine:
     ) -> None:
         runtime.require()
         tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+        # TensorFlow 2.21 may fuse what graphs join into kernels that write where they must not.
+        tf.config.optimizer.set_experimental_options({"remapping": graphs.is_chain(model)})
         self.workers = workers
         self.statistics = models.statistics(model)
         self._model = model = graphs.with_equals(model, faster)

@@ -338,7 +338,7 @@ def test_features_that_are_none_name_no_classes(tmp_path: Path, label: object) -
 
 def content(**columns: Any) -> bytes:
     stream = io.BytesIO()
-    pq.write_table(pa.table(columns), stream)
+    pq.write_table(pa.table(columns), stream, write_page_checksum=True)
     return stream.getvalue()
 
 

@@ -57,6 +57,8 @@ def read(path: Path, *, labels: str = "", target: str = "", client: str = "") ->
                 f"data file {path}: expected a split train, received {limits.few(found)}"
             )
         limits.check(path, sum(int(part.data.nbytes) for part in splits.values()))
+        for part in splits.values():
+            part.data.table.validate(full=True)  # damage may make Arrow read what is not its own
         tables = {split: part.with_format("arrow")[:] for split, part in splits.items()}
         features = splits["train"].features.to_dict()
         roles = arrow.find_roles(path, tables["train"].schema, features, labels, target, client)

@@ -96,7 +96,11 @@ def _tables(path: Path, files: dict[str, list[Path]], roles: arrow.Roles) -> dic
     from pyarrow.parquet import ParquetFile
 
     most, taken = limits.free(), 0
-    opened = {file: ParquetFile(file) for part in files.values() for file in part}
+    opened = {
+        file: ParquetFile(file, page_checksum_verification=True)
+        for part in files.values()
+        for file in part
+    }
     first = files["train"][0]
     schema = opened[first].schema_arrow
     for file, one in opened.items():
