@@ -31,12 +31,9 @@ import tomli_w
 
 from fedgen import runtime
 from fedgen.config.toml import read_toml
-from fedgen.data import datasets
-from fedgen.data.partitions import split
-from fedgen.engine.transfer import source
 from fedgen.errors import FedgenError, InputError, RunError
 from fedgen.federation.credentials import write_certificates, write_node_key
-from fedgen.federation.resources import Resources
+from fedgen.federation.resources import Resources, absolute
 from fedgen.federation.run_config import OUT, from_run_config, to_run_config
 from fedgen.runs import directory
 from fedgen.runs.run import default_path
@@ -274,12 +271,7 @@ def read_run_config(text: str) -> dict[str, Any]:
         raise InputError(f"run config {text!r}: expected \"key='text' key=1 ...\" ({left})")
     defaults = read_toml(PROJECT / "pyproject.toml")["tool"]["flwr"]["app"]["config"]
     config = from_run_config(defaults | given)
-    own = {
-        "data": datasets.absolute(config.data),
-        "partition": split.absolute(config.partition),
-        "model": source.absolute(config.model),
-    }
-    held = Resources(config.model_copy(update=own))
+    held = Resources(absolute(config))
     if not isinstance(given.get(OUT, ""), str):
         raise InputError(f"run config: out={given[OUT]!r}: expected a path in quotes")
     out = Path(given.get(OUT) or default_path(held.dataset.name)).absolute()

@@ -10,12 +10,11 @@ from pathlib import Path
 from fedgen.config.plugins import code_of, is_own
 from fedgen.config.toml import Tree, merge, to_toml
 from fedgen.config.tree import Config, build, dump
-from fedgen.data import datasets
-from fedgen.data.partitions import known, split
+from fedgen.data.partitions import known
 from fedgen.engine import engines
 from fedgen.engine.transfer import source
 from fedgen.errors import InputError, Unavailable
-from fedgen.federation.resources import Resources
+from fedgen.federation.resources import Resources, absolute
 from fedgen.files import disk
 from fedgen.runs import directory, shard, store
 from fedgen.runs.checkpoints import latest_manifest
@@ -37,12 +36,7 @@ def choose_dataset(config: Config, named: bool) -> tuple[Resources, str | None]:
         InputError: If a data set that somebody named cannot be had, or one that
             is there is damaged.
     """
-    paths = {
-        "data": datasets.absolute(config.data),
-        "partition": split.absolute(config.partition),
-        "model": source.absolute(config.model),
-    }
-    config = config.model_copy(update=paths)
+    config = absolute(config)
     try:
         return Resources(config), None
     except Unavailable as error:

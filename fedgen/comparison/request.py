@@ -8,8 +8,6 @@ import numpy as np
 
 from fedgen.analysis import metrics
 from fedgen.comparison import opening
-from fedgen.config import plugins
-from fedgen.config.metrics import own_name
 from fedgen.config.plugins import is_own
 from fedgen.config.toml import Setting, merge, read_toml
 from fedgen.config.tree import Arm, Config, build, dump
@@ -152,11 +150,10 @@ def _check_metrics(held: Resources) -> None:
     Raises:
         InputError: If not.
     """
-    data, names = held.dataset, held.config.run.metrics
+    data = held.dataset
     due = data.y_test[:TRIED]
     scores = np.random.default_rng(0).normal(size=(len(due), data.outputs))
-    own = [(own_name(name), plugins.metric(name)) for name in names]
-    metrics.measure(data.kind, due, scores, own)
+    metrics.measure(data.kind, due, scores, held.own_metrics)
 
 
 def _check_model(held: Resources) -> list[str]:

@@ -26,14 +26,14 @@ Sizes = Annotated[tuple[int, ...], BeforeValidator(_as_sizes)]
 Deviations = Annotated[tuple[Rate, ...], BeforeValidator(as_tuple)]
 
 
-def _as_names(value: object) -> object:
+def as_names(value: object) -> object:
     """Return text with commas as its parts: what a list looks like on a command line."""
     if isinstance(value, str):
         return tuple(name.strip() for name in value.split(",") if name.strip())
     return as_tuple(value)
 
 
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_names)]
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_names)]
 
 
 def _as_scale(value: object) -> float | Literal["auto"]:

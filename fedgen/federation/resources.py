@@ -7,7 +7,7 @@ is answers without one.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -234,6 +234,17 @@ class Resources:
             value = self.metrics(found, indices, split).get(name)
         return len(indices), found, math.nan if value is None else value
 
+    @cached_property
+    def own_metrics(self) -> list[tuple[str, metrics.Own]]:
+        """Names and functions of a user's own metrics.
+
+        Looked up once, as finding one reads and hashes all its sources.
+
+        Raises:
+            InputError: If one cannot be had.
+        """
+        return [(own_name(name), plugins.metric(name)) for name in self.config.run.metrics]
+
     def metrics(
         self, found: Evaluation, indices: NDArray[np.int32], split: Split
     ) -> dict[str, float]:
@@ -244,8 +255,9 @@ class Resources:
         """
         data = self.dataset
         due = (data.y_train if split == "train" else data.y_test)[indices]
-        own = [(own_name(name), plugins.metric(name)) for name in self.config.run.metrics]
-        return {} if found.scores is None else metrics.measure(data.kind, due, found.scores, own)
+        if found.scores is None:
+            return {}
+        return metrics.measure(data.kind, due, found.scores, self.own_metrics)
 
 
 @dataclass(frozen=True)
@@ -254,6 +266,20 @@ class Measured:
 
     evaluation: Evaluation
     metrics: Mapping[str, float]
+
+
+def absolute(config: Config) -> Config:
+    """Make all paths of a config absolute: parts of a run may be played in other directories.
+
+    Raises:
+        InputError: If there is no file of weights where one is named.
+    """
+    paths = {
+        "data": datasets.absolute(config.data),
+        "partition": split.absolute(config.partition),
+        "model": source.absolute(config.model),
+    }
+    return config.model_copy(update=paths)
 
 
 _resident: dict[tuple[Any, ...], Engine] = {}

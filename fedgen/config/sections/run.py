@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from fedgen.config import budget, defaults
-from fedgen.config.base import Section
+from fedgen.config.base import Section, as_names
 from fedgen.config.metrics import KNOWN, own_name
 from fedgen.config.plugins import FORM, is_own
 from fedgen.errors import unknown
@@ -84,9 +84,7 @@ class Run(Section):
     @field_validator("strategies", "metrics", mode="before")
     @classmethod
     def _from_text(cls, names: object) -> object:
-        if isinstance(names, str):
-            names = [name.strip() for name in names.split(",") if name.strip()]
-        return tuple(names) if isinstance(names, list) else names
+        return as_names(names)
 
     @field_validator("strategies")
     @classmethod
