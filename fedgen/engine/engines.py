@@ -49,6 +49,9 @@ class Engine(Protocol):
     def trainable(self) -> list[int]:
         """Positions of the trainable weights among all weights, in the order of moments."""
 
+    def why_not(self, gene: str) -> str | None:
+        """Say why no plan may have a value of its own for a gene; ``None`` if one may."""
+
     @property
     def compiling(self) -> float:
         """Seconds of compiling so far, which no client's deadline counts.

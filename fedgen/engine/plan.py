@@ -1,5 +1,6 @@
 """What an engine is asked for, and what it answers; no framework is imported here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -49,7 +50,10 @@ class Plan:
         dropout_seed: Seed of dropout, at least 0.
         moments: Optimiser state to go on from, ``None`` for a fresh one.
         rule: What is done with the gradients, ``None`` for the optimiser's own step.
-        momentum: Momentum of SGD, in [0, 1); ``None`` for the engine's own.
+        further: Values of this training's own, by the names that genomes have them by: momentum,
+            weight_decay, clip_norm, label_smoothing, and dropout, the rate of all Dropout layers
+            that have one over 0.
+            The engine's own settings stand for those that are not there.
 
     The steps that a schedule runs over are those of ``order``: it begins anew with every plan.
     """
@@ -60,7 +64,7 @@ class Plan:
     dropout_seed: int = 0
     moments: Moments | None = None
     rule: Rule | None = None
-    momentum: float | None = None
+    further: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Trained:
         moments: Optimiser state at the end, if it was asked for.
         initial_rate: The rate that the compiled loop was given, a float32.
         steps: Steps taken.
-        momentum: The momentum that the update operations received, a float32; only SGD's have any.
+        applied: What the compiled loop received for each of the plan's ``further``, a float32.
     """
 
     weights: Arrays
@@ -91,7 +95,7 @@ class Trained:
     moments: Moments | None = None
     initial_rate: float = 0.0
     steps: int = 0
-    momentum: float = 0.0
+    applied: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

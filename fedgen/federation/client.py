@@ -14,6 +14,7 @@ from fedgen.federation import devices
 from fedgen.federation.resources import Resources
 from strategies.core.aggregation import Arrays
 from strategies.core.privacy import privatise
+from strategies.evolution.judges.common import common_share, improvement_per_sample
 from strategies.messages import protocol
 from strategies.messages.arrays import read_arrays, write_arrays
 from strategies.streams import of_arm, rng
@@ -46,15 +47,20 @@ class Client:
         self.rule = rules.asked(self.config, self.records)
 
     @property
-    def momentum(self) -> float | None:
-        """The momentum that the message asks for, ``None`` for the run's own."""
-        return cast(float | None, self.config.get(protocol.MOMENTUM))
+    def further(self) -> dict[str, float]:
+        """What the message asks for in the place of the run's own settings, by genomes' names."""
+        return {
+            key.replace("-", "_"): cast(float, self.config[key])
+            for key in protocol.FURTHER
+            if key in self.config
+        }
 
     def train(self, learning_rate: float, batch_size: int, epochs: int) -> Trained:
         """Train from the received weights; equal seeds visit samples in equal order.
 
         Raises:
-            RunError: If the client's simulated device would not be done in time.
+            RunError: If the client's simulated device would not be done in time, or the engine
+                cannot apply what the message asks for.
         """
         self._check_device(epochs)
         draw = rng(self.seed, "batch-order", self.server_round, self.id)
@@ -66,7 +72,7 @@ class Client:
             dropout_seed=int(dropout.integers(2**31)),
             moments=self.moments(),
             rule=self.rule,
-            momentum=self.momentum,
+            further=self.further,
         )
         keep = plan.moments is not None
         return self.engine.train(self.weights, plan, until=self.until, keep=keep)
@@ -102,17 +108,36 @@ class Client:
                     f"deadline of {simulated.deadline:g}"
                 )
 
-    def fitness(self, weights: Arrays, validation_loss: float | None = None) -> float:
-        """Return what the strategy asked for as fitness; lower is better."""
+    def fitness(self, weights: Arrays, epochs: int, validation_loss: float | None = None) -> float:
+        """Return what the strategy asked for as fitness; lower is better.
+
+        Args:
+            weights: What training ended at.
+            epochs: How many were trained.
+            validation_loss: Of these weights, where it is known already.
+        """
         kind, engine = self.config[protocol.FITNESS], self.engine
         if kind == "test":
             test = np.arange(len(self.held.dataset.y_test), dtype=np.int32)
             return engine.evaluate(weights, test, "test", self.until).loss
+        if kind == "common":
+            return self._on_common_ground(weights, epochs)
         if validation_loss is None:
             validation_loss = self.validate(weights)
         if kind == "improvement":
             return validation_loss - self.validate(self.weights)
         return validation_loss
+
+    def _on_common_ground(self, weights: Arrays, epochs: int) -> float:
+        """Return the improvement per trained sample on samples of the server's validation share."""
+        number, size = cast(list[int], self.config[protocol.COMMON])
+        held_out = self.held.partition(self.seed).validation
+        share = common_share(held_out, size, rng(self.seed, "common-share", 0, number))
+        before, after = (
+            self.engine.evaluate(model, share.astype(np.int32), until=self.until).loss
+            for model in (self.weights, weights)
+        )
+        return improvement_per_sample(before, after, epochs * len(self.samples.train))
 
     def validate(self, weights: Arrays) -> float:
         """Return the loss on the client's own held-out samples."""
@@ -153,8 +178,7 @@ class Client:
                 protocol.SECONDS: time.perf_counter() - self.started,
             }
         )
-        if self.momentum is not None:
-            metrics[protocol.MOMENTUM] = trained.momentum
+        metrics.update({name.replace("_", "-"): gene for name, gene in trained.applied.items()})
         if self.settings.run.personalise == "rounds":
             models = zip(protocol.MEASURED, (self.weights, trained.weights), strict=True)
             for key, model in models:
@@ -187,11 +211,13 @@ def train(client: Client) -> Message:
     trained = client.train(
         cast(float, config[protocol.LEARNING_RATE]), cast(int, config[protocol.BATCH_SIZE]), epochs
     )
-    return client.reply(trained, client.fitness(trained.weights), epochs)
+    return client.reply(trained, client.fitness(trained.weights, epochs), epochs)
 
 
 def probe(client: Client) -> Message:
     """Try every offered pair for one epoch and keep the one that validates best."""
+    if protocol.MODELS in client.config:
+        client.pick()
     pairs = [
         (rate, batch)
         for rate in cast(list[float], client.config[protocol.LEARNING_RATES])
@@ -207,4 +233,4 @@ def probe(client: Client) -> Message:
     if best is None:
         raise ValueError("probe: expected at least one learning rate and batch size")
     loss, trained = best
-    return client.reply(trained, client.fitness(trained.weights, loss), len(pairs))
+    return client.reply(trained, client.fitness(trained.weights, 1, loss), len(pairs))

@@ -1,17 +1,22 @@
 """What an arm's latest model is worth to every client, and class by class."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import fields
 from statistics import median, median_low
+from typing import Any
 
 import numpy as np
 
 from fedgen.analysis import metrics
+from fedgen.config.sections.tuning import GENES
 from fedgen.config.tree import Arm
 from fedgen.engine.plan import Plan, batch_order
 from fedgen.federation.resources import Resources
 from fedgen.runs.rows import ClassRow, EvaluationRow
 from fedgen.runs.shard import Shard
 from strategies.core.aggregation import Arrays
+from strategies.core.genes import FURTHER
 from strategies.core.hyperparameters import Genome
 from strategies.streams import rng
 
@@ -75,14 +80,23 @@ def _last_assigned(shard: Shard) -> dict[int, Genome]:
     used: dict[int, Genome] = {}
     for row in shard.rows("clients.csv"):
         if row.applied_learning_rate is not None and row.applied_batch_size is not None:
-            used[row.client] = Genome(
-                row.applied_learning_rate, row.applied_batch_size, row.local_epochs, row.momentum
-            )
+            further: dict[str, Any] = {gene: row.measured.get(gene) for gene in FURTHER}
+            genes = (row.applied_learning_rate, row.applied_batch_size)
+            used[row.client] = Genome(*genes, row.local_epochs, row.momentum, **further)
     if used:
-        rate = median(genome.learning_rate for genome in used.values())
-        batch = median_low(genome.batch_size for genome in used.values())
-        used[TYPICAL] = Genome(rate, batch)
+        used[TYPICAL] = _typical([*used.values()])
     return used
+
+
+def _typical(genomes: Sequence[Genome]) -> Genome:
+    """Return the medians, gene by gene; one that not everybody has is none."""
+    middle: dict[str, Any] = {}
+    for name in (field.name for field in fields(Genome)):
+        values = [getattr(genome, name) for genome in genomes]
+        if None not in values:
+            whole = isinstance(values[0], int)
+            middle[name] = median_low(values) if whole else median(values)
+    return Genome(**middle)
 
 
 def _trained_on(
@@ -93,11 +107,12 @@ def _trained_on(
     order = rng(arm.seed, "batch-order", number, client)
     dropout = rng(arm.seed, "dropout", number, client)
     samples = held.partition(arm.seed).clients[client].train
+    genes = {name: getattr(genome, name) for name in GENES}
     plan = Plan(
         genome.learning_rate,
         genome.batch_size,
         batch_order(samples, order, epochs),
         int(dropout.integers(2**31)),
-        momentum=genome.momentum,
+        further={name: value for name, value in genes.items() if value is not None},
     )
     return held.engine(arm.seed).train(weights, plan).weights

@@ -18,12 +18,22 @@ class Genome:
         batch_size: Samples in a full batch, at least 1.
         local_epochs: Epochs of a round, at least 1; ``None`` where that is no gene.
         momentum: Momentum of SGD, in [0, 1); ``None`` where that is no gene.
+        weight_decay: Weight decay of AdamW, at least 0; ``None`` where that is no gene.
+        clip_norm: Norm that a batch's gradients are cut to, greater than 0; ``None`` likewise.
+        label_smoothing: Share of the targets that is spread evenly, in [0, 1); likewise.
+        dropout: Rate of the model's dropout layers, in [0, 1); likewise.
+        mu: Weight of FedProx's term, at least 0; likewise.
     """
 
     learning_rate: float
     batch_size: int
     local_epochs: int | None = None
     momentum: float | None = None
+    weight_decay: float | None = None
+    clip_norm: float | None = None
+    label_smoothing: float | None = None
+    dropout: float | None = None
+    mu: float | None = None
 
 
 @dataclass(frozen=True)

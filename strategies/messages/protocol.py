@@ -15,12 +15,16 @@ FIRST_MOMENTS, SECOND_MOMENTS = "first-moments", "second-moments"
 # Config of every training message.
 SEED, SERVER_ROUND = "seed", "server-round"
 FITNESS = "fitness"
-"""What the client is to report as fitness: validation, improvement or test; then its value."""
+"""What the client is to report as fitness, as settings name it; then its value."""
 NOISE = "noise"
 """Whose noise the update gets, where privacy is local."""
+COMMON = "common-share"
+"""Which samples of the server's the fitness is measured on: number of the share, and its size."""
 LEARNING_RATE, BATCH_SIZE, LOCAL_EPOCHS = "learning-rate", "batch-size", "local-epochs"
-MOMENTUM = "momentum"
-"""Momentum of SGD, where it is a gene; the run's own without it."""
+MOMENTUM, WEIGHT_DECAY, CLIP_NORM = "momentum", "weight-decay", "clip-norm"
+LABEL_SMOOTHING, DROPOUT = "label-smoothing", "dropout"
+FURTHER = (MOMENTUM, WEIGHT_DECAY, CLIP_NORM, LABEL_SMOOTHING, DROPOUT)
+"""Genes that the config may hold, and the reply then too; the run's own settings without them."""
 
 # Config that asks for more.
 LEARNING_RATES, BATCH_SIZES = "learning-rates", "batch-sizes"

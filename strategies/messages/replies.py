@@ -8,6 +8,7 @@ each of them is a rejection with a reason, and the round goes on without it.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -77,13 +78,16 @@ def read_update(
     if not isinstance(arrays, ArrayRecord) or not isinstance(metrics, MetricRecord):
         raise ReplyError(f"expected records arrays and metrics, received {sorted(content)}")
     num_examples = _integer(metrics, protocol.NUM_EXAMPLES, 1, known_examples)
+    further: dict[str, Any] = {
+        key.replace("-", "_"): _number(metrics, key) for key in protocol.FURTHER if key in metrics
+    }
     epochs = _integer(metrics, protocol.EPOCHS, 1, 10_000)
     return Update(
         arrays=_check_arrays(arrays, reference),
         applied=Genome(
             _number(metrics, protocol.LEARNING_RATE),
             _integer(metrics, protocol.BATCH_SIZE, 1, 2**31),
-            momentum=_number(metrics, protocol.MOMENTUM) if protocol.MOMENTUM in metrics else None,
+            **further,
         ),
         fitness=_loss(metrics, protocol.FITNESS),
         train_loss=_loss(metrics, protocol.TRAIN_LOSS),
@@ -111,10 +115,11 @@ def check_applied(assigned: Genome, applied: Genome) -> None:
             f"applied rate {applied.learning_rate:g} and batch {applied.batch_size}, "
             f"assigned {assigned.learning_rate:g} and {assigned.batch_size}"
         )
-    if assigned.momentum is not None and (
-        applied.momentum is None or np.float32(assigned.momentum) != np.float32(applied.momentum)
-    ):
-        raise ReplyError(f"applied momentum {applied.momentum}, assigned {assigned.momentum:g}")
+    for key in protocol.FURTHER:
+        gene = key.replace("-", "_")
+        wanted, received = getattr(assigned, gene), getattr(applied, gene)
+        if wanted is not None and (received is None or np.float32(wanted) != np.float32(received)):
+            raise ReplyError(f"applied {gene} {received}, assigned {wanted:g}")
 
 
 def check_work(update: Update, epochs: int) -> None:

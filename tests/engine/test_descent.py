@@ -27,19 +27,22 @@ def stepped(
     """One step of one weight: weight, first and second moment before and after."""
     held = [np.full(2, value, np.float32) for value in state]
     slope = np.full(2, gradient, np.float32)
-    scalars = np.float32(rate), np.float32(number), np.float32(descent.momentum)
+    scalars, momentum = (np.float32(rate), np.float32(number)), np.float32(descent.momentum)
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
         from fedgen.engine.tensorflow import optimizers as on_tensorflow
 
         variables = [[tf.Variable(value)] for value in held]
-        on_tensorflow.apply(descent, *variables, [tf.constant(slope)], *map(tf.constant, scalars))
+        given = *map(tf.constant, scalars), {"momentum": tf.constant(momentum)}
+        on_tensorflow.apply(descent, *variables, [tf.constant(slope)], *given)
         after = [variable[0].numpy() for variable in variables]
     else:
         from fedgen.engine.jax import optimizers as on_jax
 
-        lists = on_jax.step(descent, *([value] for value in held), [slope], *scalars)
+        lists = on_jax.step(
+            descent, *([value] for value in held), [slope], *scalars, {"momentum": momentum}
+        )
         after = [np.asarray(part[0]) for part in lists]
     weight, first, second = (float(part[0]) for part in after)
     return weight, first, second

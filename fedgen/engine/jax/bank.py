@@ -28,8 +28,9 @@ SECONDS = 0.1
 ROWS = 16
 """Rows of a chunk at most."""
 
-Kind = type[Rule] | None
-"""What all who are in one bank step by; ``None`` for the optimiser alone."""
+Kind = tuple[type[Rule] | None, tuple[str, ...]]
+"""What all who are in one bank share: their rule, ``None`` for the optimiser alone, and what they
+are given values for beside rate and batch size."""
 
 
 class Job:
@@ -81,7 +82,7 @@ class _Sent:
 
 
 class Bank:
-    """Lanes on the device for one kind of rule, and who is in them; for one thread at a time.
+    """Lanes on the device for one kind of training, and who is in them; for one thread at a time.
 
     Args:
         program: What is compiled.
@@ -218,10 +219,10 @@ class Bank:
 
 
 class Workshop:
-    """A bank for every kind of rule, where callers from several threads have their jobs done.
+    """A bank for every kind of training, where callers from several threads have their jobs done.
 
     Args:
-        make: Makes the lanes of a kind of rule; called when it is first asked for.
+        make: Makes the lanes of a kind of training; called when it is first asked for.
         work: Advances a bank by a chunk.
     """
 

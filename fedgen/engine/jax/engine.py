@@ -24,17 +24,17 @@ from fedgen.data.dataset import Dataset, Split
 from fedgen.engine import graphs, models
 from fedgen.engine.compiling import Compiling
 from fedgen.engine.jax import coupling, layers
-from fedgen.engine.jax.bank import Bank, Job, Workshop, as_numpy
+from fedgen.engine.jax.bank import Bank, Job, Kind, Workshop, as_numpy
 from fedgen.engine.jax.forward import Forward, cross_entropy, right
 from fedgen.engine.jax.products import MATMUL
 from fedgen.engine.jax.program import Program
 from fedgen.engine.jax.schedule import cut
 from fedgen.engine.layout import Layout
+from fedgen.engine.learning import dropout, further
 from fedgen.engine.learning.descent import ADAM, Descent
 from fedgen.engine.learning.losses import measures
 from fedgen.engine.learning.objective import CROSS_ENTROPY, Objective
 from fedgen.engine.plan import Evaluation, Moments, Plan, Precision, Stopped, Trained
-from fedgen.engine.rules.rule import Rule
 from fedgen.errors import InputError, RunError
 
 EVALUATION_BATCHES, PIECES = (50, 500), 16
@@ -134,6 +134,11 @@ class Engine:
         """Positions of the trainable weights among all weights, in the order of moments."""
         return list(self._layout.trainable)
 
+    def why_not(self, gene: str) -> str | None:
+        """Say why no plan may have a value of its own for a gene; ``None`` if one may."""
+        of_the_model = dropout.why_not(self._forward.model) if gene == "dropout" else None
+        return further.why_not(gene, self._descent, self._objective, of_the_model)
+
     @property
     def compiling(self) -> float:
         """Seconds of compiling so far; programs are compiled when a client first needs them."""
@@ -172,10 +177,12 @@ class Engine:
         Raises:
             Stopped: If that moment came, or ``interruptible`` was left by an
                 exception, before the end.
-            RunError: If the device has no room.
+            RunError: If the device has no room, or a value of ``plan.further`` cannot be applied.
         """
+        for name, value in plan.further.items():
+            further.check(name, value, self.why_not(name), plan.rule)
         rule, moments = plan.rule, plan.moments
-        momentum = self._descent.momentum if plan.momentum is None else plan.momentum
+        given = further.values(plan.further, self._descent)
         first, second = (moments.first, moments.second) if moments else (self._zeros, self._zeros)
         own = [rule.arrays[i] for i in self._layout.trainable] if rule and rule.arrays else []
         before = moments.steps if moments else 0
@@ -188,12 +195,12 @@ class Engine:
             (list(first), list(second)),
             (rule.numbers if rule else np.zeros(0, np.float32), own),
             np.float32(plan.learning_rate),
-            np.float32(momentum),
+            given,
             np.float32(before),
             np.float32(taken),
         )
         job = Job(entry, parts, len(plan.order), until)
-        self._run(job, type(rule) if rule else None)
+        self._run(job, (type(rule) if rule else None, tuple(given)))
         with self._room():
             if job.error is not None:
                 raise job.error
@@ -215,7 +222,7 @@ class Engine:
             moments=kept,
             initial_rate=float(rate),
             steps=taken,
-            momentum=float(left.momentum),
+            applied={name: float(left.further[name]) for name in plan.further},
         )
 
     def evaluate(
@@ -289,7 +296,7 @@ class Engine:
             found.append(np.asarray(outputs)[: len(piece)])
         return np.concatenate(found)
 
-    def _run(self, job: Job, kind: type[Rule] | None) -> None:
+    def _run(self, job: Job, kind: Kind) -> None:
         """Have a job done where the fewest others are."""
         min(self._workshops, key=lambda shop: shop.load).do(job, kind)
 
@@ -298,8 +305,11 @@ class Engine:
             now = time.time() - self.compiling
             bank.advance(*self._data["train"], now, self._stopped)
 
-    def _bank(self, kind: type[Rule] | None) -> Bank:
-        program = Program(self._forward, self._descent, self._constraints, kind, self._side_by_side)
+    def _bank(self, kind: Kind) -> Bank:
+        rule, given = kind
+        if "dropout" in given:
+            dropout.listen(self._forward.model)
+        program = Program(self._forward, self._descent, self._constraints, rule, self._side_by_side)
         if self._side_by_side:
             return Bank(program, self._lanes, TILES, self._compiling, ahead=1)
         return Bank(program, self._lanes, TILES_IN_TURN, self._compiling, ahead=0)

@@ -1,6 +1,6 @@
 """What one tile of a batch computes: the loss of its samples and its part of the gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import keras
 
 from fedgen.engine.jax.layers import counting
+from fedgen.engine.learning import dropout
 from fedgen.engine.learning.losses import Measures
 
 SPREAD = 0x9E3779B9
@@ -98,6 +99,7 @@ class Forward:
         batch: Any,
         number: Any,
         tiles: Any,
+        further: Mapping[str, Any],
     ) -> Found:
         """Compute one tile.
 
@@ -110,6 +112,7 @@ class Forward:
             batch: Samples in the whole batch.
             number: The tile's place in its batch, from 0; masks of dropout differ by it.
             tiles: Tiles of the batch, each of which has a like share of the model's own terms.
+            further: What has another value than the run's, by the names of ``Plan.further``.
         """
         inside = jnp.arange(labels.shape[0]) < valid
         pixels = images.astype(jnp.float32) * self.scale
@@ -119,8 +122,9 @@ class Forward:
             mine[place] = mine[place].at[0].add(shift)
 
         def objective(at: list[Any]) -> tuple[Any, Any]:
-            outputs, terms, scope = self._call(weights, at, mine, pixels, inside)
-            losses = self.measures.training(labels, outputs)
+            with dropout.at_rate(further.get("dropout")):
+                outputs, terms, scope = self._call(weights, at, mine, pixels, inside)
+            losses = self.measures.loss(labels, outputs, further)
             loss = jnp.sum(jnp.where(inside, losses, 0.0))
             hits = jnp.sum(jnp.where(inside, self.measures.hits(labels, outputs), 0.0))
             after = [scope.get_current_value(v) for v in self.model.non_trainable_variables]

@@ -1,6 +1,6 @@
 """Optimisers as functions of one lane: weights and moments in, weights and moments out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def step(
     gradients: Sequence[Any],
     rate: Any,
     number: Any,
-    momentum: Any,
+    further: Mapping[str, Any],
 ) -> Lists:
     """Step as Keras' optimisers do.
 
@@ -30,13 +30,15 @@ def step(
         gradients: One gradient per weight.
         rate: Learning rate, a float32 scalar.
         number: Number of this step, from 1, a float32 scalar.
-        momentum: Momentum of SGD, a float32 scalar; the others leave it alone.
+        further: The momentum of SGD, which the others leave alone, and where AdamW's weight decay
+            is not the descent's own, that, too; float32 scalars.
 
     Returns:
         Weights, first and second moments.
     """
     kind = descent.optimizer
     if kind == "sgd":
+        momentum = further["momentum"]
         velocities = [momentum * v - rate * g for v, g in zip(first, gradients, strict=True)]
         ahead = velocities
         if descent.nesterov:
@@ -51,7 +53,8 @@ def step(
         moved = [w - rate * g / jnp.sqrt(v + (begun + EPSILON)) for w, g, v in squares]
         return moved, list(first), second
     if kind == "adamw":
-        weights = descend(weights, weights, rate * descent.weight_decay)
+        decay = further.get("weight_decay", descent.weight_decay)
+        weights = descend(weights, weights, rate * decay)
     size = rate * jnp.sqrt(1 - BETA_2**number) / (1 - BETA_1**number)
     first = [m + (1 - BETA_1) * (g - m) for m, g in zip(first, gradients, strict=True)]
     second = [v + (1 - BETA_2) * (g * g - v) for v, g in zip(second, gradients, strict=True)]
@@ -59,7 +62,7 @@ def step(
     return [w - size * m / (jnp.sqrt(v) + EPSILON) for w, m, v in moments], first, second
 
 
-def clip(gradients: Sequence[Any], longest: float) -> list[Any]:
+def clip(gradients: Sequence[Any], longest: Any) -> list[Any]:
     """Cut all gradients together to a norm, as Keras' ``global_clipnorm`` does.
 
     A norm that is not finite makes all of them NaN.

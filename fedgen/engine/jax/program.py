@@ -5,7 +5,7 @@ lanes step as one. On a CPU that gains nothing: tiles are computed one after ano
 program of a lane is the same whoever is beside it, so that its bytes are as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +36,7 @@ class Lanes:
         numbers: The rule's numbers.
         carried: What it carries from step to step.
         rate: Learning rate.
-        momentum: Momentum of SGD.
+        further: Momentum of SGD, and whatever else has another value than the run's.
         taken: Steps that the optimiser has taken.
         begun: Steps that it had taken when the client entered.
         planned: Steps that the client takes in all.
@@ -55,7 +55,7 @@ class Lanes:
     numbers: Any
     carried: tuple[Any, ...]
     rate: Any
-    momentum: Any
+    further: Mapping[str, Any]
     taken: Any
     begun: Any
     planned: Any
@@ -120,7 +120,7 @@ class Program:
         moments: tuple[list[Any], list[Any]],
         terms: tuple[Any, list[Any]],
         rate: Any,
-        momentum: Any,
+        further: Mapping[str, Any],
         taken: Any,
         planned: Any,
     ) -> Lanes:
@@ -141,7 +141,7 @@ class Program:
             numbers=terms[0],
             carried=rule.carry(rate, terms[0]) if rule else (),
             rate=rate,
-            momentum=momentum,
+            further=further,
             taken=taken,
             begun=taken,
             planned=planned,
@@ -241,7 +241,7 @@ class Program:
         """Compute a tile at its lane's weights and, for a rule that looks back, those before."""
         rest = (
             *(mine.state, images[tile.indices], labels[tile.indices]),
-            *(tile.valid, tile.batch, tile.number, tile.tiles),
+            *(tile.valid, tile.batch, tile.number, tile.tiles, mine.further),
         )
         found = self.forward.tile(mine.weights, *rest)
         if self.rule is None or not self.rule.looks_back:
@@ -252,9 +252,9 @@ class Program:
     def _previous(mine: Lanes) -> list[Any]:
         return _where(mine.taken > 0, mine.second, mine.weights)
 
-    def _clipped(self, gradients: Sequence[Any]) -> Sequence[Any]:
-        norm = self.descent.clip_norm
-        return optimizers.clip(gradients, norm) if norm else gradients
+    def _clipped(self, gradients: Sequence[Any], further: Mapping[str, Any]) -> Sequence[Any]:
+        norm = further.get("clip_norm", self.descent.clip_norm or None)
+        return gradients if norm is None else optimizers.clip(gradients, norm)
 
     def _rate(self, mine: Lanes) -> Any:
         """Return what the schedule leaves of the rate in the next step."""
@@ -269,7 +269,7 @@ class Program:
         weights = list(mine.weights)
         for index, value in zip(self.forward.assigned, mine.assigned, strict=True):
             weights[index] = value
-        gradients = self._clipped(mine.sums)
+        gradients = self._clipped(mine.sums, mine.further)
         size, carried = self._rate(mine), mine.carried
         first, second = mine.first, mine.second
         if rule:
@@ -280,7 +280,7 @@ class Program:
                 weights=weights,
                 previous=self._previous(mine) if rule.looks_back else [],
                 gradients=gradients,
-                gradients_before=self._clipped(mine.sums_before),
+                gradients_before=self._clipped(mine.sums_before, mine.further),
                 rate=size,
                 number=number,
                 numbers=mine.numbers,
@@ -291,7 +291,7 @@ class Program:
             moved = optimizers.descend(weights, gradients, size)
         else:
             moved, first, second = optimizers.step(
-                self.descent, weights, first, second, gradients, size, number, mine.momentum
+                self.descent, weights, first, second, gradients, size, number, mine.further
             )
         if rule and rule.looks_back:
             second = weights

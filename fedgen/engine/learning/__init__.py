@@ -1,1 +1,1 @@
-"""What every client of a run learns by: the loss, and how weights step; no message decides it."""
+"""What clients learn by: loss, dropout and how weights step, with a run's values or their own."""

@@ -27,6 +27,7 @@ from fedgen.data.dataset import Dataset, Split
 from fedgen.engine import graphs, models
 from fedgen.engine.compiling import Compiling
 from fedgen.engine.layout import Layout
+from fedgen.engine.learning import dropout, further
 from fedgen.engine.learning.descent import ADAM, Descent
 from fedgen.engine.learning.losses import measures
 from fedgen.engine.learning.objective import CROSS_ENTROPY, Objective
@@ -45,6 +46,10 @@ class _Slot:
     state: list[tf.Variable]
     first: list[tf.Variable]
     second: list[tf.Variable]
+
+
+_Kind = tuple[type[Rule] | None, bool, tuple[str, ...]]
+"""The rule, whether the optimiser is plain SGD, and what is given beside its rate."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +114,13 @@ class Engine:
             input_signature=[_like(slots[0].trainable), _like(slots[0].state), self._specs()[0]],
         )
         self._tracing = threading.Lock()
-        self._trained_by: dict[tuple[type[Rule] | None, bool], _Training] = {}
+        self._trained_by: dict[_Kind, _Training] = {}
         self._evaluated_by = tf.function(loops.evaluate)
         self._evaluate = self._trace_evaluation(slots[0])
         self._scored_by = tf.function(loops.score)
         self._score: Any = None
         self._compiling = Compiling()
-        self._training(None, self._is_plain(descent.momentum), (), slots[0])
+        self._training((None, self._is_plain(descent.momentum), ("momentum",)), (), slots[0])
         self._compiling = Compiling()  # of what comes later
 
     @property
@@ -128,6 +133,11 @@ class Engine:
     def trainable(self) -> list[int]:
         """Positions of the trainable weights among all weights, in the order of moments."""
         return list(self._layout.trainable)
+
+    def why_not(self, gene: str) -> str | None:
+        """Say why no plan may have a value of its own for a gene; ``None`` if one may."""
+        of_the_model = dropout.why_not(self._model) if gene == "dropout" else None
+        return further.why_not(gene, self._descent, self._objective, of_the_model)
 
     @property
     def compiling(self) -> float:
@@ -168,7 +178,10 @@ class Engine:
         Raises:
             Stopped: If that moment came, or ``interruptible`` was left by an
                 exception, before the end.
+            RunError: If a value of ``plan.further`` cannot be applied.
         """
+        for name, value in plan.further.items():
+            further.check(name, value, self.why_not(name), plan.rule)
         moments = plan.moments
         start = [
             [tf.constant(weights[index]) for index in self._layout.trainable],
@@ -182,30 +195,32 @@ class Engine:
             [rule.arrays[index] for index in self._layout.trainable] if rule and rule.arrays else []
         )
         terms = (tf.constant(rule.numbers), [tf.constant(a) for a in own]) if rule else ()
-        momentum = self._descent.momentum if plan.momentum is None else plan.momentum
-        plain = self._is_plain(momentum)
+        given = further.values(plan.further, self._descent)
+        kind = type(rule) if rule else None, self._is_plain(float(given["momentum"])), tuple(given)
         taken = plan.order.shape[0] * -(-plan.order.shape[1] // plan.batch_size)
         slot = self._slots.get()
         try:
-            kind = self._training(type(rule) if rule else None, plain, terms, slot)
-            trained, state, losses, hits, rate, mean_rate, batch, momentum, stopped = kind.traced(
-                slot.trainable,
-                slot.state,
-                slot.first,
-                slot.second,
-                start,
-                *self._samples["train"].of(plan.order),
-                tf.constant(plan.learning_rate, tf.float32),
-                tf.constant(plan.batch_size, tf.int32),
-                tf.constant(momentum, tf.float32),
-                tf.constant(steps, tf.int32),
-                tf.constant(until + self.compiling, tf.float64),
-                terms,
+            training = self._training(kind, terms, slot)
+            trained, state, losses, hits, rate, mean_rate, batch, applied, stopped = (
+                training.traced(
+                    slot.trainable,
+                    slot.state,
+                    slot.first,
+                    slot.second,
+                    start,
+                    *self._samples["train"].of(plan.order),
+                    tf.constant(plan.learning_rate, tf.float32),
+                    tf.constant(plan.batch_size, tf.int32),
+                    {name: tf.constant(value) for name, value in given.items()},
+                    tf.constant(steps, tf.int32),
+                    tf.constant(until + self.compiling, tf.float64),
+                    terms,
+                )
             )
             if stopped:
                 raise Stopped
             if keep:
-                groups = zip((slot.first, slot.second), start[2:], kind.keeps, strict=True)
+                groups = zip((slot.first, slot.second), start[2:], training.keeps, strict=True)
                 first, second = (held if kept else begun for held, begun, kept in groups)
                 moments = Moments(
                     [part.numpy() for part in first],
@@ -223,7 +238,7 @@ class Engine:
             moments=moments if keep else None,
             initial_rate=float(rate),
             steps=taken,
-            momentum=float(momentum),
+            applied={name: float(applied[name]) for name in plan.further},
         )
 
     def evaluate(
@@ -337,21 +352,24 @@ class Engine:
     def _is_plain(self, momentum: float) -> bool:
         return self._descent.optimizer == "sgd" and momentum == 0
 
-    def _training(
-        self, rule: type[Rule] | None, plain: bool, terms: Sequence[Any], slot: _Slot
-    ) -> _Training:
+    def _training(self, kind: _Kind, terms: Sequence[Any], slot: _Slot) -> _Training:
         """Return the compiled training of a kind, traced when it is first asked for."""
         with self._tracing:
-            if (rule, plain) not in self._trained_by:
+            if kind not in self._trained_by:
+                rule, plain, given = kind
+                if "dropout" in given:
+                    dropout.listen(self._model)
                 loops = replace(self._loops, rule=rule, plain=plain)
                 function = tf.function(loops.train)
                 specs = (*_like(terms[:1]), _like(terms[1])) if terms else ()
                 trace = self._trace_training
-                traced = self._compiling.call(trace, (rule, plain), function, slot, specs)
-                self._trained_by[rule, plain] = _Training(function, traced, loops.keeps)
-            return self._trained_by[rule, plain]
+                traced = self._compiling.call(trace, kind, function, slot, specs, given)
+                self._trained_by[kind] = _Training(function, traced, loops.keeps)
+            return self._trained_by[kind]
 
-    def _trace_training(self, function: Any, slot: _Slot, terms: Sequence[Any]) -> Any:
+    def _trace_training(
+        self, function: Any, slot: _Slot, terms: Sequence[Any], given: Sequence[str]
+    ) -> Any:
         pixels, targets, moment = self._specs()
         groups = (slot.trainable, slot.state, slot.first, slot.second)
         return function.get_concrete_function(
@@ -362,7 +380,7 @@ class Engine:
             tf.TensorSpec([None, None], tf.int32),
             tf.TensorSpec([], tf.float32),
             tf.TensorSpec([], tf.int32),
-            tf.TensorSpec([], tf.float32),
+            {name: tf.TensorSpec([], tf.float32) for name in given},
             tf.TensorSpec([], tf.int32),
             moment,
             terms,

@@ -1,12 +1,13 @@
 """The compiled loops of the engine: a whole local training, and a whole evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from fedgen.engine.learning import dropout
 from fedgen.engine.learning.descent import Descent, factor
 from fedgen.engine.learning.losses import Measures
 from fedgen.engine.rules.rule import Rule, Step
@@ -113,7 +114,7 @@ class Loops:
         order: Any,
         rate: Any,
         batch: Any,
-        momentum: Any,
+        further: Mapping[str, Any],
         steps_before: Any,
         until: Any,
         terms: Sequence[Any],
@@ -131,7 +132,8 @@ class Loops:
             order: int32 of shape (epochs, n): which samples, in which order.
             rate: Learning rate, a float32.
             batch: Samples in a full batch, an int32.
-            momentum: Momentum of SGD, a float32.
+            further: Momentum of SGD, and whatever else has another value than the run's: float32s,
+                by the names of ``Plan.further``.
             steps_before: Steps that the optimiser has taken, an int32.
             until: When to stop at the latest, seconds since the epoch, a float64.
             terms: Numbers and arrays of the rule; nothing without one.
@@ -139,7 +141,7 @@ class Loops:
         Returns:
             Trained weights, the model's state, mean loss (the terms that the model adds are in it)
             and accuracy of every epoch, the rate
-            and its mean over all steps, the batch size, the momentum, and whether it ended early.
+            and its mean over all steps, the batch size, ``further``, and whether it ended early.
         """
         rule = self.rule
         used = (True, True, *self.writes)
@@ -160,14 +162,14 @@ class Loops:
             before = [variable.read_value() for variable in state]
 
             def differentiate(at: Sequence[Any]) -> _Derivative:
-                return self._differentiate(at, before, pixels, targets)
+                return self._differentiate(at, before, pixels, targets, further)
 
             found = differentiate([variable.read_value() for variable in trainable])
             weights, loss = found.weights, found.loss
             for index in sorted(found.assigned):
                 trainable[index].assign(weights[index])
             number = tf.cast(steps_before + step + 1, tf.float32)
-            gradients = self._clipped(found.gradients)
+            gradients = self._clipped(found.gradients, further)
             size = self._rate(rate, step, epochs * per_epoch)
             if rule:
                 previous = _before(number, second, weights) if rule.looks_back else []
@@ -178,7 +180,7 @@ class Loops:
                     weights=weights,
                     previous=previous,
                     gradients=gradients,
-                    gradients_before=self._clipped(differentiate(previous).gradients)
+                    gradients_before=self._clipped(differentiate(previous).gradients, further)
                     if previous
                     else [],
                     rate=size,
@@ -191,7 +193,7 @@ class Loops:
                 optimizers.descend(trainable, gradients, size)
             else:
                 optimizers.apply(
-                    *(self.descent, trainable, first, second, gradients, size, number, momentum)
+                    *(self.descent, trainable, first, second, gradients, size, number, further)
                 )
             if rule and rule.looks_back:
                 for last, weight in zip(second, weights, strict=True):
@@ -227,14 +229,14 @@ class Loops:
             rate,
             rule.mean_rate(rate, carried, tf.cast(last, tf.float32)) if rule else rate,
             batch,
-            momentum,
+            dict(further),
             last < epochs * per_epoch,
         )
 
-    def _clipped(self, gradients: Sequence[Any]) -> Sequence[Any]:
+    def _clipped(self, gradients: Sequence[Any], further: Mapping[str, Any]) -> Sequence[Any]:
         """Cut all gradients together to the norm that they may have at most, as Keras does."""
-        norm = self.descent.clip_norm
-        return tf.clip_by_global_norm(gradients, norm)[0] if norm else gradients
+        norm = further.get("clip_norm", self.descent.clip_norm or None)
+        return gradients if norm is None else tf.clip_by_global_norm(gradients, norm)[0]
 
     def _rate(self, rate: Any, step: Any, total: Any) -> Any:
         """Return what the schedule leaves of the rate in a step, counted from 0."""
@@ -245,7 +247,12 @@ class Loops:
         return rate * factor(schedule, taken, steps, tf)
 
     def _differentiate(
-        self, weights: Sequence[Any], state: Sequence[Any], pixels: Any, targets: Any
+        self,
+        weights: Sequence[Any],
+        state: Sequence[Any],
+        pixels: Any,
+        targets: Any,
+        further: Mapping[str, Any],
     ) -> _Derivative:
         """Differentiate what Keras' ``fit`` minimises: the loss and the model's own terms."""
         model = self.model
@@ -256,9 +263,10 @@ class Loops:
         with tf.GradientTape() as tape:
             tape.watch(weights)
             with _Scope(values, model.trainable_variables, tape) as scope:
-                outputs = model.call(pixels, training=True)
+                with dropout.at_rate(further.get("dropout")):
+                    outputs = model.call(pixels, training=True)
                 terms = model.losses
-            loss = tf.reduce_mean(self.measures.training(targets, outputs))
+            loss = tf.reduce_mean(self.measures.loss(targets, outputs, further))
             for term in terms:
                 loss += tf.reduce_sum(tf.cast(term, tf.float32))
         at = [scope.get_current_value(variable) for variable in model.trainable_variables]

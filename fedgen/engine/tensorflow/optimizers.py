@@ -4,7 +4,7 @@ A chain of small operations in their place costs up to a tenth of a step. Tensor
 Adagrad adds epsilon to the root, and Keras to what is under it: that one is such a chain.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -20,7 +20,7 @@ def apply(
     gradients: Sequence[Any],
     rate: Any,
     step: Any,
-    momentum: Any,
+    further: Mapping[str, Any],
 ) -> None:
     """Update weights and moments in place.
 
@@ -32,12 +32,14 @@ def apply(
         gradients: One gradient per variable.
         rate: Learning rate, a float32 scalar.
         step: Number of this step, from 1, a float32 scalar.
-        momentum: Momentum of SGD, a float32 scalar; the others leave it alone.
+        further: The momentum of SGD, which the others leave alone, and where AdamW's weight decay
+            is not the descent's own, that, too; float32 scalars.
     """
     kind = descent.optimizer
     if kind == "adamw":
         # The weights themselves as gradients.
-        descend(weights, [weight.read_value() for weight in weights], rate * descent.weight_decay)
+        decay = further.get("weight_decay", descent.weight_decay)
+        descend(weights, [weight.read_value() for weight in weights], rate * decay)
     power_1, power_2 = tf.pow(BETA_1, step), tf.pow(BETA_2, step)
     for weight, m, v, gradient in zip(weights, first, second, gradients, strict=True):
         if kind in ("adam", "adamw"):
@@ -59,7 +61,7 @@ def apply(
                 accum=m.handle,
                 lr=rate,
                 grad=gradient,
-                momentum=momentum,
+                momentum=further["momentum"],
                 use_nesterov=descent.nesterov,
             )
         elif kind == "rmsprop":

@@ -276,6 +276,26 @@ def test_another_momentum_is_rejected(momentum: float | None) -> None:
         check_applied(Genome(1e-3, 37, momentum=0.123456789), applied)
 
 
+FURTHER = ("momentum", "weight_decay", "clip_norm", "label_smoothing", "dropout")
+
+
+@pytest.mark.parametrize("gene", FURTHER)
+def test_further_genes_are_read_where_they_are_reported(gene: str) -> None:
+    found = read_update(reply(**{gene: 0.25}), record(model()), KNOWN).applied
+    assert found == Genome(1e-3, 32, **{gene: 0.25})
+    reject(reply(**{gene: math.nan}), f"metric {gene.replace('_', '-')}: expected a number")
+
+
+@pytest.mark.parametrize("gene", FURTHER)
+@pytest.mark.parametrize("value", [None, 0.0, 0.1234, math.nan])
+def test_another_value_of_a_further_gene_is_rejected(gene: str, value: float | None) -> None:
+    assigned = Genome(1e-3, 37, **{gene: 0.123456789})
+    check_applied(assigned, Genome(1e-3, 37, **{gene: float(np.float32(0.123456789))}))
+    check_applied(Genome(1e-3, 37), assigned)
+    with pytest.raises(ReplyError, match=f"^applied {gene} {value}, assigned 0.123457$"):
+        check_applied(assigned, Genome(1e-3, 37, **{gene: value}))
+
+
 @pytest.mark.parametrize("rate", [1e-1, float(np.float32(1e-1)), 1e-6])
 def test_offered_pair_is_accepted(rate: float) -> None:
     check_probe([1e-1, 1e-3, 1e-6], [16, 64], Genome(rate, 64))
