@@ -1,6 +1,7 @@
 """What became of a round: one outcome per cohort client, and what it cost."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,12 +81,14 @@ class RoundOutcome:
         bytes_down: Bytes of all messages.
         bytes_up: Bytes of all replies.
         in_turn: Whether clients train one after another, so that their times add up.
+        server: Settings of the strategy's server in this round, as far as they are genes.
     """
 
     clients: tuple[ClientOutcome, ...] = ()
     bytes_down: int = 0
     bytes_up: int = 0
     in_turn: bool = False
+    server: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def updates(self) -> list[Update]:
@@ -153,3 +156,18 @@ class Unusable(StrategyError):
     def __init__(self, text: str, outcome: RoundOutcome) -> None:
         self.outcome = outcome
         super().__init__(text)
+
+
+def mean_fitness(updates: Sequence[Update]) -> float:
+    """Return the mean of what clients report as fitness, by training samples.
+
+    One that is not finite counts as the worst finite one; infinite where those are fewer
+    than half.
+    """
+    finite = [update.fitness for update in updates if math.isfinite(update.fitness)]
+    if not finite or 2 * len(finite) < len(updates):
+        return math.inf
+    worst = max(finite)
+    total = sum(update.num_examples for update in updates)
+    losses = [u.fitness if math.isfinite(u.fitness) else worst for u in updates]
+    return sum(u.num_examples * x for u, x in zip(updates, losses, strict=True)) / total

@@ -6,8 +6,9 @@ import toy
 from flwr.app import ConfigRecord
 
 from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.outcomes import mean_fitness
 from strategies.fedavg import FedAvg, StrategyError
-from strategies.tuned import FedAvgTuned, rungs, validation_loss
+from strategies.tuned import FedAvgTuned, rungs
 
 CLIENTS = 6
 GRID = {"learning_rates": (1e-2, 1e-4, 1e-3), "batch_sizes": (16, 32)}
@@ -144,4 +145,4 @@ def test_the_score_is_the_mean_by_samples() -> None:
         strategy.aggregate_train(1, grid.send_and_receive(messages))
     updates = strategy.outcome.updates[:2]  # of 10 and 17 samples
     by_hand = (10 * toy.loss(0, BEST) + 17 * toy.loss(1, BEST)) / 27
-    assert validation_loss(updates) == pytest.approx(by_hand)
+    assert mean_fitness(updates) == pytest.approx(by_hand)
