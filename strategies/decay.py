@@ -1,10 +1,10 @@
 """Federated averaging at a learning rate that falls from round to round."""
 
-import math
 from dataclasses import dataclass
 
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.settings import FixedRate, Positive, Share
+from strategies.evolution.moves.schedule import cosine
 from strategies.fedavg import FedAvg
 
 
@@ -31,17 +31,3 @@ class FedAvgDecay(FedAvg):
         own = self.settings
         rate = cosine(own.learning_rate, server_round, own.horizon, own.floor)
         return {c: Assignment(Genome(rate, own.batch_size), "fixed") for c in cohort}
-
-
-def cosine(rate: float, server_round: int, horizon: int, floor: float) -> float:
-    """Return ``low + (rate - low) (1 + cos(pi (round - 1) / horizon)) / 2``, ``low = floor rate``.
-
-    Args:
-        rate: Learning rate of round 1, greater than 0.
-        server_round: Number of the round, from 1.
-        horizon: Rounds until the rate is ``low``, where it stays.
-        floor: Share of the rate, in (0, 1].
-    """
-    low = floor * rate
-    part = min((server_round - 1) / horizon, 1.0)
-    return low + (rate - low) * (1 + math.cos(math.pi * part)) / 2

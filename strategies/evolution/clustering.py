@@ -6,7 +6,7 @@ Genetic CFL (Agrawal et al., 2021, arXiv 2107.07233).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -31,7 +31,7 @@ def dbscan(points: NDArray[np.float64], eps: float, min_samples: int) -> NDArray
     """Label points by DBSCAN.
 
     Args:
-        points: Array of shape (n, 2).
+        points: Array of shape (n, features).
         eps: Radius of a neighbourhood, greater than 0.
         min_samples: Points (itself included) that make a core point, at least 1.
 
@@ -44,7 +44,13 @@ def dbscan(points: NDArray[np.float64], eps: float, min_samples: int) -> NDArray
     return np.asarray(labels, np.int64)
 
 
-def cluster(genomes: Mapping[int, Genome], eps: float, min_samples: int) -> dict[int, int]:
+Features = Callable[[Genome], Sequence[float]]
+"""What a genome is clustered by."""
+
+
+def cluster(
+    genomes: Mapping[int, Genome], eps: float, min_samples: int, of: Features = features
+) -> dict[int, int]:
     """Label clients by DBSCAN on the features of their genomes.
 
     Clients are taken in order of their id, so the labels do not depend on the
@@ -53,7 +59,7 @@ def cluster(genomes: Mapping[int, Genome], eps: float, min_samples: int) -> dict
     clients = sorted(genomes)
     if not clients:
         return {}
-    points = np.array([features(genomes[client]) for client in clients])
+    points = np.array([of(genomes[client]) for client in clients])
     labels = dbscan(points, eps, min_samples)
     return dict(zip(clients, labels.tolist(), strict=True))
 
@@ -63,6 +69,7 @@ def place_all(
     genomes: Mapping[int, Genome],
     labels: Mapping[int, int],
     eps: float,
+    of: Features = features,
 ) -> dict[int, int]:
     """Label clients that arrived after the clustering, one after another, as ``place`` does.
 
@@ -73,16 +80,20 @@ def place_all(
         genomes: Genomes of the clients that are there.
         labels: Their labels.
         eps: Radius of a neighbourhood.
+        of: What they are clustered by.
     """
+    if not newcomers:
+        return {}
     there = [c for c in sorted(labels) if labels[c] != NOISE and c in genomes]
-    points = np.empty((len(there) + len(newcomers), 2))
+    width = max(len(of(genome)) for genome in newcomers.values())
+    points = np.empty((len(there) + len(newcomers), width))
     ids = np.empty(len(points), np.int64)
     ids[: len(there)] = there
-    points[: len(there)] = np.reshape([features(genomes[client]) for client in there], (-1, 2))
+    points[: len(there)] = np.reshape([of(genomes[client]) for client in there], (-1, width))
     size, given = len(there), {client: labels[client] for client in there}
     placed = {}
     for client, genome in newcomers.items():
-        here = np.array(features(genome))
+        here = np.array(of(genome))
         placed[client] = NOISE
         if size:
             squares = ((points[:size] - here) ** 2).sum(axis=1)

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from strategies.core.hyperparameters import Assignment
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.evolution.judges.halving import halve
 from strategies.evolution.migration import migrate
 from strategies.evolution.selection import Deal, evolve
-from strategies.evolution.variants import Control, shuffle
+from strategies.evolution.variants import Control, Known, shuffle
 from strategies.evolution.variation import Crossover, adapt, count_successes
 
 Islands = Mapping[int, Mapping[int, Assignment]]
@@ -24,7 +25,7 @@ class Breeding:
         seed: Seed of the run.
         elites: Members of a cluster that keep their genes.
         mutation: Step of the learning rate's mutation.
-        crossover: Whether children are the mean of two parents.
+        crossover: Whose genes a child inherits.
         most_epochs: Most local epochs that a gene can stand for.
         deal: Who gets whose genes.
         migrate_every: Rounds between two migrations, 0 for none.
@@ -41,12 +42,12 @@ class Breeding:
     control: Control
 
     def seen(
-        self, islands: Islands, losses: Mapping[int, float], server_round: int
-    ) -> Mapping[int, float]:
-        """Return the losses as evolution sees them: shuffled, where they are to decide nothing."""
+        self, islands: Islands, losses: Mapping[int, Known], server_round: int
+    ) -> Mapping[int, Known]:
+        """Return losses, or ranks, as evolution sees them: shuffled, where they decide nothing."""
         if self.control not in ("shuffled-fitness", "no-selection"):
             return losses
-        shuffled: dict[int, float] = {}
+        shuffled: dict[int, Known] = {}
         for members in islands.values():
             shuffled |= shuffle(list(members), losses, self.seed, server_round)
         return shuffled
@@ -57,6 +58,7 @@ class Breeding:
         losses: Mapping[int, float],
         width: float | None,
         server_round: int,
+        expired: Collection[int] = (),
     ) -> dict[int, Assignment]:
         """Return what becomes of every member, its cluster still unset.
 
@@ -67,11 +69,9 @@ class Breeding:
             losses: Losses as ``seen``.
             width: Width of mutation on the log scale, ``None`` for steps.
             server_round: Round the generation is for.
+            expired: Members that are no elites.
         """
-        genomes = {
-            label: {client: current.genome for client, current in members.items()}
-            for label, members in islands.items()
-        }
+        genomes = _genomes(islands)
         after: dict[int, Assignment] = {}
         for label, members in islands.items():
             idle = self.control == "elites-only" or not any(c in losses for c in members)
@@ -90,11 +90,41 @@ class Breeding:
                 crossover=self.crossover,
                 most_epochs=self.most_epochs,
                 deal=self.deal,
+                expired=expired,
             )
-        migrates = self.migrate_every > 0 and self.control != "elites-only" and server_round > 1
-        if migrates and (server_round - 1) % self.migrate_every == 0:
-            after |= migrate(genomes, losses, self.deal)
         return after
+
+    def migrants(
+        self, islands: Islands, losses: Mapping[int, float], server_round: int
+    ) -> dict[int, Assignment]:
+        """Return who takes the genes of a neighbouring cluster's best member in this round.
+
+        Args:
+            islands: The clusters, as they were before this generation.
+            losses: Losses as ``seen``.
+            server_round: Round the generation is for.
+        """
+        every = self.migrate_every
+        due = every > 0 and server_round > 1 and (server_round - 1) % every == 0
+        if not due or self.control == "elites-only":
+            return {}
+        return migrate(_genomes(islands), losses, self.deal)
+
+    def halved(self, islands: Islands, losses: Mapping[int, float]) -> dict[int, Assignment]:
+        """Return who takes whose genes when the worse half of every cluster's gives way."""
+        freed: dict[int, Assignment] = {}
+        for members in islands.values() if self.control != "elites-only" else ():
+            genomes = {client: current.genome for client, current in members.items()}
+            for receiver, donor in halve(genomes, losses).items():
+                freed[receiver] = Assignment(genomes[donor], "migrant", donor, donor, 1.0)
+        return freed
+
+
+def _genomes(islands: Islands) -> dict[int, dict[int, Genome]]:
+    return {
+        label: {client: current.genome for client, current in members.items()}
+        for label, members in islands.items()
+    }
 
 
 def unchanged(client: int, current: Assignment) -> Assignment:

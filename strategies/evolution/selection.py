@@ -6,7 +6,7 @@ one step) and a batch size from members drawn at random.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -42,6 +42,7 @@ def evolve(
     crossover: Crossover = "none",
     most_epochs: int = 1,
     deal: Deal = "owner",
+    expired: Collection[int] = (),
 ) -> dict[int, Assignment]:
     """Return the next generation of one cluster.
 
@@ -57,11 +58,13 @@ def evolve(
             takes the place of the steps; ``None`` for steps.
         crossover: ``"none"``: a rate of one parent and a batch size of another, drawn
             independently. ``"average"``: the mean of two parents, as in the published MNIST
-            code; the same two, drawn in the same way, for all genes.
+            code; the same two, drawn in the same way, for all genes. ``"whole"``: all genes of
+            the parent that gives the rate.
         most_epochs: Mutation keeps local epochs in [1, most_epochs], where they are a gene.
         deal: ``"owner"``: an elite's genes stay on its own client.
             ``"index"``: best, second and offspring are dealt to the members in
             order of their ids, as the published code does.
+        expired: Members that are no elites, however good.
 
     Without mutation (a step or width of 0) no gene mutates, and whose genes are
     inherited is drawn as with it.
@@ -76,7 +79,8 @@ def evolve(
         raise ValueError(f"elites must be at least 0. Received: {elites}")
     members = sorted(genomes)
     ranked = rank(members, losses)
-    best = ranked[:elites]
+    best = [member for member in ranked if member not in expired][:elites]
+    ranked = [*best, *(member for member in ranked if member not in best)]
 
     varies = Variation(mutation, width, crossover, most_epochs)
     offspring: dict[int, Assignment] = {}
@@ -102,7 +106,8 @@ def _child(
     parent = members[draw.integers(len(members))]
     factor = varies.factor(draw)
     batch_parent = members[draw.integers(len(members))]
-    average = varies.crossover == "average"
+    average, whole = varies.crossover == "average", varies.crossover == "whole"
+    batch_parent = parent if whole else batch_parent
     child = (
         _mean(genomes[parent], genomes[batch_parent])
         if average
@@ -114,12 +119,12 @@ def _child(
     child = replace(child, learning_rate=rate)
     if child.local_epochs is not None:
         draw = rng(seed, "evolution-epochs", server_round, receiver)
-        giver = child if average else genomes[members[draw.integers(len(members))]]
+        giver = child if average or whole else genomes[members[draw.integers(len(members))]]
         epochs = varies.epochs(giver.local_epochs or child.local_epochs, draw)
         child = replace(child, local_epochs=epochs)
     if child.momentum is not None:
         draw = rng(seed, "evolution-momentum", server_round, receiver)
-        giver = child if average else genomes[members[draw.integers(len(members))]]
+        giver = child if average or whole else genomes[members[draw.integers(len(members))]]
         momentum = varies.momentum(giver.momentum or 0.0, draw)
         child = replace(child, momentum=momentum)
     origin: Origin = "average" if average else "mutant"

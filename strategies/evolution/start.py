@@ -9,6 +9,8 @@ from strategies.core.settings import RATES
 
 PROBE_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 PROBE_BATCHES = (16, 32, 64, 128)
+BATCHES = (16, 128)
+"""Between which random batch sizes are drawn."""
 PROBE_TRIES = (3, 2)
 """How many of these rates and batch sizes a client tries, in all pairs, one epoch each."""
 
@@ -41,3 +43,20 @@ def jitter(kept: Genome, generator: np.random.Generator) -> Genome:
     rate = 10.0 ** (math.log10(kept.learning_rate) + generator.uniform(-0.5, 0.5))
     batch = 2.0 ** (math.log2(kept.batch_size) + generator.uniform(-0.5, 0.5))
     return Genome(float(rate), min(max(round(batch), PROBE_BATCHES[0]), PROBE_BATCHES[-1]))
+
+
+def grid_rates(low: float, high: float) -> list[float]:
+    """Return rates from one to another, both included, about half a decade apart.
+
+    Args:
+        low: Lowest rate, greater than 0.
+        high: Highest one, above it.
+    """
+    steps = max(round(2 * math.log10(high / low)), 1)
+    return [float(rate) for rate in np.geomspace(low, high, steps + 1)]
+
+
+def near_rate(best: float, low: float, high: float, generator: np.random.Generator) -> float:
+    """Move a rate by at most half a step of ``grid_rates``, within its ends, log-uniformly."""
+    moved = best * 10.0 ** generator.uniform(-0.25, 0.25)
+    return float(min(max(moved, low), high))

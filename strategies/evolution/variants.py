@@ -7,7 +7,7 @@ with the values that were screened.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from strategies.streams import rng
 
@@ -24,11 +24,14 @@ CONTROLS: dict[Control, str] = {
 }
 """What is taken out, by the name of the control."""
 
+Known = TypeVar("Known")
+"""What is known of a member: its loss, or its ranks over rounds."""
+
 
 def shuffle(
-    members: list[int], losses: Mapping[int, float], seed: int, server_round: int
-) -> dict[int, float]:
-    """Deal the losses of a cluster's members out among them anew.
+    members: list[int], losses: Mapping[int, Known], seed: int, server_round: int
+) -> dict[int, Known]:
+    """Deal the losses of a cluster's members, or what is known by them, out among them anew.
 
     Everything that a loss decides is then decided by lot, with the same losses; having none
     changes hands, too.
@@ -37,7 +40,7 @@ def shuffle(
         members: Clients of one cluster, at least one.
         losses: Loss of the members that have one.
         seed: Seed of the run; the draw is from its stream ``"shuffled-fitness"``.
-        server_round: Round the losses are used for.
+        server_round: Round the losses are used for; all of a round change hands alike.
 
     Returns:
         Losses of as many members as before.
@@ -98,6 +101,50 @@ EXTENSIONS = {
     "window": Extension(
         "genes are ranked by the mean of their latest 3 rounds",
         {"fitness_window": 3},
+    ),
+    "rank-halflife": Extension(
+        "genes are ranked by the mean of their ranks, a round counting half 3 rounds later",
+        {"rank_halflife": 3.0},
+    ),
+    "racing": Extension(
+        "genes are replaced only where their mean rank is worse by more than its error",
+        {"racing": 1.0},
+    ),
+    "common-ground": Extension(
+        "fitness is the improvement per sample on validation samples that a cluster has in common",
+        {"fitness": "common"},
+    ),
+    "age-limit": Extension(
+        "genes that have not changed for 3 rounds are no elites",
+        {"age_limit": 3},
+    ),
+    "whole-genomes": Extension(
+        "children inherit all genes of one parent",
+        {"crossover": "whole"},
+    ),
+    "self-adaptive": Extension(
+        "genes mutate by log-normal steps, whose width every genome carries",
+        {"mutation_scale": "self"},
+    ),
+    "halving": Extension(
+        "every 3 rounds the worse half of a cluster's genomes gives way to the others",
+        {"move": "halving", "move_every": 3},
+    ),
+    "differential": Extension(
+        "genes move by differential evolution",
+        {"move": "differential"},
+    ),
+    "cma-es": Extension(
+        "genes move by CMA-ES",
+        {"move": "cma-es"},
+    ),
+    "rate-grid": Extension(
+        "rates start near the best of a log grid, whose cost is counted",
+        {"init": "grid"},
+    ),
+    "cosine": Extension(
+        "the whole population's rates fall along a cosine while they evolve",
+        {"schedule": "cosine"},
     ),
     "reclustering": Extension(
         "clusters are formed anew every 5 rounds",

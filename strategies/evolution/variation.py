@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-Scale = Literal["step", "log"]
-Crossover = Literal["none", "average"]
+Scale = Literal["step", "log", "self"]
+Crossover = Literal["none", "average", "whole"]
 
 RATES = (1e-8, 1.0)
 """Between which mutation on the log scale keeps learning rates."""
@@ -35,7 +35,7 @@ class Variation:
         width: Standard deviation s, in decades, of factors 10^N(0, s), which then take the
             place of the steps: as likely doubled as halved, as evolution strategies mutate
             scale parameters (Beyer and Schwefel, 2002, Natural Computing 1); ``None`` for steps.
-        crossover: ``"none"``, or ``"average"`` of two parents.
+        crossover: ``"none"``, ``"average"`` of two parents, or ``"whole"`` genomes of one.
         most_epochs: Local epochs stay in [1, most_epochs].
     """
 

@@ -39,7 +39,8 @@ def genomes(label: int) -> dict[int, Genome]:
 
 def play(breeding: Breeding, number: int = 2) -> dict[int, Assignment]:
     losses = breeding.seen(MEMBERS, LOSSES, number)
-    return breeding.generation(MEMBERS, losses, None, number)
+    migrants = breeding.migrants(MEMBERS, losses, number)
+    return breeding.generation(MEMBERS, losses, None, number) | migrants
 
 
 def evolved(losses: dict[int, float], number: int = 2, **settings: object) -> dict:

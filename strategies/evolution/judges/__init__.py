@@ -1,0 +1,1 @@
+"""How genes are judged from evaluations that are noisy: ranks over rounds, races, ages."""
