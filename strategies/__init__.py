@@ -4,16 +4,29 @@
 is one file and one line here.
 """
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from strategies.evolution.variants import CONTROLS, EXTENSIONS
+from strategies.names import CONTROL_ARMS, GENETIC, TUNERS, VARIANTS, Named, parse
+
+__all__ = [
+    "CONTROL_ARMS",
+    "GENETIC",
+    "REGISTRY",
+    "TUNERS",
+    "VARIANTS",
+    "Named",
+    "load",
+    "parse",
+    "tuner",
+]
 
 REGISTRY = {
     "genetic-cfl": "strategies.genetic:GeneticCFL",
     "fedavg": "strategies.fedavg:FedAvg",
     "fedavg-tuned": "strategies.tuned:FedAvgTuned",
+    "optuna-tpe": "strategies.searches:OptunaTPE",
+    "optuna-asha": "strategies.searches:OptunaASHA",
     "fedavg-decay": "strategies.decay:FedAvgDecay",
     "fedavgm": "strategies.fedopt:FedAvgM",
     "fedadam": "strategies.fedopt:FedAdam",
@@ -31,30 +44,22 @@ REGISTRY = {
 """Strategy name to ``module:Class``."""
 
 
-GENETIC = "genetic-cfl"
-"""The strategy that has controls and extensions."""
-
-CONTROL_ARMS = tuple(f"{GENETIC}+{name}" for name in CONTROLS)
-"""Names of its controls."""
-
-VARIANTS: dict[str, Mapping[str, Any]] = {
-    **{f"{GENETIC}+{name}": {"control": name} for name in CONTROLS},
-    **{f"{GENETIC}+{name}": extension.settings for name, extension in EXTENSIONS.items()},
-}
-"""Settings that a name stands for, beside those of the strategy before its plus sign."""
-
-
-def registered(name: str) -> str:
-    """Return the registered name of a strategy or of a variant of one."""
-    return name.partition("+")[0] if name in VARIANTS else name
-
-
-def load(name: str) -> type:
-    """Return the strategy class of a registered name, or of a variant's.
+def load(name: str) -> type[Any]:
+    """Return the class of a strategy that trains: of a name with a slash, what is behind it.
 
     Raises:
         KeyError: If no strategy has that name.
     """
-    module, _, attribute = REGISTRY[registered(name)].partition(":")
-    loaded: type = getattr(import_module(module), attribute)
+    module, _, attribute = REGISTRY[parse(name).strategy].partition(":")
+    loaded: type[Any] = getattr(import_module(module), attribute)
     return loaded
+
+
+def tuner(name: str) -> type[Any] | None:
+    """Return the class of the tuner before a slash, or of the one that a strategy is made with.
+
+    Raises:
+        KeyError: If no strategy has that name.
+    """
+    made: type[Any] | None = load(parse(name).section).own_tuner
+    return made

@@ -9,7 +9,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from strategies.core.aggregation import Arrays, weighted_mean
-from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.hyperparameters import Genome
 from strategies.core.outcomes import RoundOutcome, StrategyError, Update
 from strategies.core.settings import Count, FixedRate, Rate
 from strategies.evolution.start import random_genome
@@ -62,6 +62,7 @@ class Cyclic(FedAvg):
         """A round ends at the mean of the models that clients received, or at the last one's."""
 
     settings: Settings
+    trains_apart = False
     returns = MOMENTS
 
     def __init__(self, **given: Any) -> None:
@@ -81,15 +82,9 @@ class Cyclic(FedAvg):
         self._snapshots: list[Arrays] = []
         self._turns: list[RoundOutcome] = []
 
-    def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
-        """Give everybody the one rate, and the one batch size or a drawn one that is kept."""
-        return {
-            client: Assignment(
-                Genome(self.genome.learning_rate, self.genome.batch_size or self._batch(client)),
-                "fixed",
-            )
-            for client in cohort
-        }
+    def usual(self, client: int) -> Genome:
+        """Return the one rate, and the one batch size or a drawn one that is kept."""
+        return Genome(self.genome.learning_rate, self.genome.batch_size or self._batch(client))
 
     def instructions(self, client: int) -> Mapping[str, Any]:
         """Tell the client how far the optimiser is, and whose turn of how many it is."""
@@ -115,7 +110,7 @@ class Cyclic(FedAvg):
         self._model = self.initialise(grid, arrays)
         self._snapshots, self._turns = [], []
         cohort = self.cohort(server_round)
-        self.assigned = self.assign(server_round, cohort)
+        self.allot(server_round, cohort)
         online = self.peers.connect(grid, set(cohort))
         for client in cohort[:-1]:
             messages = self._turn(grid, server_round, client, config, online)

@@ -1,15 +1,16 @@
 """Delta-SGD: federated averaging whose clients tune their own step sizes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
+from strategies.core.genes import PLAIN_STEPS
 from strategies.core.hyperparameters import Genome
 from strategies.core.outcomes import Update
 from strategies.core.settings import NotNegative, Positive, Rate
 from strategies.fedavg import FedAvg
 from strategies.messages import protocol
-from strategies.messages.replies import ReplyError, check_applied, check_work
+from strategies.messages.replies import ReplyError
 
 
 class DeltaSGD(FedAvg):
@@ -42,6 +43,7 @@ class DeltaSGD(FedAvg):
             return Genome(self.initial_rate, self.batch_size)
 
     settings: Settings
+    applies: ClassVar[frozenset[str]] = PLAIN_STEPS
     needs_constant_rate = True  # every step has a size of its own
     reports = (protocol.INITIAL_RATE,)
 
@@ -50,11 +52,13 @@ class DeltaSGD(FedAvg):
         own = self.settings
         return {protocol.AUTO_TUNE: [own.gamma, own.delta, own.theta]}
 
+    def applied(self, update: Update) -> Genome:
+        """Return what the client began with, its first step's size as the rate."""
+        return replace(update.applied, learning_rate=update.reported[protocol.INITIAL_RATE])
+
     def check_reply(self, client: int, update: Update) -> None:
         """Check what the client began with: what its rate became is its own doing."""
-        began = Genome(update.reported[protocol.INITIAL_RATE], update.applied.batch_size)
-        check_applied(self.assigned[client].genome, began)
-        check_work(update, self.local_epochs)
+        super().check_reply(client, update)
         mean = update.applied.learning_rate
         if mean <= 0:
             raise ReplyError(f"mean step size: expected a number over 0, received {mean:g}")

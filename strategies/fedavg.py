@@ -5,38 +5,34 @@ generator, and averages whatever comes back. This one assigns every client its o
 samples partitions from a named stream, and uses a reply only after it was checked.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
 
 from strategies.core.aggregation import Aggregation, Arrays, Statistics
 from strategies.core.cohort import cohort_size, draw_cohort
-from strategies.core.hyperparameters import Assignment
-from strategies.core.outcomes import OK, ClientOutcome, RoundOutcome, StrategyError, Update
+from strategies.core.genes import OF_CLIENTS, Genes
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.outcomes import RoundOutcome, StrategyError, Update
 from strategies.core.privacy import Privacy, noisy_mean
 from strategies.core.settings import FixedRate, fixed_genome
 from strategies.core.weighting import Weighting, update_weights
 from strategies.messages import protocol
-from strategies.messages.arrays import like, read_arrays, record_bytes
-from strategies.messages.peers import Peer, Peers
+from strategies.messages.arrays import like, read_arrays
+from strategies.messages.exchange import Exchange
+from strategies.messages.peers import Peers
 from strategies.messages.replies import (
-    NoReply,
-    ReplyError,
     check_applied,
-    check_variances,
     check_work,
-    plain,
-    read_only,
-    read_update,
 )
 from strategies.streams import of_arm, rng
+from strategies.tuning.tuner import Ground, Tuner, check_genes, check_rates
 
 
-class FedAvg(Strategy):
+class FedAvg(Exchange):
     """Plain federated averaging (McMahan et al., 2017, arXiv 1602.05629).
 
     Args:
@@ -60,6 +56,9 @@ class FedAvg(Strategy):
         privacy: Differential privacy; weights are then uniform.
         arm: Name of the arm, which has privacy noise of its own; ``""`` for the class's name.
         statistics: Which arrays, by position, are moving statistics of batch normalisation.
+        tuner: What chooses hyperparameters; ``None`` for the class's own, if it has one.
+        tuning: Its settings; ``None`` for the strategy's, where the tuner is the class's own.
+        genes: The genes that it evolves or searches; none for those that it was designed with.
         **own: Fields of ``Settings``.
 
     Attributes:
@@ -67,13 +66,14 @@ class FedAvg(Strategy):
         selects_on_losses: Whether hyperparameters depend on what clients report; no
             noise covers that.
         needs_constant_rate: Whether it reckons with one rate for all steps of a local training.
-        reports: Metrics that a reply must hold beside the usual ones.
-        returns: Records that a reply must hold beside the weights, each like the model.
+        trains_apart: Whether all clients of a round start from what the server has.
+        own_tuner: What chooses hyperparameters, in a strategy that is made by a tuner.
+        applies: Names of the genes that it can apply.
         settings: What it was given of ``Settings``.
+        tuner: What chooses hyperparameters; ``None`` where everybody trains alike.
         genome: What everybody trains with, where the settings say it.
         outcome: What became of the latest round (of the probe, before round 1).
         assigned: What every client of the round in progress was told to train with.
-        reference: The weights that it was sent, which updates are held against.
 
     Raises:
         StrategyError: If the cohort would be empty, or is too small for the aggregation.
@@ -81,10 +81,11 @@ class FedAvg(Strategy):
 
     Settings: ClassVar[type[Any]] = FixedRate
     settings: Any
+    own_tuner: ClassVar[type[Tuner] | None] = None
+    applies: ClassVar[frozenset[str]] = frozenset(OF_CLIENTS) - {"mu"}
     selects_on_losses = False
     needs_constant_rate = False
-    reports: tuple[str, ...] = ()
-    returns: tuple[str, ...] = ()
+    trains_apart = True
 
     def __init__(
         self,
@@ -107,15 +108,23 @@ class FedAvg(Strategy):
         privacy: Privacy | None = None,
         arm: str = "",
         statistics: Statistics | None = None,
+        tuner: type[Tuner] | None = None,
+        tuning: Any = None,
+        genes: Genes | None = None,
         **own: Any,
     ) -> None:
         names = {field.name for field in fields(self.Settings)}
         shared = {"weighting": weighting, "fitness": fitness}
         own |= {key: value for key, value in shared.items() if value and key in names}
         self.settings = self.Settings(**own)
-        self.weighting: Weighting = getattr(self.settings, "weighting", weighting or "samples")
-        self.fitness: str = getattr(self.settings, "fitness", fitness or "validation")
+        arm = arm or type(self).__name__
+        peers = Peers(seed, clients, query_timeout, min_available, fingerprint, examples or {})
+        super().__init__(seed, arm, peers, privacy or Privacy(), statistics or {})
         self.genome = fixed_genome(self.settings)
+        self.tuner = self._tuned(tuner, tuning, local_epochs, genes or {})
+        told = self.settings if self.tuner is None else self.tuner
+        self.weighting: Weighting = weighting or getattr(told, "weighting", None) or "samples"
+        self.fitness: str = fitness or getattr(told, "fitness", None) or "validation"
         if cohort_size(clients, fraction) < 1:
             raise StrategyError(f"a cohort of {fraction:g} x {clients} clients is empty")
         self.aggregation = aggregation or Aggregation()
@@ -123,23 +132,18 @@ class FedAvg(Strategy):
             self.aggregation.check(cohort_size(clients, fraction))
         except ValueError as error:
             raise StrategyError(str(error)) from error
-        self.seed = seed
         self.clients = clients
         self.fraction = fraction
         self.resample = resample
         self.local_epochs = local_epochs
         self.local_momentum = local_momentum
         self.local_nesterov = local_nesterov
-        self.peers = Peers(seed, clients, query_timeout, min_available, fingerprint, examples or {})
         self.reply_timeout = reply_timeout
-        self.privacy = privacy or Privacy()
-        self.arm = arm or type(self).__name__
-        self.statistics = statistics or {}
         self.outcome = RoundOutcome()
         self._initialised = False
-        self._sent: dict[int, Message] = {}
         self.assigned: dict[int, Assignment] = {}
-        self.reference = ArrayRecord()
+        if self.tuner is not None:
+            self.tuner.check(self)
 
     # What a strategy on top of this one changes.
 
@@ -149,23 +153,28 @@ class FedAvg(Strategy):
 
     def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
         """Return what every client of the cohort is to train with."""
-        return {client: Assignment(self.genome, "fixed") for client in cohort}
+        if self.tuner is not None:
+            return self.tuner.assign(server_round, cohort)
+        return {client: Assignment(self.usual(client), "fixed") for client in cohort}
+
+    def usual(self, client: int) -> Genome:
+        """Return what a client trains with where no tuner says otherwise."""
+        return self.genome
+
+    def take_up(self, settings: Mapping[str, float]) -> None:
+        """Let the server work with other settings from now on: those of ``applies`` that are its.
+
+        Args:
+            settings: Values by the names of ``strategies.core.genes.OF_THE_SERVER``.
+        """
+
+    def applied(self, update: Update) -> Genome:
+        """Return what a client says that it has applied of what it was told."""
+        return update.applied
 
     def instructions(self, client: int) -> Mapping[str, Any]:
         """Return what a client's config says beside its hyperparameters."""
         return {}
-
-    def enclosed(self, client: int) -> Mapping[str, ArrayRecord]:
-        """Return the records that travel to a client beside the weights."""
-        return {}
-
-    def model_for(self, client: int, arrays: ArrayRecord) -> ArrayRecord:
-        """Return what a client is to train from, given the global weights."""
-        return arrays
-
-    def noise(self) -> str:
-        """Return whose privacy noise the next updates get: no two models of a round share it."""
-        return self.arm
 
     def check_reply(self, client: int, update: Update) -> None:
         """Refuse an update that is not of what was asked for.
@@ -178,7 +187,7 @@ class FedAvg(Strategy):
             ReplyError: If it was trained otherwise than ``assigned`` says; the text says how.
         """
         genome = self.assigned[client].genome
-        check_applied(genome, update.applied)
+        check_applied(genome, self.applied(update))
         check_work(update, genome.local_epochs or self.local_epochs)
 
     def learn(self, outcome: RoundOutcome) -> None:
@@ -186,11 +195,14 @@ class FedAvg(Strategy):
 
     def state(self) -> dict[str, Any]:
         """Return, as JSON values, what a resumed run needs beside the weights."""
-        return {"initialised": self._initialised}
+        tuned = {} if self.tuner is None else self.tuner.state()
+        return {"initialised": self._initialised, **tuned}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what ``state`` returned."""
         self._initialised = bool(state["initialised"])
+        if self.tuner is not None:
+            self.tuner.restore(state)
 
     def state_arrays(self) -> Arrays:
         """Return, as arrays, what a resumed run needs beside ``state``."""
@@ -211,6 +223,8 @@ class FedAvg(Strategy):
             The weights to start from; on a second call, the arrays given.
         """
         if not self._initialised:
+            if self.tuner is not None:
+                arrays = self.tuner.prepare(self, grid, arrays)
             arrays = self.prepare(grid, arrays)
             self._initialised = True
         return arrays
@@ -226,9 +240,14 @@ class FedAvg(Strategy):
         """Build one message per cohort client, each with hyperparameters of its own."""
         arrays = self.initialise(grid, arrays)
         cohort = self.cohort(server_round)
-        self.assigned = self.assign(server_round, cohort)
+        self.allot(server_round, cohort)
         settings = {client: {**config, **self.told(client)} for client in self.assigned}
         return self.messages(grid, server_round, arrays, settings)
+
+    def allot(self, server_round: int, cohort: list[int]) -> None:
+        """Decide what everybody trains with, in the cohort's order."""
+        assigned = self.assign(server_round, cohort)
+        self.assigned = {client: assigned[client] for client in cohort}
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -239,6 +258,12 @@ class FedAvg(Strategy):
             Unusable: If fewer than half of the cohort sent a usable reply.
         """
         self.outcome = self.judge_round(replies)
+        if self.tuner is not None:
+            # The clients' losses are of what the latest server's step led to; now comes another.
+            self.tuner.learn(self.outcome)
+            served = self.tuner.serve(server_round)
+            self.take_up(served)
+            self.outcome = replace(self.outcome, server=served)
         self.learn(self.outcome)
         arrays = self.average(server_round, self.outcome)
         metrics = MetricRecord(
@@ -255,113 +280,34 @@ class FedAvg(Strategy):
         """Sort out the replies to a round's messages."""
         return self.judge(replies, self.assigned, self.check_reply)
 
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Return no messages: the server evaluates, clients report their fitness in training."""
-        return []
-
-    def aggregate_evaluate(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> MetricRecord | None:
-        """Return nothing: see ``configure_evaluate``."""
-        return None
-
-    def summary(self) -> None:
-        """Print nothing: the settings are in the run's config."""
-
     # The parts of a round that a probe shares.
 
     def told(self, client: int) -> dict[str, Any]:
         """Return what the config of a client's training message says."""
         genome = self.assigned[client].genome
-        momentum = {} if genome.momentum is None else {protocol.MOMENTUM: genome.momentum}
+        further = {key: getattr(genome, key.replace("-", "_")) for key in protocol.FURTHER}
         return {
             protocol.LEARNING_RATE: genome.learning_rate,
             protocol.BATCH_SIZE: genome.batch_size,
             protocol.LOCAL_EPOCHS: genome.local_epochs or self.local_epochs,
-            **momentum,
-            **self.instructions(client),
+            **{key: gene for key, gene in further.items() if gene is not None},
+            **self.asked(client),
         }
 
-    def messages(
-        self,
-        grid: Grid,
-        server_round: int,
-        arrays: ArrayRecord,
-        settings: Mapping[int, Mapping[str, Any]],
-        message_type: str = MessageType.TRAIN,
-        online: Mapping[int, Peer] | None = None,
-    ) -> list[Message]:
-        """Build a message per client, largest training set first, and remember them.
-
-        The longest client first keeps parallel workers busy to the end. A client that has gone
-        offline since the first round gets none and counts as failed.
-
-        Args:
-            grid: Where the clients are.
-            server_round: The round, 0 for a probe.
-            arrays: The weights to start from.
-            settings: What each client's config says.
-            message_type: What is asked for.
-            online: Who is online, where that is known already.
-
-        Raises:
-            StrategyError: If too few clients of the cohort are online.
-        """
-        if online is None:
-            online = self.peers.connect(grid, set(settings))
-        common: dict[str, Any] = {
-            protocol.SEED: self.seed,
-            protocol.SERVER_ROUND: server_round,
-            protocol.FITNESS: self.fitness,
-        }
-        if self.privacy.kind == "local":
-            common[protocol.NOISE] = self.noise()
-        asked = [(-online[client].num_examples, client) for client in settings if client in online]
-        self.reference = arrays
-        self._sent = {}
-        for _, client in sorted(asked):
-            config = ConfigRecord({**common, **settings[client]})
-            enclosed = self.enclosed(client) if message_type == MessageType.TRAIN else {}
-            model = self.model_for(client, arrays)
-            content = RecordDict({protocol.ARRAYS: model, protocol.CONFIG: config, **enclosed})
-            node = online[client].node_id
-            self._sent[client] = Message(content, node, message_type, group_id=str(server_round))
-        return list(self._sent.values())
-
-    def judge(
-        self,
-        replies: Iterable[Message],
-        assigned: Mapping[int, Assignment | None],
-        check: Callable[[int, Update], None],
-    ) -> RoundOutcome:
-        """Sort out replies: every client that was asked ends as ok, rejected or failed.
-
-        Args:
-            replies: Replies in any order.
-            assigned: What each client asked was told to use, ``None`` for a probe.
-            check: Raises ``ReplyError`` for an update that does not fit what was asked.
-        """
-        by_client: dict[int, list[Message]] = {client: [] for client in assigned}
-        up = 0
-        # By the message that was answered: the error of a killed node comes from the SuperLink,
-        # and a late reply to another round's message is nobody's.
-        senders = {message.metadata.message_id: client for client, message in self._sent.items()}
-        for reply in replies:
-            client = senders.get(reply.metadata.reply_to_message_id)
-            if client is not None:
-                by_client[client].append(reply)
-                up += record_bytes([reply])
-        outcomes = []
-        for client in sorted(by_client):
-            status, update = self._judge_client(client, by_client[client], check)
-            if status.startswith("failed"):
-                self.peers.forget({client})
-            outcomes.append(ClientOutcome(client, assigned[client], status, update))
-        return RoundOutcome(tuple(outcomes), record_bytes(self._sent.values()), up)
+    def asked(self, client: int) -> dict[str, Any]:
+        """Return what a client is told beside its hyperparameters, in a probe as well."""
+        tuned = {} if self.tuner is None else self.tuner.instructions(client)
+        return {**self.instructions(client), **tuned}
 
     def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
+        """Make the new model of a round's usable updates.
+
+        Raises:
+            Unusable: If fewer than half of the cohort sent a usable reply.
+        """
+        return self.mean(server_round, outcome)
+
+    def mean(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
         """Average the usable updates in partition order.
 
         Raises:
@@ -382,19 +328,20 @@ class FedAvg(Strategy):
         """Return the weight of every usable update in the average, finite and positive."""
         return update_weights(updates, "uniform" if self.privacy.kind != "none" else self.weighting)
 
-    def _judge_client(
-        self, client: int, replies: list[Message], check: Callable[[int, Update], None]
-    ) -> tuple[str, Update | None]:
-        if client not in self._sent:
-            return "failed: not online", None
-        try:
-            reply = read_only(replies)
-            known = self.peers[client].num_examples
-            update = read_update(reply, self.reference, known, self.reports, self.returns)
-            check_variances(update.arrays, self.statistics)
-            check(client, update)
-        except NoReply as error:
-            return plain(f"failed: {error}"), None
-        except ReplyError as error:
-            return plain(f"rejected: {error}"), None
-        return OK, update
+    def _tuned(
+        self,
+        tuner: type[Tuner] | None,
+        tuning: Any,
+        local_epochs: int,
+        genes: Genes,
+    ) -> Tuner | None:
+        """Make the tuner, its settings being the strategy's own where it is the class's own."""
+        kind = tuner or self.own_tuner
+        if kind is None:
+            if genes:
+                raise StrategyError(f"{self.arm}: expected a tuner for genes, received none")
+            return None
+        check_genes(self, [*genes])
+        settings = self.settings if tuner is None else tuning or kind.Settings()
+        check_rates(self.arm, settings, genes)
+        return kind(Ground(self.seed, self.arm, local_epochs, self.usual), settings, genes)

@@ -13,48 +13,43 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge, Le
 
-from strategies.core.hyperparameters import Assignment
+from strategies.core.genes import Genes, genome_at
+from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import RoundOutcome
 from strategies.core.settings import RandomRates, ZeroToOne
 from strategies.evolution.start import random_genome
 from strategies.fedavg import FedAvg
 from strategies.streams import rng
+from strategies.tuning.tuner import Ground, Tuner
 
 Schedule = Literal["aggressive", "adaptive", "constant"]
 
 
-class FedEx(FedAvg):
-    """Exponentiated gradient over k configurations (FedEx; Khodak et al., arXiv 2106.04502).
+@dataclass(frozen=True)
+class Exponentiated(RandomRates):
+    """Settings of the exponentiated gradient over configurations."""
 
-    The k configurations are drawn once, as the genes of ``genetic-cfl`` are. Every client of a
-    round draws one of them by theta, trains with it, and reports its validation loss.
+    configurations: Annotated[int, Ge(1), Le(10_000)] = 16
+    """How many configurations are drawn at the start."""
+    schedule: Schedule = "aggressive"
+    """Step size, over sqrt(2 log k): by the round's gradient, by all so far, or alone."""
+    baseline: ZeroToOne = 0.0
+    """Discount of the baseline: 0 for the latest round's mean loss, 1 for that of all."""
 
-    Differences from the paper: clients weigh by their training samples, as the server does not know
-    how many they validate on (about the same share everywhere); losses are cross-entropies,
-    the authors' are error rates. Theta is never frozen.
-    """
 
-    @dataclass(frozen=True)
-    class Settings(RandomRates):
-        """Settings of the exponentiated gradient over configurations."""
+class Configurations(Tuner):
+    """Clients draw from a few configurations by probabilities that their losses move."""
 
-        configurations: Annotated[int, Ge(1), Le(10_000)] = 16
-        """How many configurations are drawn at the start."""
-        schedule: Schedule = "aggressive"
-        """Step size, over sqrt(2 log k): by the round's gradient, by all so far, or alone."""
-        baseline: ZeroToOne = 0.0
-        """Discount of the baseline: 0 for the latest round's mean loss, 1 for that of all."""
+    Settings = Exponentiated
+    settings: Exponentiated
 
-    settings: Settings
-    selects_on_losses = True
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, ground: Ground, settings: Any, genes: Genes) -> None:
+        super().__init__(ground, settings, genes)
+        self.seed = ground.seed
         count = self.settings.configurations
-        self.configurations = [
-            random_genome(rng(self.seed, "fedex-configurations", 0, number), self.settings.rates)
-            for number in range(count)
-        ]
+        draws = [rng(self.seed, "fedex-configurations", 0, number) for number in range(count)]
+        self.configurations = [random_genome(draw, self.settings.rates) for draw in draws]
+        self.places = [draw.random(len(self.of_clients)).tolist() for draw in draws]
         self.belief = Belief((1 / count,) * count)
         self._drawn: dict[int, int] = {}
 
@@ -65,10 +60,16 @@ class FedEx(FedAvg):
             client: int(rng(self.seed, "fedex", server_round, client).choice(len(theta), p=theta))
             for client in cohort
         }
-        return {c: Assignment(self.configurations[j], "drawn") for c, j in self._drawn.items()}
+        return {c: Assignment(self._genome(c, j), "drawn") for c, j in self._drawn.items()}
+
+    def _genome(self, client: int, number: int) -> Genome:
+        if not self.declared:
+            return self.configurations[number]
+        return genome_at(self.of_clients, self.places[number], self.ground.usual(client))
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Move theta by what the configurations came to."""
+        super().learn(outcome)
         used = [(o.client, o.update) for o in outcome.clients if o.update is not None]
         trials = [
             Trial(self._drawn[client], update.fitness, float(update.num_examples))
@@ -94,6 +95,23 @@ class FedEx(FedAvg):
             tuple(map(float, state["theta"])),
             *(float(state[key]) for key in ("losses", "rounds", "squares")),
         )
+
+
+class FedEx(FedAvg):
+    """Exponentiated gradient over k configurations (FedEx; Khodak et al., arXiv 2106.04502).
+
+    The k configurations are drawn once, as the genes of ``genetic-cfl`` are. Every client of a
+    round draws one of them by theta, trains with it, and reports its validation loss.
+
+    Differences from the paper: clients weigh by their training samples, as the server does not know
+    how many they validate on (about the same share everywhere); losses are cross-entropies,
+    the authors' are error rates. Theta is never frozen.
+    """
+
+    own_tuner = Configurations
+    Settings = Exponentiated
+    settings: Exponentiated
+    selects_on_losses = True
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,7 @@ class FedNova(FedAvg):
     def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
         """Scale every usable update's step, then average."""
         updates = {o.client: o.update for o in outcome.clients if o.update is not None}
-        uniform = self.weighting == "uniform" or self.privacy.kind != "none"
-        weights = {c: 1.0 if uniform else float(u.num_examples) for c, u in updates.items()}
+        weights = dict(zip(updates, self.weights([*updates.values()]), strict=True))
         sizes = {client: self._size(client, update) for client, update in updates.items()}
         effective = sum(weights[c] * sizes[c] for c in updates) / (sum(weights.values()) or 1.0)
         start = read_arrays(self.reference)
@@ -62,7 +61,9 @@ class FedNova(FedAvg):
         # have its step blown up.
         samples = self.peers[client].num_examples
         steps = local_steps(samples, update.applied.batch_size, update.epochs)
-        return accumulated(steps, self.local_momentum, self.local_nesterov)
+        own = update.applied.momentum  # where it is a gene
+        momentum = self.local_momentum if own is None else own
+        return accumulated(steps, momentum, self.local_nesterov)
 
     def _scale(self, update: Update, start: Arrays, factor: float) -> Update:
         arrays = [

@@ -51,6 +51,16 @@ class ServerOptimiser(FedAvg):
     Every client trains at ``learning_rate`` and ``batch_size``, as in ``FedAvg``.
     """
 
+    _server: Any
+
+    server_genes: ClassVar[Mapping[str, str]]
+    """Attributes of Flower's optimiser, by the names of the genes that they can be."""
+
+    def take_up(self, settings: Mapping[str, float]) -> None:
+        """Let Flower's optimiser work with other settings."""
+        for name, value in settings.items():
+            setattr(self._server, self.server_genes[name], value)
+
     @abstractmethod
     def step(self, server_round: int, start: ArrayRecord, mean: ArrayRecord) -> ArrayRecord:
         """Return the new weights.
@@ -97,11 +107,19 @@ class FedAvgM(ServerOptimiser):
         """Momentum of the server."""
 
     settings: Settings
+    server_genes = {"server_rate": "server_learning_rate", "server_momentum": "server_momentum"}
+    applies: ClassVar[frozenset[str]] = FedAvg.applies | {*server_genes}
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         own = self.settings
         self._server = _Momentum(server_learning_rate=own.server_rate, server_momentum=own.momentum)
+
+    def take_up(self, settings: Mapping[str, float]) -> None:
+        """Let Flower's optimiser work with other settings."""
+        super().take_up(settings)
+        if settings:  # at rate 1 and momentum 0 it was made to do nothing
+            self._server.server_opt = True
 
     def step(self, server_round: int, start: ArrayRecord, mean: ArrayRecord) -> ArrayRecord:
         """Return the new weights."""
@@ -135,6 +153,8 @@ class _Adaptive(ServerOptimiser):
         """Degree of adaptivity: what a step is at least divided by."""
 
     settings: Settings
+    server_genes = {"server_rate": "eta", "beta_1": "beta_1", "beta_2": "beta_2"}
+    applies: ClassVar[frozenset[str]] = FedAvg.applies | {*server_genes}
     kind: ClassVar[type[_Adam] | type[_Yogi]]
 
     def __init__(self, **given: Any) -> None:

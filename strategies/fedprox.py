@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from strategies.core.genes import OF_CLIENTS
 from strategies.core.outcomes import Update
 from strategies.core.settings import FixedRate, NotNegative
 from strategies.fedavg import FedAvg
@@ -28,13 +29,20 @@ class FedProx(FedAvg):
         """Weight of the proximal term; the paper tries 0.001, 0.01, 0.1 and 1."""
 
     settings: Settings
+    applies: ClassVar[frozenset[str]] = frozenset(OF_CLIENTS)
     reports = (protocol.PROXIMAL_MU,)
 
     def instructions(self, client: int) -> Mapping[str, Any]:
         """Tell the client mu."""
-        return {protocol.PROXIMAL_MU: self.settings.mu}
+        return {protocol.PROXIMAL_MU: self._mu(client)}
 
     def check_reply(self, client: int, update: Update) -> None:
         """Refuse, with ``ReplyError``, an update that is not of what was asked for."""
         super().check_reply(client, update)
-        check_reported(update, protocol.PROXIMAL_MU, self.settings.mu)
+        check_reported(update, protocol.PROXIMAL_MU, self._mu(client))
+
+    def _mu(self, client: int) -> float:
+        """Return a client's own weight, where it is a gene, or everybody's."""
+        assigned = self.assigned.get(client)  # nothing yet in a probe
+        own = assigned.genome.mu if assigned is not None else None
+        return self.settings.mu if own is None else own

@@ -73,12 +73,12 @@ class IFCA(FedAvg):
         return arrays
 
     def instructions(self, client: int) -> Mapping[str, Any]:
-        """Tell the client how many models came."""
-        return {protocol.MODELS: self.count}
+        """Tell the client how many models came; in a probe there is one yet."""
+        return {protocol.MODELS: len(self.models) or 1}
 
     def enclosed(self, client: int) -> Mapping[str, ArrayRecord]:
         """Send all models but the first, which stands for the weights."""
-        return {protocol.model(number): self._record(number) for number in range(1, self.count)}
+        return {protocol.model(j): self._record(j) for j in range(1, len(self.models))}
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -88,8 +88,10 @@ class IFCA(FedAvg):
         return super().configure_train(server_round, self._record(0), config, grid)
 
     def judge_round(self, replies: Iterable[Message]) -> RoundOutcome:
-        """Sort out the replies; the model that a client picked is its cluster."""
+        """Sort out the replies; the model that a client picked is its cluster, if no tuner's."""
         judged = super().judge_round(replies)
+        if self.tuner is not None:
+            return judged
         rows = [
             replace(o, assignment=replace(o.assignment, cluster=_picked(o.update)))
             if o.update is not None and o.assignment is not None

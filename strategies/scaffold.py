@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from flwr.app import ArrayRecord
 
 from strategies.core.aggregation import Arrays
+from strategies.core.genes import PLAIN_STEPS
 from strategies.core.outcomes import RoundOutcome, StrategyError, Update
 from strategies.core.settings import FixedRate, Rate
 from strategies.fedavg import FedAvg
@@ -48,6 +49,7 @@ class Scaffold(FedAvg):
         """Step size of the server; moving statistics are averaged."""
 
     settings: Settings
+    applies: ClassVar[frozenset[str]] = PLAIN_STEPS | {"global_rate"}
     needs_constant_rate = True  # option II divides by K times one rate
     reports = (protocol.LOCAL_STEPS,)
 
@@ -58,8 +60,13 @@ class Scaffold(FedAvg):
                 "scaffold: expected privacy.kind none or local, received central: its variates "
                 "would tell clients of each other's updates without noise"
             )
+        self.global_rate = self.settings.global_rate
         self.variate: Arrays = []
         self.variates: dict[int, Arrays] = {}
+
+    def take_up(self, settings: Mapping[str, float]) -> None:
+        """Take another step size of the server."""
+        self.global_rate = settings.get("global_rate", self.global_rate)
 
     def enclosed(self, client: int) -> Mapping[str, ArrayRecord]:
         """Send what a client adds to its gradients: c - c_i."""
@@ -98,11 +105,11 @@ class Scaffold(FedAvg):
     def average(self, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
         """Step from the global model by ``global_rate`` towards the clients' mean."""
         mean = super().average(server_round, outcome)
-        if self.settings.global_rate == 1:
+        if self.global_rate == 1:
             return mean
         pairs = zip(read_arrays(self.reference), read_arrays(mean), strict=True)
         moved = [
-            y if i in self.statistics else _beyond(x, y, self.settings.global_rate)
+            y if i in self.statistics else _beyond(x, y, self.global_rate)
             for i, (x, y) in enumerate(pairs)
         ]
         return like(moved, mean)
@@ -132,10 +139,9 @@ class Scaffold(FedAvg):
         super().check_reply(client, update)
         per_epoch = -(-update.num_examples // update.applied.batch_size)
         steps = update.reported[protocol.LOCAL_STEPS]
-        if steps != self.local_epochs * per_epoch:
-            raise ReplyError(
-                f"metric local-steps: expected {self.local_epochs * per_epoch}, received {steps:g}"
-            )
+        expected = update.epochs * per_epoch
+        if steps != expected:
+            raise ReplyError(f"metric local-steps: expected {expected}, received {steps:g}")
 
 
 def _option_2(c_i: Any, c: Any, x: Any, y: Any, length: float) -> Any:

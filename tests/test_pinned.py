@@ -48,6 +48,8 @@ RUNS: dict[str, dict[str, Any]] = {
         | {
             "training.optimizer": "sgd",
             "fedavg-tuned.learning_rates": [0.1, 0.01],
+            "optuna-tpe.trials": 3,
+            "optuna-asha.trials": 3,
             "fedex.configurations": 4,
         },
     },

@@ -173,9 +173,11 @@ def _obstacle(config: Config, strategy: str, rows: Sequence[RoundRow]) -> str | 
     """Return why no epsilon can be claimed, if so."""
     if strategy == CENTRALISED:
         return "training on pooled data is not private: nothing is clipped or noised"
-    if is_own(strategy) or is_own(config.model.name):
+    if is_own(strategies.parse(strategy).strategy) or is_own(config.model.name):
         return "of a strategy or model of your own, fedgen cannot tell what its weights depend on"
-    if strategies.load(strategy).selects_on_losses:  # type: ignore[attr-defined]
+    tuner = strategies.tuner(strategy)
+    chooses = tuner is not None and tuner.selects_on_losses
+    if chooses or strategies.load(strategy).selects_on_losses:
         return (
             "the strategy selects hyperparameters on losses that clients report without noise, so "
             "every later model depends on them"

@@ -33,6 +33,9 @@ _KINDS = {
     "medmnist": "medical images of 28 x 28, with a validation split of their own",
 }
 
+PAIR = "TUNER/STRATEGY"
+"""How the name of a tuner over a strategy looks."""
+
 
 def strategies_there_are() -> dict[str, str]:
     """Return every strategy and what it is: the first line of its class."""
@@ -45,7 +48,11 @@ def strategies_there_are() -> dict[str, str]:
         f"{strategies.GENETIC}+{name}": f"Extension of {strategies.GENETIC}: {extension.what}."
         for name, extension in EXTENSIONS.items()
     }
-    return found | {CENTRALISED: "Training on all clients' data in one place: no federation."}
+    tuners = ", ".join(strategies.TUNERS)
+    return found | {
+        PAIR: f"One of {tuners} choosing hyperparameters for another; see docs/genes.md.",
+        CENTRALISED: "Training on all clients' data in one place: no federation.",
+    }
 
 
 def models_there_are() -> dict[str, str]:

@@ -80,7 +80,8 @@ def _compared(key: str) -> str:
 
     sections = tree.sections()
     name = SYNONYMS.get(key, key)
-    homes = [section for section, settings in sections.items() if name in settings]
+    settled = {section: names for section, names in sections.items() if section != "genes"}
+    homes = [section for section, names in settled.items() if name in names]
     if "kind" in sections.get(key, ()):  # of partition, aggregation, privacy
         homes, name = [key], "kind"
     if not homes:

@@ -9,6 +9,7 @@ import numpy as np
 from fedgen.analysis import metrics
 from fedgen.comparison import opening
 from fedgen.config.plugins import is_own
+from fedgen.config.sections.tuning import GENES
 from fedgen.config.toml import Setting, merge, read_toml
 from fedgen.config.tree import Arm, Config, build, dump
 from fedgen.errors import InputError
@@ -137,6 +138,14 @@ def check(held: Resources, warn: Warn) -> None:
     _check_metrics(held)
     for note in _check_model(held):
         warn(f"model {config.model.name!r}: {note}")
+    if config.genes.declared and not any(map(trainers.has_tuner, config.run.strategies)):
+        raise InputError(
+            "genes: expected a strategy that evolves or searches them among run.strategies, "
+            f"received {', '.join(config.run.strategies)}"
+        )
+    for gene in config.genes.declared:
+        if gene in GENES and (why := held.engine(config.run.seed).why_not(gene)):
+            raise InputError(f"genes.{gene}: no client can apply it: it {why}")
     for name in config.run.strategies:
         try:
             trainers.check_strategy(Arm(config, name, config.run.seed), held)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 
+import strategies
 from fedgen.config import plugins
 from fedgen.config import strategies as own
 from fedgen.config.sections import CENTRALISED
@@ -14,8 +15,10 @@ from fedgen.engine.plan import Moments, Plan, batch_order
 from fedgen.errors import InputError, RunError
 from fedgen.federation.grid import GRACE_SECONDS
 from fedgen.federation.resources import Resources
+from strategies import Named, parse
 from strategies.core.aggregation import Arrays
 from strategies.core.cohort import cohort_size
+from strategies.core.genes import Genes
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import (
     OK,
@@ -30,6 +33,7 @@ from strategies.core.settings import FixedRate
 from strategies.fedavg import FedAvg
 from strategies.messages.arrays import read_arrays
 from strategies.streams import rng
+from strategies.trials import Searched
 
 START_SECONDS = 60.0
 """How long a worker of Flower's runtimes may take to be ready to train."""
@@ -174,6 +178,15 @@ def strategy_class(name: str) -> type[Any]:
     return Centralised if name == CENTRALISED else own.load(name)
 
 
+def has_tuner(name: str) -> bool:
+    """Return whether a tuner chooses the hyperparameters of a strategy.
+
+    Raises:
+        InputError: If it is a user's own and cannot be had.
+    """
+    return bool(parse(name).tuner or getattr(strategy_class(name), "own_tuner", None))
+
+
 def check_strategy(arm: Arm, held: Resources) -> None:
     """Check that what plays an arm can be built.
 
@@ -186,7 +199,7 @@ def check_strategy(arm: Arm, held: Resources) -> None:
     try:
         build_strategy(arm, held)
     except TypeError as error:
-        if not plugins.is_own(arm.strategy):
+        if not plugins.is_own(parse(arm.strategy).strategy):
             raise
         raise InputError(f"strategy {arm.strategy!r}: cannot be built ({error})") from error
 
@@ -199,10 +212,12 @@ def build_strategy(arm: Arm, held: Resources) -> FedAvg:
     """
     config = arm.config
     # Of one's own strategy the section may be empty: its constructor may pin what it inherits.
-    section = config.section_of(arm.strategy)
-    settings = own.read(arm.strategy, section)
+    named = parse(arm.strategy)
+    section = config.section_of(named.strategy if named.tuner else arm.strategy)
+    settings = own.read(named.strategy, section)
     own.check_schedule(arm.strategy, config.training)
-    strategy: FedAvg = strategy_class(arm.strategy)(
+    kind = strategy_class(arm.strategy)
+    strategy: FedAvg = kind(
         seed=arm.seed,
         clients=config.partition.clients,
         fraction=config.cohort.fraction,
@@ -221,6 +236,34 @@ def build_strategy(arm: Arm, held: Resources) -> FedAvg:
         local_epochs=config.training.local_epochs,
         local_momentum=config.training.momentum if config.training.optimizer == "sgd" else 0.0,
         local_nesterov=config.training.nesterov,
+        **tuned_by(named, kind, config.section_of(arm.strategy), config.genes.declared),
         **{key: getattr(settings, key) for key in section},
     )
     return strategy
+
+
+def tuned_by(
+    named: Named, kind: type[FedAvg], section: Mapping[str, Any], genes: Genes
+) -> dict[str, Any]:
+    """Return what a strategy is told of its tuner; nothing where it has none.
+
+    Args:
+        named: What the arm's name stands for.
+        kind: The strategy that trains.
+        section: Settings of the tuner, where one stands before a slash.
+        genes: The genes that are declared.
+
+    Raises:
+        InputError: If the strategy chooses hyperparameters itself.
+    """
+    if not named.tuner:
+        return {"genes": genes} if getattr(kind, "own_tuner", None) else {}
+    if kind.own_tuner or kind.assign is not FedAvg.assign or issubclass(kind, Searched):
+        raise InputError(
+            f"{named.tuner} cannot choose for {named.strategy}: it chooses hyperparameters itself"
+        )
+    return {
+        "tuner": strategies.load(named.tuner).own_tuner,
+        "tuning": own.read(named.tuner, section),
+        "genes": genes,
+    }

@@ -22,12 +22,13 @@ from strategies.core.settings import FixedRate
 
 
 def load(name: str) -> type[Any]:
-    """Return the class of a strategy, fedgen's, a variant's or a user's own.
+    """Return the class of what trains under a name: fedgen's, a variant's or a user's own.
 
     Raises:
         InputError: If it is a user's own and cannot be had.
     """
-    return plugins.strategy(name) if plugins.is_own(name) else strategies.load(name)
+    trained = strategies.parse(name).strategy
+    return plugins.strategy(trained) if plugins.is_own(trained) else strategies.load(trained)
 
 
 def settings_class(name: str) -> Any:

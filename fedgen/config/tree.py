@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ConfigDict, ValidationError, model_validator
 
@@ -20,15 +20,17 @@ from fedgen.config.sections import (
     Data,
     Devices,
     Faults,
+    Genes,
     Partition,
     PrivacySettings,
     Run,
     Training,
 )
 from fedgen.config.sections.model import Model
+from fedgen.config.sections.tuning import inapplicable
 from fedgen.config.toml import Tree, read_toml
 from fedgen.errors import InputError, unknown
-from strategies import GENETIC, REGISTRY, VARIANTS, registered
+from strategies import GENETIC, REGISTRY, TUNERS, parse
 from strategies.core.cohort import cohort_size
 
 
@@ -52,18 +54,23 @@ class Config(Section):
     aggregation: AggregationSettings = AggregationSettings()
     privacy: PrivacySettings = PrivacySettings()
     faults: Faults = Faults()
+    genes: Genes = Genes()
     run: Run = Run()
 
     def section_of(self, strategy: str) -> dict[str, Any]:
-        """Return a strategy's section, a variant's own settings laid over it."""
-        section = self.__pydantic_extra__.get(registered(strategy), {})
-        return {**section, **VARIANTS.get(strategy, {})}
+        """Return the section of what chooses under a name, or else of what trains.
+
+        A variant's own settings are laid over it.
+        """
+        named = parse(strategy)
+        return {**self.__pydantic_extra__.get(named.section, {}), **named.changed}
 
     @property
     def genetics(self) -> dict[str, dict[str, Any]]:
         """The genetic strategy's section by name, those of variants, and one's own that may be."""
-        others = [name for name in self.run.strategies if name in VARIANTS or is_own(name)]
-        return {name: self.section_of(name) for name in (GENETIC, *others)}
+        names = (GENETIC, *self.run.strategies)
+        sections = {name: parse(name).section for name in names}
+        return {n: self.section_of(n) for n, of in sections.items() if of == GENETIC or is_own(of)}
 
     @property
     def metric(self) -> Metric:
@@ -79,7 +86,7 @@ class Config(Section):
     def has_further_genes(self) -> bool:
         """Whether clients of some arm have more genes than a learning rate and a batch size."""
         genes = ("evolve_epochs", "evolve_momentum")
-        return any(
+        return any(getattr(self.genes, gene) for gene in ("local_epochs", "momentum")) or any(
             section.get(gene) is True for section in self.genetics.values() for gene in genes
         )
 
@@ -107,6 +114,16 @@ class Config(Section):
                     f"{name}.evolve_momentum needs training.optimizer 'sgd', "
                     f"received {self.training.optimizer!r}, which has no such momentum"
                 )
+        chosen = [parse(name).section for name in self.run.strategies]
+        if self.genes.declared and not any(name in TUNERS or is_own(name) for name in chosen):
+            raise ValueError(
+                f"genes: expected a strategy that evolves or searches them, as {GENETIC}, among "
+                f"run.strategies, received {', '.join(self.run.strategies)}"
+            )
+        targets = None if self.data.targets == "auto" else self.data.targets
+        for gene, why in inapplicable(self.training, targets, self.model).items():
+            if gene in self.genes.declared:
+                raise ValueError(f"genes.{gene}: no client can apply it: it {why}")
         rule, faults = self.aggregation.rule(), self.faults
         if self.privacy.kind != "none" and rule.kind != "mean":
             raise ValueError(
@@ -141,6 +158,10 @@ class Config(Section):
             )
 
 
+OVER = "-over-"
+"""Stands for the slash between a tuner and a strategy in names of files."""
+
+
 @dataclass(frozen=True)
 class Arm:
     """One (strategy, seed) of a comparison."""
@@ -151,8 +172,8 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """What its files are called."""
-        return f"{self.strategy}-seed{self.seed}"
+        """What its files are called; a slash in the strategy's name would be a folder."""
+        return f"{self.strategy.replace('/', OVER)}-seed{self.seed}"
 
 
 def build(tree: Mapping[str, Any], where: str = "settings") -> Config:
@@ -169,7 +190,8 @@ def build(tree: Mapping[str, Any], where: str = "settings") -> Config:
             for name in (*REGISTRY, CENTRALISED)
         }
         for name in config.run.strategies:
-            if name != CENTRALISED and not is_own(name):  # those are looked at when built
+            # A user's own is looked at when it is built.
+            if name != CENTRALISED and not is_own(parse(name).strategy):
                 own.check_schedule(name, config.training)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
@@ -187,8 +209,17 @@ def reread(tree: Mapping[str, Any], where: str) -> Config:
     except ValidationError as error:
         problem = error.errors()[0]
         path = [str(part) for part in problem["loc"][:-1]]
-        known = _ours()[path[0]] if path else names()
-        raise InputError(f"{where}: {explain(problem, known)}") from error
+        raise InputError(f"{where}: {explain(problem, _known(path))}") from error
+
+
+def _known(path: list[str]) -> list[str]:
+    """Return the names that may stand in a table of fedgen's own, the whole tree for no path."""
+    kind: Any = Config
+    for part in path:
+        annotation = kind.model_fields[part].annotation
+        inside = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
+        kind = next((one for one in inside if issubclass(one, Section)), kind)
+    return names() if kind is Config else list(kind.model_fields)
 
 
 def with_model_file(tree: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -239,5 +270,6 @@ def _ours() -> dict[str, list[str]]:
 
 def dump(config: Config) -> Tree:
     """Return a config as plain TOML values: all settings; of one's own strategies, those set."""
-    tree: Tree = json.loads(config.model_dump_json())
-    return {name: tree[name] for name in names() if name in tree} | tree
+    tree: Tree = json.loads(config.model_dump_json(exclude_none=True))  # TOML has no null
+    told = {name: part for name, part in tree.items() if part or name != "genes"}
+    return {name: told[name] for name in names() if name in told} | told

@@ -10,6 +10,7 @@ from fedgen.errors import InputError, RunError
 from fedgen.report.charts.evolution import evolved
 from fedgen.report.results import Results
 from fedgen.runs.rows import ClientRow
+from strategies.core.genes import OF_CLIENTS
 
 if TYPE_CHECKING:
     import optuna
@@ -103,26 +104,38 @@ def trials(genomes: Sequence[ClientRow]) -> "list[optuna.trial.FrozenTrial]":
     Args:
         genomes: At least one, all of them with genes.
     """
-    from optuna.distributions import FloatDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 
-    rates = [row.learning_rate or 1.0 for row in genomes]
-    batches = [row.batch_size or 1 for row in genomes]
-    space = {
-        "learning_rate": FloatDistribution(min(rates), max(rates), log=True),
-        "batch_size": IntDistribution(min(batches), max(batches), log=True),
-    }
+    all_genes = [_genes(row) for row in genomes]
+    names = {name for genes in all_genes for name in genes}
+    space = {name: _range(name, [g[name] for g in all_genes if name in g]) for name in names}
     written = []
-    for row, rate, batch in zip(genomes, rates, batches, strict=True):
+    for row, genes in zip(genomes, all_genes, strict=True):
         known = row.fitness is not None and math.isfinite(row.fitness)
         attributes: dict[str, Any] = {name: getattr(row, name) for name in ATTRIBUTES}
         written.append(
             create_trial(
                 state=TrialState.COMPLETE if known else TrialState.FAIL,
                 value=row.fitness if known else None,
-                params={"learning_rate": rate, "batch_size": batch},
-                distributions=dict(space),
+                params=genes,
+                distributions={name: space[name] for name in genes},
                 user_attrs=attributes,
             )
         )
     return written
+
+
+def _genes(row: ClientRow) -> dict[str, float]:
+    found = {name: getattr(row, name, row.measured.get(name)) for name in OF_CLIENTS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _range(name: str, values: Sequence[float]) -> "optuna.distributions.BaseDistribution":
+    """Return what holds all values of a gene, on the scale that suits it and them."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    low, high, kind = min(values), max(values), OF_CLIENTS[name]
+    log = kind.scale == "log" and low > 0
+    if kind.whole:
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(low, high, log=log)

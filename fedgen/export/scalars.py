@@ -5,6 +5,7 @@ from itertools import accumulate, islice
 
 from fedgen.config.tree import Arm
 from fedgen.runs.rows import RoundRow
+from strategies.core.genes import OF_THE_SERVER
 
 
 def scalars(before: Mapping[str, float], row: RoundRow) -> dict[str, float]:
@@ -40,7 +41,9 @@ def scalars(before: Mapping[str, float], row: RoundRow) -> dict[str, float]:
 
 
 def _scalar(column: str) -> str:
-    """Return what a metric's column is called there: its metric, then its split."""
+    """Return what a column is called there: its metric, then its split; or a server's gene."""
+    if column in OF_THE_SERVER:
+        return f"server/{column}"
     split, _, name = column.partition("_")
     return f"{name}/{split}"
 

@@ -33,12 +33,19 @@ def to_run_config(config: Config) -> RunConfig:
     tree, defaults = dump(config), dump(build({}))
     flat = {key: tree[section][name] for key, (section, name) in FLAT.items()}
     others = [
-        f"{section}.{key}={json.dumps(value)}"
+        f"{section}.{key}={_inline(value)}"
         for section, part in tree.items()
         for key, value in part.items()
         if (section, key) not in FLAT.values() and value != defaults.get(section, {}).get(key)
     ]
     return {**flat, "strategy": ",".join(flat["strategy"]), SET: shlex.join(others), OUT: ""}
+
+
+def _inline(value: Any) -> str:
+    """Return a value as TOML has it on one line."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    return f"{{{', '.join(f'{key} = {_inline(part)}' for key, part in value.items())}}}"
 
 
 def from_run_config(run_config: Mapping[str, Any]) -> Config:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from strategies.core.genes import FURTHER, OF_THE_SERVER
+
 
 @dataclass(frozen=True)
 class RoundRow:
@@ -10,7 +12,8 @@ class RoundRow:
 
     A round that was not evaluated (``run.evaluate_every``) has neither metrics nor losses of the
     server's, and quantities have no accuracy. ``measured`` has the other metrics, by the names of
-    their columns: ``test_macro_f1`` and so on.
+    their columns: ``test_macro_f1`` and so on; and the settings of the strategy's server, where
+    they are genes.
     """
 
     strategy: str
@@ -36,7 +39,7 @@ class RoundRow:
     @staticmethod
     def measures(column: str) -> bool:
         """Whether a column is one of ``measured``."""
-        return column.startswith(("test_", "validation_"))
+        return column.startswith(("test_", "validation_")) or column in OF_THE_SERVER
 
     @property
     def evaluated(self) -> bool:
@@ -81,13 +84,14 @@ class ClientRow:
     momentum: float | None = None
     """Further genes, where any evolve; arms without them leave them empty."""
     measured: Mapping[str, float] = field(default_factory=dict)
-    """The deciding metric on the client's own samples, of the model that it was sent and of its own
-    after training, where that is asked for: ``global_accuracy``, ``own_accuracy``."""
+    """Genes beside those above, where they are declared; and the deciding metric on the client's
+    own samples, of the model that it was sent and of its own after training, where that is asked
+    for: ``global_accuracy``, ``own_accuracy``."""
 
     @staticmethod
     def measures(column: str) -> bool:
         """Whether a column is one of ``measured``."""
-        return column.startswith(("global_", "own_"))
+        return column.startswith(("global_", "own_")) or column in FURTHER
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from fedgen.files.csv import parse_csv, to_csv
 from fedgen.runs import checkpoints, costs
 from fedgen.runs.checkpoints import Checkpoint, Damaged, Extent
 from fedgen.runs.rows import BUDGET, DIVERGED, PATIENCE, ClientRow, EndedRow, RoundRow, Row
+from strategies.core.genes import FURTHER, OF_THE_SERVER
 from strategies.messages import protocol
 
 SHARDS = "shards"
@@ -29,10 +30,12 @@ def written(config: Config, name: str, rows: Iterable[Row], *, header: bool = Tr
         told = config.devices.speed != "none"
         metrics = measured(config.data.targets, config.run.metrics)
         names = [f"{split}_{metric}" for split in ("test", "validation") for metric in metrics]
+        names += [gene for gene in OF_THE_SERVER if gene in config.genes.declared]
     else:
         told = config.has_further_genes
         asked = config.run.personalise == "rounds"
-        names = [f"{whose}_{config.metric.name}" for whose in protocol.MEASURED] if asked else []
+        names = [gene for gene in FURTHER if gene in config.genes.declared]
+        names += [f"{whose}_{config.metric.name}" for whose in protocol.MEASURED if asked]
     return to_csv(rows, ROWS[name], header=header, optional=told, measured=names)
 
 

@@ -14,7 +14,10 @@ from fedgen.config.sections.model import MODELS
 from strategies import REGISTRY, VARIANTS
 
 LISTS = {
-    "strategies": (catalogue.strategies_there_are, (*REGISTRY, *VARIANTS, CENTRALISED)),
+    "strategies": (
+        catalogue.strategies_there_are,
+        (*REGISTRY, *VARIANTS, catalogue.PAIR, CENTRALISED),
+    ),
     "models": (catalogue.models_there_are, MODELS),
     "datasets": (catalogue.datasets_there_are, (*DATASETS, "FILE or FOLDER", "hf:NAME")),
 }

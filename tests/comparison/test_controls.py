@@ -15,7 +15,7 @@ from fedgen.federation.run_config import from_run_config, to_run_config
 from fedgen.report import results
 from fedgen.runs.run import Run
 from fedgen.runs.watch import Watcher
-from strategies import CONTROL_ARMS, VARIANTS, load, registered
+from strategies import CONTROL_ARMS, VARIANTS, load, parse
 from strategies.core.outcomes import StrategyError
 from strategies.evolution.variants import EXTENSIONS
 from strategies.genetic import GeneticCFL
@@ -37,14 +37,16 @@ FURTHER = {
 }
 
 
-BY_IDENTITY = ("peers", "heads", "arm")
+BY_IDENTITY = ("peers", "heads", "arm", "tuner", "tuner.ground", "tuner.judge", "tuner.cube")
 """What two strategies never share."""
 
 
 def test_a_variant_is_its_strategy() -> None:
     for name in VARIANTS:
-        assert registered(name) == "genetic-cfl" and load(name) is GeneticCFL
-    assert registered("fedavg") == "fedavg" and registered("fedavg+x") == "fedavg+x"
+        assert parse(name).strategy == "genetic-cfl" and load(name) is GeneticCFL
+    assert parse("fedavg").strategy == "fedavg" and not parse("fedavg").is_variant
+    with pytest.raises(KeyError, match="fedavg.x"):
+        parse("fedavg+x")
     with pytest.raises(KeyError):
         load("genetic-cfl+nonsense")
 
@@ -55,7 +57,7 @@ def test_a_control_has_the_section_s_settings_and_its_control(name: str) -> None
     strategy = trainers.build_strategy(Arm(config, name, 0), Resources(config))
     assert isinstance(strategy, GeneticCFL)
     assert strategy.settings.control == name.partition("+")[2]
-    assert (strategy.breeding.elites, strategy.settings.eps) == (5, 0.7)
+    assert (strategy.tuner.breeding.elites, strategy.settings.eps) == (5, 0.7)
     whole = trainers.build_strategy(Arm(config, "genetic-cfl", 0), Resources(config))
     assert whole.settings.control == "none"
 
@@ -82,7 +84,8 @@ def test_an_extension_changes_its_settings_and_nothing_else(name: str) -> None:
 
 def _settings(strategy: GeneticCFL) -> dict[str, object]:
     """What a strategy was built with, as far as it compares."""
-    return {name: value for name, value in vars(strategy).items() if name not in BY_IDENTITY}
+    built = {**vars(strategy), **{f"tuner.{n}": v for n, v in vars(strategy.tuner).items()}}
+    return {name: value for name, value in built.items() if name not in BY_IDENTITY}
 
 
 def test_controls_are_added_behind_what_is_compared() -> None:

@@ -79,7 +79,10 @@ def test_the_state_of_the_defaults_has_nothing_new() -> None:
         strategy = genetic()
         play(strategy, grid, range(1, 3), toy.start())
     assert set(strategy.state()) == {"initialised", "population", "losses"}
-    assert set(strategy.state()["population"]["0"]["genome"]) == {"learning_rate", "batch_size"}
+    assert set(strategy.state()["population"]["0"]["genome"]) == {
+        "learning_rate",
+        "batch_size",
+    }
     assert strategy.state_arrays() == []
 
 
@@ -91,7 +94,7 @@ def test_further_genes_are_sent_applied_and_counted() -> None:
             epochs = int(rng(SEED, "genome-epochs", 0, client).integers(1, 7))
             momentum = rng(SEED, "genome-momentum", 0, client).uniform(0.0, 0.9)
             assert (config["local-epochs"], config["momentum"]) == (epochs, momentum)
-            plain = genetic()._random(client).genome
+            plain = genetic().tuner._random(client).genome
             assert (config["learning-rate"], config["batch-size"]) == (
                 plain.learning_rate,
                 plain.batch_size,
@@ -100,7 +103,7 @@ def test_further_genes_are_sent_applied_and_counted() -> None:
         total = sum(config["local-epochs"] for config in told.values())
         assert strategy.outcome.client_epochs == total
         arrays, told = play(strategy, grid, range(2, 9), arrays)
-    genomes = strategy.genomes
+    genomes = strategy.tuner.genomes
     assert {c: (t["local-epochs"], t["momentum"]) for c, t in told.items()} == {
         c: (g.local_epochs, g.momentum) for c, g in genomes.items()
     }
@@ -133,7 +136,7 @@ def test_a_probed_client_draws_its_further_genes() -> None:
     with toy.toy_grid(CLIENTS) as grid:
         strategy = genetic(init="probe", evolve_epochs=True, evolve_momentum=True)
         strategy.initialise(grid, toy.start())
-    for client, genome in strategy.genomes.items():
+    for client, genome in strategy.tuner.genomes.items():
         assert genome.local_epochs == int(rng(SEED, "genome-epochs", 0, client).integers(1, 5))
         assert 0 <= genome.momentum < 0.9
 
@@ -142,8 +145,8 @@ def test_one_cluster_holds_everybody_newcomers_too() -> None:
     strategy = genetic(control="one-cluster", fraction=0.5, resample=True, eps=1e-6)
     with toy.toy_grid(CLIENTS) as grid:
         play(strategy, grid, range(1, 5), toy.start())
-    assert len(strategy.population) > CLIENTS // 2
-    assert {a.cluster for a in strategy.population.values()} == {0}
+    assert len(strategy.tuner.population) > CLIENTS // 2
+    assert {a.cluster for a in strategy.tuner.population.values()} == {0}
 
 
 def test_losses_of_a_window_are_of_the_same_genes() -> None:
@@ -154,14 +157,14 @@ def test_losses_of_a_window_are_of_the_same_genes() -> None:
     with toy.toy_grid(CLIENTS) as grid:
         for number in range(1, 6):
             arrays, _ = play(strategy, grid, range(number, number + 1), arrays)
-            genomes = dict(strategy.genomes)
+            genomes = dict(strategy.tuner.genomes)
             losses = {client: toy.loss(client, genome) for client, genome in genomes.items()}
             middle = median(losses.values())
             for client, genome in genomes.items():
                 mine = held[client] if held[client] and held[client][-1][0] == genome else []
                 held[client] = [*mine, (genome, losses[client] - middle)][-3:]
                 wanted = sum(loss for _, loss in held[client]) / len(held[client])
-                assert strategy.losses[client] == pytest.approx(wanted)
+                assert strategy.tuner.judge.losses[client] == pytest.approx(wanted)
     assert {len(past) for past in held.values()} >= {1, 3}
 
 
@@ -170,9 +173,9 @@ def test_the_width_shrinks_where_mutants_do_worse() -> None:
     strategy = genetic(mutation_scale="log", log_width=1.0, eps=100.0)
     with toy.toy_grid(CLIENTS) as grid:
         arrays, _ = play(strategy, grid, range(1, 3), toy.start())
-        assert strategy.width == 1.0  # nobody was an elite before round 2
+        assert strategy.tuner.width == 1.0  # nobody was an elite before round 2
         play(strategy, grid, range(3, 12), arrays)
-    assert 0.01 <= strategy.width < 0.5
+    assert 0.01 <= strategy.tuner.width < 0.5
 
 
 def test_clusters_train_from_and_average_into_models_of_their_own() -> None:
@@ -180,12 +183,12 @@ def test_clusters_train_from_and_average_into_models_of_their_own() -> None:
     with toy.toy_grid(CLIENTS) as grid:
         arrays, _ = play(strategy, grid, range(1, 2), toy.start())
         first = dict(strategy.heads.models)
-        labels = {client: a.cluster for client, a in strategy.population.items()}
+        labels = {client: a.cluster for client, a in strategy.tuner.population.items()}
         assert set(first) == set(labels.values()) and len(first) > 1
         mean, _ = play(strategy, grid, range(2, 3), arrays)
     updates = {
         client: toy.trained(first[labels[client]], client, genome)
-        for client, genome in strategy.genomes.items()
+        for client, genome in strategy.tuner.genomes.items()
     }
     for label, model in strategy.heads.models.items():
         mine = [client for client in labels if labels[client] == label]
@@ -214,9 +217,9 @@ def test_migrants_reach_other_clusters() -> None:
     strategy = genetic(migrate_every=1)
     with toy.toy_grid(CLIENTS) as grid:
         arrays, _ = play(strategy, grid, range(1, 2), toy.start())
-        before = {c: replace(a) for c, a in strategy.population.items()}
+        before = {c: replace(a) for c, a in strategy.tuner.population.items()}
         play(strategy, grid, range(2, 3), arrays)
-    migrants = {c: a for c, a in strategy.population.items() if a.origin == "migrant"}
+    migrants = {c: a for c, a in strategy.tuner.population.items() if a.origin == "migrant"}
     assert migrants
     for assignment in migrants.values():
         donor = before[assignment.parent]

@@ -1,6 +1,7 @@
 """What holds for every rival of genetic-cfl: resumed, sized and refused alike."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,11 @@ from strategies.fedavg import FedAvg
 
 CLIENTS = 10
 RIVALS = (
-    *("fedavg-tuned", "fedavg-decay", "fedavgm", "fedadam", "fedyogi", "fednova"),
+    *("fedavg-tuned", "optuna-tpe", "optuna-asha"),
+    *("fedavg-decay", "fedavgm", "fedadam", "fedyogi", "fednova"),
     *("random-search", "pbt", "fedex"),
 )
+SEARCHED = ("fedavg-tuned", "optuna-tpe", "optuna-asha")
 WITH_ARRAYS = ("fedavgm", "fedadam", "fedyogi")
 
 
@@ -101,13 +104,15 @@ def test_stock_start_gives_the_weights_of_rounds_by_hand(name: str) -> None:
 
 def test_who_looks_at_losses_says_so() -> None:
     looking = {name for name in RIVALS if strategies.load(name).selects_on_losses}
-    assert looking == {"fedavg-tuned", "pbt", "fedex"}
+    assert looking == {*SEARCHED, "pbt", "fedex"}
 
 
 def test_a_comparison_of_all_rivals_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     names = [*RIVALS, "fedavg"]
     small = {
         "fedavg-tuned": {"learning_rates": [1e-2, 1e-4], "batch_sizes": [32]},
+        "optuna-tpe": {"trials": 2},
+        "optuna-asha": {"trials": 2, "max_rounds": 1},
         "fedex": {"configurations": 3},
         "partition": {"clients": 4},
         "cohort": {"fraction": 1.0},
@@ -130,7 +135,7 @@ def test_a_comparison_of_all_rivals_goes_on_to_the_same_bytes(tmp_path: Path) ->
         mine = [(r["client"], r["samples"]) for r in clients if r["strategy"] == name]
         assert mine == [(r["client"], r["samples"]) for r in clients if r["strategy"] == "fedavg"]
         # Two pairs, one round of one epoch each, four clients.
-        assert start["client_epochs"] == ("8" if name == "fedavg-tuned" else "0")
+        assert start["client_epochs"] == ("8" if name in SEARCHED else "0")
     applied = {r["strategy"]: r["status"] for r in clients}
     assert set(applied.values()) == {"ok"}
     report = (whole.path / "report.html").read_text()
@@ -148,6 +153,11 @@ def test_a_comparison_of_all_rivals_goes_on_to_the_same_bytes(tmp_path: Path) ->
             [16, 0],
             "batch_sizes.1: input should be greater than or equal to 1",
         ),
+        ("optuna-tpe", "rate_range", [1e-2, 1e-3], "rate_range: expected the lower end first"),
+        ("optuna-tpe", "trials", 0, "greater than or equal to 1"),
+        ("optuna-tpe", "reduction", 3, "unknown setting 'reduction'"),
+        ("optuna-asha", "reduction", 1, "greater than or equal to 2"),
+        ("optuna-asha", "batch_range", [16], "optuna-asha.batch_range"),
         ("fedavg-decay", "horizon", 0, "greater than or equal to 1, received 0"),
         ("fedavg-decay", "floor", 0.0, "greater than 0"),
         ("fedavgm", "momentum", 1.0, "less than 1"),
@@ -173,3 +183,37 @@ def test_fednova_with_central_privacy_is_one_line() -> None:
     with pytest.raises(InputError, match="fednova .* expected 'none' or 'local'"):
         request.check(Resources(build(tree)), print)
     request.check(Resources(build(tree | {"privacy": {"kind": "local"}})), print)
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_a_search_that_was_interrupted_is_played_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"run": {"rounds": 1, "strategies": ["fedavg", name]}, "optuna-tpe": {"trials": 12}}
+    whole = play(tmp_path / "whole", **small)
+    average, played = FedAvg.average, []
+
+    def interrupted(*given: object) -> ArrayRecord:
+        played.append(given)
+        if len(played) == 6:
+            raise KeyboardInterrupt
+        return average(*given)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FedAvg, "average", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            play(tmp_path / "part", **small)
+    assert [row["strategy"] for row in rows(tmp_path / "part" / "rounds.csv")] == ["fedavg"]
+    with opening.resumed(tmp_path / "part") as (again, held):
+        flow.play(again, held, Watcher())
+    assert comparable(tmp_path / "part") == comparable(whole.path)
+
+
+@pytest.mark.parametrize("name", ["optuna-tpe", "optuna-asha"])
+def test_without_optuna_nothing_is_trained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = {"run": {"strategies": ["fedavg", name]}}
+    tree |= {"data": {"dataset": "digits"}, "model": {"name": "mlp"}}
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(InputError, match=f"^{name}: optuna is missing .*fedgen.optuna") as error:
+        request.check(Resources(build(tree)), print)
+    assert error.value.exit_code == 2 and "\n" not in error.value.line

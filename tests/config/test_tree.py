@@ -8,6 +8,7 @@ from fedgen.errors import InputError
 from strategies import REGISTRY
 
 FIXED = {"learning_rate": 1e-4, "batch_size": 32}
+DRAWN = {"rate_range": [1e-5, 1e-2], "batch_range": [16, 128], "search_epochs": 1}
 
 DEFAULTS = {
     "data": {
@@ -56,7 +57,7 @@ DEFAULTS = {
     },
     "genetic-cfl": {
         "init": "random",
-        "fitness": "validation",
+        **{"fitness": "validation", "common_samples": 256},
         "eps": 0.15,
         "min_samples": 2,
         "elites": 2,
@@ -66,11 +67,11 @@ DEFAULTS = {
         "weighting": "samples",
         "mutation_scale": "step",
         "log_width": 0.1,
-        "crossover": "none",
+        **{"crossover": "none", "move": "genetic", "move_every": 1, "age_limit": 0},
         "migrate_every": 0,
-        "fitness_window": 1,
-        "evolve_epochs": False,
-        "evolve_momentum": False,
+        **{"fitness_window": 1, "rank_halflife": 0.0, "racing": 0.0},
+        **{"schedule": "none", "horizon": 10, "floor": 0.01},
+        **{"evolve_epochs": False, "evolve_momentum": False},
         "models": "global",
         "control": "none",
         "rates": [1e-7, 1e-3],
@@ -82,6 +83,8 @@ DEFAULTS = {
         "search_rounds": 1,
         "search_epochs": 1,
     },
+    "optuna-tpe": {**DRAWN, "trials": 24, "search_rounds": 1},
+    "optuna-asha": {**DRAWN, "trials": 9, "max_rounds": 6, "reduction": 3},
     "fedavg-decay": {**FIXED, "horizon": 10, "floor": 0.01},
     "fedavgm": {**FIXED, "server_rate": 1.0, "momentum": 0.9},
     "fedadam": {**FIXED, "server_rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},

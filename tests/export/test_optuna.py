@@ -70,6 +70,24 @@ def test_every_evolved_genome_is_a_trial(results: Results, tmp_path: Path) -> No
     assert loaded.best_value == best
 
 
+def test_further_genes_are_parameters_where_they_are_genes() -> None:
+    own = {"mu": 0.5, "weight_decay": 0.0, "own_accuracy": 0.9}
+    found = [
+        client_row(1, 1),
+        replace(client_row(1, 2), learning_rate=1e-2, local_epochs=3, measured=own),
+    ]
+    plain, further = genomes.trials(found)
+    assert plain.params == {"learning_rate": 1e-4, "batch_size": 32}
+    assert further.params == {
+        **{"learning_rate": 1e-2, "batch_size": 32, "local_epochs": 3},
+        **{"mu": 0.5, "weight_decay": 0.0},
+    }
+    assert further.distributions["mu"] == optuna.distributions.FloatDistribution(0.5, 0.5, log=True)
+    nothing = further.distributions["weight_decay"]
+    assert nothing == optuna.distributions.FloatDistribution(0.0, 0.0)  # no logarithm
+    assert further.distributions["local_epochs"] == optuna.distributions.IntDistribution(3, 3)
+
+
 def test_the_distributions_hold_all_values_on_a_logarithmic_scale() -> None:
     evolved = [
         replace(client_row(1, client), learning_rate=rate, batch_size=batch, origin="mutant")

@@ -18,6 +18,7 @@ NEEDY = {"genetic-cfl+momentum", "genetic-cfl+cluster-models"}
 STRATEGIES = tuple(name for name in (*REGISTRY, *VARIANTS, CENTRALISED) if name not in NEEDY)
 
 ADAPTIVE = {"server_rate": 0.5, "beta_1": 0.0, "beta_2": 0.5, "tau": 1e-6}
+DRAWN = {"rate_range": [1e-6, 0.1], "batch_range": [8, 8], "search_epochs": 2, "trials": 5}
 
 EVERYTHING = {
     "data": {
@@ -48,7 +49,7 @@ EVERYTHING = {
         "rounds": 4,
         "seed": 2**62,
         "seeds": 3,
-        "strategies": ["centralised", "fedavg"],
+        "strategies": ["centralised", "pbt/fedavg"],
         "workers": 2,
         "evaluate_every": 3,
         "target": 0.9,
@@ -62,7 +63,7 @@ EVERYTHING = {
     "genetic-cfl": {
         "init": "probe",
         "rates": [1e-6, 0.1],
-        "fitness": "improvement",
+        **{"fitness": "improvement", "common_samples": 9, "horizon": 3, "floor": 0.5},
         "eps": 1e-300,
         "min_samples": 3,
         "elites": 1,
@@ -72,9 +73,9 @@ EVERYTHING = {
         "weighting": "uniform",
         "mutation_scale": "log",
         "log_width": 0.3,
-        "crossover": "average",
+        **{"crossover": "average", "move_every": 3, "age_limit": 4, "schedule": "cosine"},
         "migrate_every": 2,
-        "fitness_window": 3,
+        **{"fitness_window": 1, "rank_halflife": 2.5, "racing": 1.5},
         "evolve_epochs": True,
         "evolve_momentum": True,
         "control": "no-mutation",
@@ -86,6 +87,8 @@ EVERYTHING = {
         "search_rounds": 2,
         "search_epochs": 3,
     },
+    "optuna-tpe": {**DRAWN, "search_rounds": 2},
+    "optuna-asha": {**DRAWN, "max_rounds": 8, "reduction": 2},
     "fedavg-decay": {"learning_rate": 0.5, "batch_size": 9, "horizon": 3, "floor": 0.5},
     "fedavgm": {"learning_rate": 0.5, "batch_size": 9, "server_rate": 0.5, "momentum": 0.0},
     "fedadam": {"learning_rate": 0.5, "batch_size": 9, **ADAPTIVE},
@@ -111,9 +114,15 @@ EVERYTHING = {
         "batch_size": 8,
     },
     "ifca": {"learning_rate": 1e-7, "batch_size": 8, "models": 3},
+    "genes": {
+        "learning_rate": {"low": 1e-5, "high": 0.1, "scale": "log"},
+        **dict.fromkeys(("batch_size", "local_epochs"), {"low": 1.0, "high": 4.0, "scale": "log"}),
+        "mu": {"low": 0.0, "high": 1.0, "scale": "linear"},
+    },
     "centralised": {"learning_rate": 0.1 + 0.2, "batch_size": 128},
 }
 SAME = (("privacy", "kind"), ("genetic-cfl", "models"), ("training", "weight_decay"))
+SAME += (("genetic-cfl", "fitness_window"), ("genetic-cfl", "move"))
 """Privacy and models of clusters go with no aggregation but the mean, nesterov with sgd alone."""
 DECAYING = {"training": {"optimizer": "adamw", "weight_decay": 0.25}}
 PRIVATE = {"privacy": {"kind": "local"}}
@@ -152,7 +161,7 @@ trees = st.fixed_dictionaries(
         ),
         "model": st.fixed_dictionaries({}, optional={"name": st.sampled_from(MODELS)}),
         "training": st.fixed_dictionaries(
-            {}, optional={"optimizer": st.just("sgd"), "momentum": st.floats(0, 0.999)}
+            {"optimizer": st.just("sgd")}, optional={"momentum": st.floats(0, 0.999)}
         ),
         "run": st.fixed_dictionaries(
             {},

@@ -105,7 +105,7 @@ def test_configurations_are_drawn_once_and_clients_sample_them() -> None:
     drawn = [int(rng(4, "fedex", 1, c).choice(3, p=[1 / 3] * 3)) for c in range(8)]
     assert sent == {c: wanted[j] for c, j in enumerate(drawn)}
     trials = [Trial(j, toy.loss(c, sent[c]), float(toy.examples(c))) for c, j in enumerate(drawn)]
-    assert strategy.belief == step(Belief((1 / 3,) * 3), trials, "aggressive", 0.0)
+    assert strategy.tuner.belief == step(Belief((1 / 3,) * 3), trials, "aggressive", 0.0)
 
 
 def test_the_best_configuration_becomes_the_likeliest() -> None:
@@ -114,26 +114,26 @@ def test_the_best_configuration_becomes_the_likeliest() -> None:
     with toy.toy_grid(8) as grid:
         for number in range(1, 16):
             arrays, _ = toy.play_round(strategy, grid, number, arrays)
-    losses = [toy.loss(0, genome) for genome in strategy.configurations]
-    assert int(np.argmax(strategy.belief.theta)) == int(np.argmin(losses))
-    assert max(strategy.belief.theta) > 0.5
+    losses = [toy.loss(0, genome) for genome in strategy.tuner.configurations]
+    assert int(np.argmax(strategy.tuner.belief.theta)) == int(np.argmin(losses))
+    assert max(strategy.tuner.belief.theta) > 0.5
 
 
 def test_rejected_and_failed_replies_teach_nothing() -> None:
     strategy = FedEx(seed=4, clients=8, fraction=1.0, configurations=3)
     with toy.toy_grid(8, {2: toy.crash, 5: toy.lie_about_batch}) as grid:
         _, sent = toy.play_round(strategy, grid, 1, toy.start())
-    index = {genome: j for j, genome in enumerate(strategy.configurations)}
+    index = {genome: j for j, genome in enumerate(strategy.tuner.configurations)}
     trials = [
         Trial(index[g], toy.loss(c, g), float(toy.examples(c)))
         for c, g in sorted(sent.items())
         if c not in (2, 5)
     ]
-    assert strategy.belief == step(Belief((1 / 3,) * 3), trials, "aggressive", 0.0)
+    assert strategy.tuner.belief == step(Belief((1 / 3,) * 3), trials, "aggressive", 0.0)
 
 
 def test_one_configuration_is_plain_averaging() -> None:
     strategy = FedEx(seed=4, clients=4, fraction=1.0, configurations=1)
     with toy.toy_grid(4) as grid:
         toy.play_round(strategy, grid, 1, toy.start())
-    assert strategy.belief.theta == (1.0,)
+    assert strategy.tuner.belief.theta == (1.0,)

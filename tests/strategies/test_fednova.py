@@ -47,6 +47,15 @@ def test_two_clients_by_hand(momentum: float) -> None:
     assert arrays[0][0] < plain[0][0]
 
 
+def test_weights_by_rank_weigh_steps_as_well() -> None:
+    """The first client has the lower loss: 10 samples count twice, 17 once; 4 and 6 steps."""
+    settings = {"clients": 2, "fraction": 1.0, "learning_rate": 1e-3, "batch_size": 8}
+    arrays = play(FedNova(weighting="fitness", **settings), 2)
+    effective = (20 * 4 + 17 * 6) / 37
+    moved = effective * (20 / 37 * 0.4 / 4 + 17 / 37 * 0.8 / 6)
+    np.testing.assert_allclose(arrays[0], moved, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["mean", "median", "krum"])
 def test_with_equal_steps_it_is_fedavg(kind: str) -> None:
     settings = {"clients": 6, "fraction": 1.0, "batch_size": 64, "learning_rate": 1e-3}

@@ -74,8 +74,8 @@ def configure(
 def test_round_1_with_random_genes_evolves_nothing(grid: InProcessGrid) -> None:
     strategy = genetic()
     assert configure(strategy, grid, 1) == {client: drawn(client) for client in range(CLIENTS)}
-    assert {a.origin for a in strategy.population.values()} == {"random"}
-    labels = {client: a.cluster for client, a in strategy.population.items()}
+    assert {a.origin for a in strategy.tuner.population.values()} == {"random"}
+    labels = {client: a.cluster for client, a in strategy.tuner.population.items()}
     assert labels == cluster({c: drawn(c) for c in range(CLIENTS)}, 0.3, 2)
 
 
@@ -86,10 +86,10 @@ def test_round_2_evolves_every_cluster(grid: InProcessGrid, settings: dict[str, 
     strategy = genetic(**settings)
     arrays, _ = toy.play_round(strategy, grid, 1, toy.start())
     losses = {client: toy.loss(client, drawn(client)) for client in range(CLIENTS)}
-    assert strategy.losses == losses
-    expected = next_generation(dict(strategy.population), losses, 2, **settings)
+    assert strategy.tuner.judge.losses == losses
+    expected = next_generation(dict(strategy.tuner.population), losses, 2, **settings)
     sent = configure(strategy, grid, 2, arrays)
-    assert strategy.population == expected
+    assert strategy.tuner.population == expected
     assert sent == {client: a.genome for client, a in expected.items()}
     assert "mutant" in {a.origin for a in expected.values()}
 
@@ -108,18 +108,18 @@ def test_clients_train_with_evolved_hyperparameters(grid: InProcessGrid) -> None
 def test_initialise_does_its_work_once(grid: InProcessGrid) -> None:
     strategy = genetic(init="probe")
     first = strategy.initialise(grid, toy.start())
-    population = dict(strategy.population)
+    population = dict(strategy.tuner.population)
     second = strategy.initialise(grid, first)
     assert second is first
-    assert strategy.population == population
+    assert strategy.tuner.population == population
 
 
 def test_probe_averages_kept_weights_and_jitters_kept_genes(grid: InProcessGrid) -> None:
     strategy = genetic(init="probe")
     everybody = list(range(CLIENTS))
     assert toy.as_bytes(strategy.initialise(grid, toy.start())) == probed_weights(everybody)
-    assert strategy.genomes == {client: jittered(client) for client in everybody}
-    assert {a.origin for a in strategy.population.values()} == {"probe"}
+    assert strategy.tuner.genomes == {client: jittered(client) for client in everybody}
+    assert {a.origin for a in strategy.tuner.population.values()} == {"probe"}
     for outcome in strategy.outcome.clients:
         assert outcome.assignment == Assignment(kept(outcome.client), "probe")
     assert strategy.outcome.client_epochs == 6 * CLIENTS
@@ -129,10 +129,10 @@ def test_probe_evolves_in_round_1(grid: InProcessGrid) -> None:
     strategy = genetic(init="probe")
     arrays = strategy.initialise(grid, toy.start())
     losses = {client: toy.loss(client, kept(client)) for client in range(CLIENTS)}
-    assert strategy.losses == losses
-    expected = next_generation(dict(strategy.population), losses, 1)
+    assert strategy.tuner.judge.losses == losses
+    expected = next_generation(dict(strategy.tuner.population), losses, 1)
     configure(strategy, grid, 1, arrays)
-    assert strategy.population == expected
+    assert strategy.tuner.population == expected
     assert {a.origin for a in expected.values()} == {"elite", "mutant"}
 
 
@@ -141,7 +141,7 @@ def test_reference_takes_the_probes_weights_and_random_genes(grid: InProcessGrid
     arrays = strategy.initialise(grid, toy.start())
     assert toy.as_bytes(arrays) == probed_weights(list(range(CLIENTS)))
     assert configure(strategy, grid, 1, arrays) == {c: drawn(c) for c in range(CLIENTS)}
-    assert strategy.losses == {}
+    assert strategy.tuner.judge.losses == {}
 
 
 def keep_what_was_not_offered(weights: toy.Weights, metrics: toy.Metrics) -> None:
@@ -158,7 +158,7 @@ def test_client_without_a_usable_probe_draws_random_genes(fault: toy.Fault) -> N
     assert toy.as_bytes(arrays) == probed_weights(others)
     assert strategy.outcome.rejected + strategy.outcome.failed == 2
     assert sent == {c: jittered(c) for c in others} | {2: drawn(2), 7: drawn(7)}
-    assert set(strategy.losses) == set(others)
+    assert set(strategy.tuner.judge.losses) == set(others)
 
 
 def test_one_cluster_and_infinite_fitness_ranks_last() -> None:
@@ -168,9 +168,9 @@ def test_one_cluster_and_infinite_fitness_ranks_last() -> None:
     with toy.toy_grid(CLIENTS, {best: toy.report_infinite_fitness}) as grid:
         arrays, _ = toy.play_round(strategy, grid, 1, toy.start())
         assert strategy.outcome.rejected == 0
-        assert best not in strategy.losses
+        assert best not in strategy.tuner.judge.losses
         configure(strategy, grid, 2, arrays)
-    elites = {c for c, a in strategy.population.items() if a.origin == "elite"}
+    elites = {c for c, a in strategy.tuner.population.items() if a.origin == "elite"}
     assert elites == {second, third}
 
 
@@ -180,9 +180,9 @@ def test_rejected_client_loses_its_fitness_and_ranks_last() -> None:
     best, second, third, *_ = sorted(honest, key=lambda client: honest[client])
     with toy.toy_grid(CLIENTS, {best: toy.lie_about_rate}) as grid:
         arrays, _ = toy.play_round(strategy, grid, 1, toy.start())
-        assert set(strategy.losses) == set(range(CLIENTS)) - {best}
+        assert set(strategy.tuner.judge.losses) == set(range(CLIENTS)) - {best}
         configure(strategy, grid, 2, arrays)
-    elites = {c for c, a in strategy.population.items() if a.origin == "elite"}
+    elites = {c for c, a in strategy.tuner.population.items() if a.origin == "elite"}
     assert elites == {second, third}
 
 
@@ -191,21 +191,21 @@ def test_fitness_of_an_earlier_round_is_forgotten(fault: toy.Fault) -> None:
     strategy = genetic(init="probe")
     with toy.toy_grid(CLIENTS, {4: fault}) as grid:
         arrays = strategy.initialise(grid, toy.start())
-        assert 4 in strategy.losses
+        assert 4 in strategy.tuner.judge.losses
         toy.play_round(strategy, grid, 1, arrays)
-    assert set(strategy.losses) == set(range(CLIENTS)) - {4}
+    assert set(strategy.tuner.judge.losses) == set(range(CLIENTS)) - {4}
 
 
 def test_cluster_without_any_fitness_is_left_as_it_is(grid: InProcessGrid) -> None:
     strategy = genetic()
     arrays, _ = toy.play_round(strategy, grid, 1, toy.start())
-    label = strategy.population[0].cluster
-    unfit = {c for c, a in strategy.population.items() if a.cluster == label}
+    label = strategy.tuner.population[0].cluster
+    unfit = {c for c, a in strategy.tuner.population.items() if a.cluster == label}
     for client in unfit:
-        del strategy.losses[client]
+        del strategy.tuner.judge.losses[client]
     sent = configure(strategy, grid, 2, arrays)
     assert {client: sent[client] for client in unfit} == {client: drawn(client) for client in unfit}
-    assert any(a.origin != "random" for a in strategy.population.values())
+    assert any(a.origin != "random" for a in strategy.tuner.population.values())
 
 
 def state_with_clusters(labels: dict[int, int]) -> dict[str, object]:
@@ -232,8 +232,8 @@ def test_recluster_every(grid: InProcessGrid, every: int, number: int, again: bo
     strategy = genetic(recluster_every=every)
     strategy.restore(state_with_clusters(dict.fromkeys(range(CLIENTS), 77)))
     configure(strategy, grid, number)
-    found = {client: a.cluster for client, a in strategy.population.items()}
-    fresh = cluster(strategy.genomes, 0.3, 2)
+    found = {client: a.cluster for client, a in strategy.tuner.population.items()}
+    fresh = cluster(strategy.tuner.genomes, 0.3, 2)
     assert found == (fresh if again else dict.fromkeys(range(CLIENTS), 77))
 
 
@@ -243,14 +243,16 @@ def test_newcomers_draw_random_genes_and_join_the_nearest_cluster(grid: InProces
     newcomers = sorted(second - first)
     assert newcomers and first & second
     arrays, _ = toy.play_round(strategy, grid, 1, toy.start())
-    assert set(strategy.population) == first
+    assert set(strategy.tuner.population) == first
     sent = configure(strategy, grid, 2, arrays)
     assert set(sent) == second
     for client in newcomers:
-        known = {c: a for c, a in strategy.population.items() if c in first or c < client}
+        known = {c: a for c, a in strategy.tuner.population.items() if c in first or c < client}
         genomes = {c: a.genome for c, a in known.items()}
         label = place(drawn(client), genomes, {c: a.cluster for c, a in known.items()}, 0.3)
-        assert strategy.population[client] == Assignment(drawn(client), "random", cluster=label)
+        assert strategy.tuner.population[client] == Assignment(
+            drawn(client), "random", cluster=label
+        )
 
 
 def test_client_that_sits_out_keeps_its_genes_and_breeds_with_nobody(grid: InProcessGrid) -> None:
@@ -258,8 +260,8 @@ def test_client_that_sits_out_keeps_its_genes_and_breeds_with_nobody(grid: InPro
     first, second = set(strategy.cohort(1)), set(strategy.cohort(2))
     arrays, _ = toy.play_round(strategy, grid, 1, toy.start())
     configure(strategy, grid, 2, arrays)
-    assert all(strategy.population[c].genome == drawn(c) for c in first - second)
-    evolved = [strategy.population[c] for c in first & second]
+    assert all(strategy.tuner.population[c].genome == drawn(c) for c in first - second)
+    evolved = [strategy.tuner.population[c] for c in first & second]
     assert evolved and {a.parent for a in evolved} <= first & second
 
 
@@ -286,7 +288,7 @@ def test_restored_run_continues_identically(settings: dict[str, object]) -> None
             arrays, sent = toy.play_round(strategy, grid, number, arrays)
             resumed_arrays, resumed_sent = toy.play_round(resumed, other, number, resumed_arrays)
             assert resumed_sent == sent
-            assert resumed.population == strategy.population
+            assert resumed.tuner.population == strategy.tuner.population
             assert toy.as_bytes(resumed_arrays) == toy.as_bytes(arrays)
     assert resumed.state() == strategy.state()
 
@@ -300,7 +302,7 @@ def test_stock_start_gives_the_weights_of_rounds_by_hand(grid: InProcessGrid, in
     stock = genetic(init=init)
     result = stock.start(grid=grid, initial_arrays=toy.start(), num_rounds=2)
     assert toy.as_bytes(result.arrays) == toy.as_bytes(arrays)
-    assert stock.population == strategy.population
+    assert stock.tuner.population == strategy.tuner.population
 
 
 def test_probe_offers_every_client_its_own_grid(grid: toy.ToyGrid) -> None:
@@ -317,7 +319,7 @@ def test_probe_offers_every_client_its_own_grid(grid: toy.ToyGrid) -> None:
 def test_noise_evolves_as_one_cluster(grid: InProcessGrid) -> None:
     strategy = genetic(eps=1e-6)
     arrays, _ = toy.play_round(strategy, grid, 1, toy.start())
-    assert {a.cluster for a in strategy.population.values()} == {NOISE}
+    assert {a.cluster for a in strategy.tuner.population.values()} == {NOISE}
     configure(strategy, grid, 2, arrays)
-    origins = [a.origin for a in strategy.population.values()]
+    origins = [a.origin for a in strategy.tuner.population.values()]
     assert (origins.count("elite"), origins.count("mutant")) == (2, CLIENTS - 2)

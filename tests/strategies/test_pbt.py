@@ -86,7 +86,7 @@ def test_the_strategy_starts_from_random_genes_and_keeps_those_of_the_better() -
         arrays, first = toy.play_round(strategy, grid, 1, toy.start())
         assert first == drawn
         losses = {c: toy.loss(c, g) for c, g in drawn.items()}
-        assert strategy.losses == losses
+        assert strategy.tuner.losses == losses
         _, second = toy.play_round(strategy, grid, 2, arrays)
     worst = sorted(losses, key=losses.__getitem__)[-2:]
     expected = select(drawn, losses, seed=3, server_round=2)
@@ -111,17 +111,17 @@ def test_a_client_without_a_usable_reply_has_no_loss() -> None:
     strategy = PBT(seed=3, clients=10, fraction=1.0)
     with toy.toy_grid(10, faults) as grid:
         toy.play_round(strategy, grid, 1, toy.start())
-    assert set(strategy.losses) == set(range(10)) - {2, 3, 4}
-    assert all(map(math.isfinite, strategy.losses.values()))
+    assert set(strategy.tuner.losses) == set(range(10)) - {2, 3, 4}
+    assert all(map(math.isfinite, strategy.tuner.losses.values()))
 
 
 def test_the_loss_of_an_earlier_round_is_forgotten() -> None:
     strategy = PBT(seed=3, clients=10, fraction=1.0)
     with toy.toy_grid(10) as grid, toy.toy_grid(10, {4: toy.crash}) as later:
         arrays, _ = toy.play_round(strategy, grid, 1, toy.start())
-        assert 4 in strategy.losses
+        assert 4 in strategy.tuner.losses
         toy.play_round(strategy, later, 2, arrays)
-    assert set(strategy.losses) == set(range(10)) - {4}
+    assert set(strategy.tuner.losses) == set(range(10)) - {4}
 
 
 def test_newcomers_draw_random_genes() -> None:

@@ -7,6 +7,7 @@ from fedgen.config.sections.federation import (
     Faults,
     PrivacySettings,
 )
+from fedgen.config.sections.genes import Genes
 from fedgen.config.sections.model import Layers, Model
 from fedgen.config.sections.run import CENTRALISED, Run
 from fedgen.config.sections.training import AUGMENTATIONS, Devices, Training
@@ -22,6 +23,7 @@ __all__ = [
     "Data",
     "Devices",
     "Faults",
+    "Genes",
     "Layers",
     "Model",
     "Partition",

@@ -9,8 +9,9 @@ from fedgen.config.base import Section, as_names
 from fedgen.config.metrics import KNOWN, own_name
 from fedgen.config.plugins import FORM, is_own
 from fedgen.errors import unknown
-from strategies import REGISTRY, VARIANTS
+from strategies import REGISTRY, VARIANTS, parse
 from strategies.core.settings import Count, Positive
+from strategies.names import why_not
 
 CENTRALISED = "centralised"
 """Training on pooled data, which ``run.strategies`` takes beside the registered strategies."""
@@ -89,10 +90,32 @@ class Run(Section):
     @field_validator("strategies")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        known = (*REGISTRY, *VARIANTS, CENTRALISED)
         for name in names:
-            if name not in known and not is_own(name):
-                raise ValueError(str(unknown("strategy", name, (*known, FORM))))
+            if wrong := wrong_name(name):
+                raise ValueError(wrong)
         if not names or len(set(names)) < len(names):
             raise ValueError(f"expected one or more different strategies, received {list(names)}")
         return names
+
+
+def wrong_name(name: str) -> str | None:
+    """Return what is wrong with the name of a strategy, a variant or a pair, if anything is."""
+    known = (*REGISTRY, *VARIANTS, CENTRALISED)
+    try:
+        named = parse(name)
+    except KeyError as error:
+        return str(unknown("strategy", error.args[0], (*known, FORM)))
+    except ValueError as error:
+        return str(error)
+    if "/" not in name:
+        there = named.strategy in known or is_own(name)
+        return None if there else str(unknown("strategy", name, (*known, FORM)))
+    if "+" in named.strategy:
+        base, _, variants = named.strategy.partition("+")
+        return f"{name}: variants stand before the slash: expected {named.tuner}+{variants}/{base}"
+    for half in (named.tuner, named.strategy):
+        if half not in (*REGISTRY, CENTRALISED) and not (half == named.strategy and is_own(half)):
+            return str(unknown("strategy", half, (*REGISTRY, FORM)))
+    if named.strategy == CENTRALISED:
+        return f"{named.tuner} cannot choose for {CENTRALISED}: it has no clients"
+    return why_not(named)

@@ -132,7 +132,10 @@ class Noted:
         return self._send(sent, **settings)
 
 
-@pytest.mark.parametrize("name", ["fedavg", "fedavg-tuned", "genetic-cfl", "pbt", "fedex"])
+@pytest.mark.parametrize(
+    "name",
+    ["fedavg", "fedavg-tuned", "optuna-tpe", "optuna-asha", "genetic-cfl", "pbt", "fedex"],
+)
 def test_no_client_is_asked_for_the_same_noise_twice(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,1 @@
+"""What chooses hyperparameters, over any strategy that trains."""
