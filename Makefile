@@ -43,6 +43,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.study
 	$(BIN)/python -m benchmarks.small_clients
+	$(BIN)/python -m benchmarks.rounds
 	$(BIN)/python -m benchmarks.gpu
 	$(BIN)/python -m benchmarks.coverage
 	$(BIN)/python -m benchmarks.parquet

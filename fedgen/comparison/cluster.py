@@ -89,6 +89,7 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
     try:
         while pending:
             ready, _ = ray.wait(list(pending), timeout=LOOK_SECONDS)
+            at_work = list(pending.values())
             for reference in ready:
                 arm = pending.pop(reference)
                 try:
@@ -100,7 +101,7 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
                 _keep(run.path, files)
                 found += rows_of(arm, kind, text)
                 tell_end(run.path, arm, progress)
-            following.look()
+            following.look(at_work)
     finally:
         for reference in pending:
             ray.cancel(reference, force=True)

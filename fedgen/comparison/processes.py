@@ -9,8 +9,9 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -59,12 +60,13 @@ def play(run: Run, jobs: int, progress: Watcher) -> list[EvaluationRow]:
                 line.send_bytes(json.dumps([arm.strategy, arm.seed]).encode())
                 busy[line] = arm
             ready = connection.wait(list(busy), LOOK_SECONDS)
+            at_work = list(busy.values())
             for line in [line for line in busy if line in ready]:
                 arm = busy.pop(line)
                 found += _take(line, arm, owners[line])
                 tell_end(run.path, arm, progress)
                 idle.append(line)
-            following.look()
+            following.look(at_work)
     return found
 
 
@@ -93,9 +95,10 @@ class Following:
         """Tell the watcher what is there already."""
         self._progress.begin(text, list(self._shown), list(self._shown.values()))
 
-    def look(self) -> None:
-        """Show what is finished since the last look."""
-        for arm, shard in self._shards.items():
+    def look(self, arms: Iterable[Arm]) -> None:
+        """Show what arms have finished since the last look; those that nobody plays cost time."""
+        for arm in arms:
+            shard = self._shards[arm]
             if shard.finished_round > self._shown[arm]:
                 for row in shard.rows("rounds.csv"):
                     if row.round > self._shown[arm]:
@@ -157,12 +160,13 @@ def _serve(line: Connection, path: str, workers: int) -> None:
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+    opened = cache(lambda: _opened(path, workers))  # one run: its parent holds the directory
     while True:
         try:
             strategy, seed = json.loads(line.recv_bytes())
         except EOFError:
             return
-        line.send_bytes(json.dumps(answer(path, strategy, seed, workers)).encode())
+        line.send_bytes(json.dumps(_answer(opened, strategy, seed)).encode())
 
 
 def answer(path: str, strategy: str, seed: int, workers: int) -> tuple[str, str]:
@@ -172,12 +176,22 @@ def answer(path: str, strategy: str, seed: int, workers: int) -> tuple[str, str]
         ``"done"`` and the evaluation rows as CSV; or ``"input"`` or ``"run"`` and the
         error's line.
     """
+    return _answer(lambda: _opened(path, workers), strategy, seed)
+
+
+def _opened(path: str, workers: int) -> tuple[Run, Resources]:
+    run = with_workers(open_run(Path(path), to_play=True), workers)
+    return run, Resources(run.config)
+
+
+def _answer(
+    opened: Callable[[], tuple[Run, Resources]], strategy: str, seed: int
+) -> tuple[str, str]:
     from fedgen.comparison import arms
 
     try:
-        run = with_workers(open_run(Path(path), to_play=True), workers)
+        run, held = opened()
         (arm,) = (arm for arm in run.arms if (arm.strategy, arm.seed) == (strategy, seed))
-        held = Resources(run.config)
         held.start()
         rows = arms.play_arms(run, held, [arm], Elsewhere())
     except InputError as error:

@@ -143,8 +143,9 @@ class Resources:
         )
 
     def start(self) -> None:
-        """Import the engine's framework."""
-        engines.start(self.config.training)
+        """Import the engine's framework, which is to run as many operations at once as clients."""
+        # Before anything is computed: a model's weights start all threads that there will be.
+        engines.start(self.config.training, self._slots)
 
     def _models(self) -> Any:
         self.start()  # whose models these are is known from here on

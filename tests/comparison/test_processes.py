@@ -1,15 +1,25 @@
 """Arms in processes of their own: the same bytes, and nothing lost when one of them dies."""
 
+import json
 import os
+import shutil
 import signal
 import time
+from collections.abc import Sequence
+from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from runs import FLAGS, comparable, finish, play, processes_told, rows, start, wait_for_file
 
-from fedgen.comparison.processes import answer
+from fedgen.comparison import processes
+from fedgen.comparison.processes import Following, answer
+from fedgen.runs.rows import RoundRow
+from fedgen.runs.run import open_run
+from fedgen.runs.shard import Shard
+from fedgen.runs.watch import Watcher
 
 PLAN = {"rounds": 12, "seeds": 2}
 FIRST = "shards/genetic-cfl-seed0/checkpoint-000001.json"
@@ -102,3 +112,73 @@ def test_processes_and_a_cluster_exclude_each_other(tmp_path: Path) -> None:
     code, _, err = finish(start([*arguments("run"), "--ray=auto"], tmp_path))
     assert (code, err) == (2, "fedgen: --jobs and --ray: expected one of them, received both\n")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_process_opens_its_run_once_for_all_its_arms(
+    sequential: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = tmp_path / "run", []
+    shutil.copytree(sequential, path)
+    monkeypatch.setattr(processes, "_opened", opener(processes._opened, opened))
+    here, there = Pipe()
+    for seed in (0, 1):
+        here.send_bytes(json.dumps(["fedavg", seed]).encode())
+    monkeypatch.setattr(there, "recv_bytes", until_empty(there))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        processes._serve(there, str(path), 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    told = [json.loads(here.recv_bytes()) for _ in range(2)]
+    assert told == [[*answer(str(path), "fedavg", seed, 1)] for seed in (0, 1)]
+    assert opened[:1] == [str(path)] and len(opened) == 3  # the two answers just above open anew
+
+
+def opener(function: Any, opened: list[str]) -> Any:
+    def called(path: str, workers: int) -> Any:
+        opened.append(path)
+        return function(path, workers)
+
+    return called
+
+
+def until_empty(line: Any) -> Any:
+    receive = line.recv_bytes
+
+    def received() -> bytes:
+        if not line.poll():
+            raise EOFError
+        found: bytes = receive()
+        return found
+
+    return received
+
+
+class Told(Watcher):
+    def __init__(self) -> None:
+        self.rounds: list[tuple[str, int]] = []
+
+    def finished(self, rows: Sequence[RoundRow]) -> None:
+        self.rounds += [(row.strategy, row.round) for row in rows]
+
+
+def test_a_look_reads_the_shards_of_the_arms_at_work_alone(
+    sequential: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, told, read = open_run(sequential), Told(), []
+    following = Following(run, told)
+    following._shown = dict.fromkeys(run.arms, 9)  # of 12
+    finished_round = Shard.finished_round.fget
+    assert finished_round is not None
+    monkeypatch.setattr(
+        Shard, "finished_round", property(lambda s: read.append(s.arm) or finished_round(s))
+    )
+    one, other = run.arms[0], run.arms[3]
+    following.look([one])
+    assert {*read} == {one} and told.rounds == [(one.strategy, n) for n in (10, 11, 12)]
+    following.look([one, other])
+    assert {*read} == {one, other} and told.rounds[3:] == [
+        (other.strategy, n) for n in (10, 11, 12)
+    ]
+    following.look(run.arms)
+    assert len(told.rounds) == 12  # every round of every arm once

@@ -1,5 +1,7 @@
 """The engine that stays: for the next run with the same settings, and for no other."""
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -55,3 +57,20 @@ def test_a_loss_that_does_not_go_with_the_data_is_said_before_anything_is_built(
 
 def _initial(resources: Resources) -> list[np.ndarray]:
     return [np.asarray(array) for array in resources.model(1).get_weights()]
+
+
+def test_tensorflow_runs_as_many_operations_at_once_as_there_are_clients() -> None:
+    """In a process of its own: a process that has computed keeps the threads that it has."""
+    script = """
+from fedgen.config.tree import build
+from fedgen.federation.resources import Resources
+settings = {"data": {"dataset": "digits"}, "model": {"name": "layers"}}
+held = Resources(build(settings | {"training": {"engine": "tensorflow"}, "run": {"workers": 1}}))
+held.start()
+held.model(0)
+held.engine(0)
+import tensorflow as tf
+print(tf.config.threading.get_inter_op_parallelism_threads())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["1"], done.stderr
