@@ -58,6 +58,8 @@ ALL = {
     "run": {"strategies": [*REGISTRY, "centralised"], "rounds": 1},
     "training": {"optimizer": "sgd", "local_epochs": 1},
     "fedavg-tuned": {"learning_rates": [0.1, 0.01]},
+    "optuna-tpe": {"trials": 2},
+    "optuna-asha": {"trials": 2, "max_rounds": 2},
     "fedex": {"configurations": 2},
 }
 KINDS = {
