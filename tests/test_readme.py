@@ -16,7 +16,8 @@ from strategies.fedavg import FedAvg
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 STRATEGIES = (ROOT / "docs" / "strategies.md").read_text()
-BLOCKS = re.findall(r"```(python|sh)\n(.*?)```\n", README + STRATEGIES, re.DOTALL)
+GENES = (ROOT / "docs" / "genes.md").read_text()
+BLOCKS = re.findall(r"```(python|sh)\n(.*?)```\n", README + STRATEGIES + GENES, re.DOTALL)
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -103,7 +104,10 @@ def test_the_page_of_strategies_names_what_strategies_change() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "experiments/README.md", "docs/strategies.md", "docs/data.md", "docs/models.md"],
+    [
+        *("README.md", "experiments/README.md", "docs/strategies.md", "docs/data.md"),
+        *("docs/models.md", "docs/genes.md"),
+    ],
 )
 def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name
