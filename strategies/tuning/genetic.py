@@ -44,6 +44,7 @@ class Evolution(Tuner):
         population: What every known client trains with, a schedule left aside.
         judge: What is known of how well they do.
         cube: Where declared genes are; ``None`` for those of the design.
+        trained: The last round of every client, where a schedule makes them differ.
 
     Raises:
         StrategyError: If settings of the design's genes meet declared ones.
@@ -69,6 +70,7 @@ class Evolution(Tuner):
         self.population: dict[int, Assignment] = {}
         self.judge = Judge(settings)
         self.cube = self._cube(genes)
+        self.trained: dict[int, int] = {}
 
     @property
     def genomes(self) -> dict[int, Genome]:
@@ -141,7 +143,10 @@ class Evolution(Tuner):
         self._welcome([client for client in cohort if client not in self.population])
         after = {client: self.population[client].genome for client in cohort}
         self.judge.changed(before, after, server_round)
-        return {client: self._scheduled(client, server_round) for client in cohort}
+        assigned = {client: self._scheduled(client, server_round) for client in cohort}
+        if self.settings.schedule != "none":
+            self.trained |= dict.fromkeys(cohort, server_round)
+        return assigned
 
     def _generation(
         self,
@@ -184,7 +189,10 @@ class Evolution(Tuner):
         genome = replace(held.genome, learning_rate=held.genome.learning_rate * now)
         if held.mutation is None:
             return replace(held, genome=genome)
-        fell = now / share(max(server_round - 1, 1), own.horizon, own.floor)
+        # What was inherited is the rate of the parent's last round, which had its own share.
+        parent = client if held.parent is None else held.parent
+        last = self.trained.get(parent, 1)
+        fell = now / share(last, own.horizon, own.floor)
         return replace(held, genome=genome, mutation=held.mutation * fell)
 
     def _welcome(self, clients: list[int]) -> None:
@@ -220,12 +228,14 @@ class Evolution(Tuner):
         population = {str(c): a.as_json() for c, a in sorted(self.population.items())}
         width = {} if self.width is None else {"width": self.width}
         cube = {} if self.cube is None else {"cube": self.cube.state()}
+        trained = {str(client): number for client, number in sorted(self.trained.items())}
         return {
             **super().state(),
             "population": population,
             **self.judge.state(),
             **width,
             **cube,
+            **({"trained": trained} if trained else {}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -240,6 +250,7 @@ class Evolution(Tuner):
             self.width = float(state["width"])
         if self.cube is not None:
             self.cube.restore(state["cube"])
+        self.trained = {int(c): int(number) for c, number in state.get("trained", {}).items()}
 
     @property
     def _all_in_one(self) -> bool:

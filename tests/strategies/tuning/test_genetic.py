@@ -102,6 +102,27 @@ def test_a_schedule_takes_its_share_of_what_evolves_without_it(settings: dict[st
     assert explained > CLIENTS
 
 
+def test_a_parent_s_rate_is_that_of_its_last_round() -> None:
+    """Cohorts are drawn anew, so that some parents sat rounds out; half way it is restored."""
+    settings = {"schedule": "cosine", "horizon": 8, "resample": True, "fraction": 0.5}
+    strategy, arrays = genetic(**settings), toy.start()
+    latest: dict[int, tuple[int, float]] = {}
+    late = 0
+    with toy.toy_grid(CLIENTS) as grid:
+        for number in range(1, 9):
+            arrays, sent = toy.play_round(strategy, grid, number, arrays)
+            for client, row in told(strategy).items():
+                if row.mutation is not None and row.parent is not None:
+                    trained, rate = latest[row.parent]
+                    assert row.genome.learning_rate == pytest.approx(rate * row.mutation), client
+                    late += trained < number - 1
+            latest |= {c: (number, genome.learning_rate) for c, genome in sent.items()}
+            resumed = genetic(**settings)
+            resumed.restore(json.loads(json.dumps(strategy.state())))
+            strategy = resumed
+    assert late > 3
+
+
 def test_genes_stay_as_they_are_between_moves() -> None:
     strategy, arrays, seen = genetic(move="cma-es", move_every=3), toy.start(), []
     with toy.toy_grid(CLIENTS) as grid:
