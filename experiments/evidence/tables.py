@@ -158,6 +158,22 @@ def screening(partition: str) -> str:
     return table(head, rows)
 
 
+def genes(partition: str) -> str:
+    """Rank the screening of genes by validation accuracy, each against the known fixed rate."""
+    arms = ends(f"genes-{partition}", "`{}`")
+    fixed = next(arm for arm in arms if arm.name == "`fedavg`")
+    rows = [
+        [
+            *(arm.name, f"{arm.mean(METRICS[0]):.2f}"),
+            signed(differences(arm, fixed, METRICS[0])) if arm is not fixed else "",
+            *(f"{arm.mean(METRICS[1]):.2f}", f"{arm.rounds:.1f}", str(len(arm.rows))),
+        ]
+        for arm in sorted(arms, key=lambda arm: -arm.mean(METRICS[0]))
+    ]
+    head = ["strategy", "validation, %", "minus `fedavg`, points", "test, %", "rounds", "n"]
+    return table(head, rows)
+
+
 def confirmation(task: str) -> str:
     """Say how the finalists ended on fresh seeds."""
     arms = list(finalists(task).values())
@@ -307,6 +323,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pilot-dirichlet": partial(pilot, "dirichlet"),
     "screening-contiguous": partial(screening, "contiguous"),
     "screening-dirichlet": partial(screening, "dirichlet"),
+    "genes-dirichlet": partial(genes, "dirichlet"),
     "confirmation-contiguous": partial(confirmation, "contiguous"),
     "questions-contiguous": partial(questions, "contiguous"),
     "confirmation-dirichlet": partial(confirmation, "dirichlet"),
