@@ -323,6 +323,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pilot-dirichlet": partial(pilot, "dirichlet"),
     "screening-contiguous": partial(screening, "contiguous"),
     "screening-dirichlet": partial(screening, "dirichlet"),
+    "genes-contiguous": partial(genes, "contiguous"),
     "genes-dirichlet": partial(genes, "dirichlet"),
     "confirmation-contiguous": partial(confirmation, "contiguous"),
     "questions-contiguous": partial(questions, "contiguous"),
