@@ -285,12 +285,12 @@ class FedAvg(Exchange):
     def told(self, client: int) -> dict[str, Any]:
         """Return what the config of a client's training message says."""
         genome = self.assigned[client].genome
-        further = {key: getattr(genome, key.replace("-", "_")) for key in protocol.FURTHER}
+        further = genome.having(protocol.FURTHER.values())
         return {
             protocol.LEARNING_RATE: genome.learning_rate,
             protocol.BATCH_SIZE: genome.batch_size,
             protocol.LOCAL_EPOCHS: genome.local_epochs or self.local_epochs,
-            **{key: gene for key, gene in further.items() if gene is not None},
+            **{key: further[name] for key, name in protocol.FURTHER.items() if name in further},
             **self.asked(client),
         }
 

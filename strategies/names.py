@@ -59,11 +59,6 @@ class Named:
         """Where the settings of what chooses are, or else of what trains."""
         return self.tuner or self.strategy
 
-    @property
-    def is_variant(self) -> bool:
-        """Whether settings are laid over those of ``section``."""
-        return bool(self.changed)
-
 
 @lru_cache(maxsize=4096)
 def parse(name: str) -> Named:

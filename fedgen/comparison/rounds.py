@@ -17,7 +17,6 @@ from fedgen.runs.rows import ClientRow, RoundRow
 from fedgen.runs.shard import Shard
 from strategies.core.aggregation import Arrays
 from strategies.core.genes import FURTHER
-from strategies.core.hyperparameters import Genome
 from strategies.core.outcomes import POOLED, RoundOutcome, Unusable
 
 
@@ -194,13 +193,8 @@ def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]
             seconds=round(update.seconds, 3) if update else None,
             local_epochs=genome.local_epochs if genome else None,
             momentum=genome.momentum if genome else None,
-            measured=_further_genes(genome)
+            measured=(genome.having(FURTHER) if genome else {})
             | {f"{key}_{name}": x for key, x in (update.measured if update else {}).items()},
         )
         rows.append(row)
     return rows
-
-
-def _further_genes(genome: Genome | None) -> dict[str, float]:
-    genes = {name: getattr(genome, name, None) for name in FURTHER}
-    return {name: value for name, value in genes.items() if value is not None}

@@ -50,8 +50,8 @@ class Client:
     def further(self) -> dict[str, float]:
         """What the message asks for in the place of the run's own settings, by genomes' names."""
         return {
-            key.replace("-", "_"): cast(float, self.config[key])
-            for key in protocol.FURTHER
+            name: cast(float, self.config[key])
+            for key, name in protocol.FURTHER.items()
             if key in self.config
         }
 
@@ -178,7 +178,8 @@ class Client:
                 protocol.SECONDS: time.perf_counter() - self.started,
             }
         )
-        metrics.update({name.replace("_", "-"): gene for name, gene in trained.applied.items()})
+        keys = {name: key for key, name in protocol.FURTHER.items()}
+        metrics.update({keys[name]: gene for name, gene in trained.applied.items()})
         if self.settings.run.personalise == "rounds":
             models = zip(protocol.MEASURED, (self.weights, trained.weights), strict=True)
             for key, model in models:

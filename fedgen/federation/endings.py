@@ -107,12 +107,11 @@ def _trained_on(
     order = rng(arm.seed, "batch-order", number, client)
     dropout = rng(arm.seed, "dropout", number, client)
     samples = held.partition(arm.seed).clients[client].train
-    genes = {name: getattr(genome, name) for name in GENES}
     plan = Plan(
         genome.learning_rate,
         genome.batch_size,
         batch_order(samples, order, epochs),
         int(dropout.integers(2**31)),
-        further={name: value for name, value in genes.items() if value is not None},
+        further=genome.having(GENES),
     )
     return held.engine(arm.seed).train(weights, plan).weights

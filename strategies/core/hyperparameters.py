@@ -1,6 +1,6 @@
 """Hyperparameters that one client trains with, and where they come from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,6 +34,11 @@ class Genome:
     label_smoothing: float | None = None
     dropout: float | None = None
     mu: float | None = None
+
+    def having(self, names: Iterable[str]) -> dict[str, float]:
+        """Return those of some genes that it has."""
+        genes = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in genes.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def place_all(
     if not newcomers:
         return {}
     there = [c for c in sorted(labels) if labels[c] != NOISE and c in genomes]
-    width = max(len(of(genome)) for genome in newcomers.values())
+    width = len(of(next(iter(newcomers.values()))))
     points = np.empty((len(there) + len(newcomers), width))
     ids = np.empty(len(points), np.int64)
     ids[: len(there)] = there

@@ -74,8 +74,7 @@ class Breeding:
         genomes = _genomes(islands)
         after: dict[int, Assignment] = {}
         for label, members in islands.items():
-            idle = self.control == "elites-only" or not any(c in losses for c in members)
-            if idle:
+            if idle(members, losses, self.control):
                 after |= {client: unchanged(client, now) for client, now in members.items()}
                 continue
             mutates = self.control != "no-mutation"
@@ -125,6 +124,11 @@ def _genomes(islands: Islands) -> dict[int, dict[int, Genome]]:
         label: {client: current.genome for client, current in members.items()}
         for label, members in islands.items()
     }
+
+
+def idle(members: Collection[int], losses: Mapping[int, float], control: Control) -> bool:
+    """Return whether a cluster stays as it is: nothing moves it, or none of it has a loss."""
+    return control == "elites-only" or not any(member in losses for member in members)
 
 
 def unchanged(client: int, current: Assignment) -> Assignment:

@@ -77,20 +77,31 @@ def evolve(
     """
     if elites < 0:
         raise ValueError(f"elites must be at least 0. Received: {elites}")
-    members = sorted(genomes)
-    ranked = rank(members, losses)
-    best = [member for member in ranked if member not in expired][:elites]
-    ranked = [*best, *(member for member in ranked if member not in best)]
-
     varies = Variation(mutation, width, crossover, most_epochs)
-    offspring: dict[int, Assignment] = {}
-    for place, receiver in enumerate(receivers(ranked, deal)):
-        if place < len(best):
-            owner = best[place]
-            offspring[receiver] = Assignment(genomes[owner], "elite", owner, owner, 1.0)
-        else:
-            offspring[receiver] = _child(genomes, varies, seed, server_round, receiver)
-    return offspring
+    ranked = rank(sorted(genomes), losses)
+    return {
+        receiver: _child(genomes, varies, seed, server_round, receiver)
+        if owner is None
+        else Assignment(genomes[owner], "elite", owner, owner, 1.0)
+        for receiver, owner in dealt(ranked, elites, deal, expired)
+    }
+
+
+def dealt(
+    ranked: list[int], elites: int, deal: Deal, expired: Collection[int] = ()
+) -> list[tuple[int, int | None]]:
+    """Return every member and the elite whose genes it is dealt, ``None`` for a child's.
+
+    Args:
+        ranked: The members of one cluster, best first.
+        elites: How many of the best keep their genes.
+        deal: Who is dealt whose; see ``evolve``.
+        expired: Members that are no elites, however good.
+    """
+    best = [member for member in ranked if member not in expired][:elites]
+    others = [member for member in ranked if member not in best]
+    owners = [*best, *([None] * len(others))]
+    return list(zip(receivers([*best, *others], deal), owners, strict=True))
 
 
 def receivers(ranked: list[int], deal: Deal) -> list[int]:

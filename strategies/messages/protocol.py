@@ -23,8 +23,15 @@ COMMON = "common-share"
 LEARNING_RATE, BATCH_SIZE, LOCAL_EPOCHS = "learning-rate", "batch-size", "local-epochs"
 MOMENTUM, WEIGHT_DECAY, CLIP_NORM = "momentum", "weight-decay", "clip-norm"
 LABEL_SMOOTHING, DROPOUT = "label-smoothing", "dropout"
-FURTHER = (MOMENTUM, WEIGHT_DECAY, CLIP_NORM, LABEL_SMOOTHING, DROPOUT)
-"""Genes that the config may hold, and the reply then too; the run's own settings without them."""
+FURTHER = {
+    MOMENTUM: "momentum",
+    WEIGHT_DECAY: "weight_decay",
+    CLIP_NORM: "clip_norm",
+    LABEL_SMOOTHING: "label_smoothing",
+    DROPOUT: "dropout",
+}
+"""Genes that the config may hold, and the reply then too, with their names in a genome; the run's
+own settings without them."""
 
 # Config that asks for more.
 LEARNING_RATES, BATCH_SIZES = "learning-rates", "batch-sizes"

@@ -79,7 +79,7 @@ def read_update(
         raise ReplyError(f"expected records arrays and metrics, received {sorted(content)}")
     num_examples = _integer(metrics, protocol.NUM_EXAMPLES, 1, known_examples)
     further: dict[str, Any] = {
-        key.replace("-", "_"): _number(metrics, key) for key in protocol.FURTHER if key in metrics
+        name: _number(metrics, key) for key, name in protocol.FURTHER.items() if key in metrics
     }
     epochs = _integer(metrics, protocol.EPOCHS, 1, 10_000)
     return Update(
@@ -115,8 +115,7 @@ def check_applied(assigned: Genome, applied: Genome) -> None:
             f"applied rate {applied.learning_rate:g} and batch {applied.batch_size}, "
             f"assigned {assigned.learning_rate:g} and {assigned.batch_size}"
         )
-    for key in protocol.FURTHER:
-        gene = key.replace("-", "_")
+    for gene in protocol.FURTHER.values():
         wanted, received = getattr(assigned, gene), getattr(applied, gene)
         if wanted is not None and (received is None or np.float32(wanted) != np.float32(received)):
             raise ReplyError(f"applied {gene} {received}, assigned {wanted:g}")

@@ -8,11 +8,11 @@ import numpy as np
 
 from strategies.core.genes import Genes, genome_at, place_of
 from strategies.core.hyperparameters import Assignment, Genome, Origin
-from strategies.evolution.generation import Islands, unchanged
+from strategies.evolution.generation import Islands, idle, unchanged
 from strategies.evolution.moves import cma, differential
 from strategies.evolution.moves.cube import Place
 from strategies.evolution.moves.inheritance import Child, Inheritance
-from strategies.evolution.selection import rank, receivers
+from strategies.evolution.selection import dealt, rank
 from strategies.streams import rng
 from strategies.tuning.settings import Evolving
 
@@ -90,8 +90,7 @@ class Cube:
         """
         after: dict[int, Assignment] = {}
         for label, members in islands.items():
-            idle = self.settings.control == "elites-only" or not any(c in losses for c in members)
-            if idle or not self.genes:
+            if idle(members, losses, self.settings.control) or not self.genes:
                 after |= {client: unchanged(client, now) for client, now in members.items()}
             elif self.settings.move == "differential":
                 after |= self._differential(members, losses, server_round)
@@ -148,14 +147,11 @@ class Cube:
         )
         ranked = rank(sorted(members), losses)
         elites = 0 if own.control == "no-selection" else own.elites
-        best = [member for member in ranked if member not in expired][:elites]
-        ranked = [*best, *(member for member in ranked if member not in best)]
         places = {member: self.places[member] for member in members}
         sigmas = {member: self.sigmas[member] for member in members if member in self.sigmas}
         after: dict[int, Assignment] = {}
-        for turn, receiver in enumerate(receivers(ranked, own.deal)):
-            if turn < len(best):
-                owner = best[turn]
+        for receiver, owner in dealt(ranked, elites, own.deal, expired):
+            if owner is not None:
                 self.places[receiver] = places[owner]
                 if owner in sigmas:
                     self.sigmas[receiver] = sigmas[owner]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST_AT_START = 0.9
 """Momentum starts below this."""
 
-FURTHER = {"evolve_epochs": "local_epochs", "evolve_momentum": "momentum"}
+SWITCHES = {"evolve_epochs": "local_epochs", "evolve_momentum": "momentum"}
 """Genes beside those of the design, by the settings that ask for them."""
 
 
@@ -85,7 +85,7 @@ class Evolution(Tuner):
                 model on, so that a probe could not start everybody from it.
         """
         super().check(strategy)
-        for name, gene in FURTHER.items():
+        for name, gene in SWITCHES.items():
             if getattr(self.settings, name) and gene not in strategy.applies:
                 raise StrategyError(
                     f"{strategy.arm}: expected {name} false, it cannot apply {gene}"
@@ -261,7 +261,7 @@ class Evolution(Tuner):
         """Return where genes are places: where they are declared, or a move asks for places."""
         own = self.settings
         if genes or own.moves_places:
-            for name, gene in FURTHER.items():
+            for name, gene in SWITCHES.items():
                 if getattr(own, name):
                     raise StrategyError(
                         f"{self.ground.arm}: expected {name} false, received true: declare "

@@ -4,6 +4,7 @@ A strategy says how updates become one model, and what clients do beside their o
 tuner says who trains with which hyperparameters. So every tuner goes with every strategy.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -42,7 +43,7 @@ MIDDLE = 0.5
 """Where in their ranges the server's genes start."""
 
 
-class Tuner:
+class Tuner(ABC):
     """What chooses hyperparameters.
 
     Args:
@@ -90,9 +91,9 @@ class Tuner:
         """Do what comes before round 1, as a probe, and return the weights to start from."""
         return arrays
 
+    @abstractmethod
     def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
         """Return what every client of the cohort is to train with."""
-        raise NotImplementedError
 
     def serve(self, server_round: int) -> Mapping[str, float]:
         """Return the settings of the strategy's server in a round, as far as they are genes.

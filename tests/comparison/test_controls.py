@@ -15,7 +15,7 @@ from fedgen.federation.run_config import from_run_config, to_run_config
 from fedgen.report import results
 from fedgen.runs.run import Run
 from fedgen.runs.watch import Watcher
-from strategies import CONTROL_ARMS, VARIANTS, load, parse
+from strategies import CONTROL_ARMS, VARIANTS, Named, load, parse
 from strategies.core.outcomes import StrategyError
 from strategies.evolution.variants import EXTENSIONS
 from strategies.genetic import GeneticCFL
@@ -44,7 +44,7 @@ BY_IDENTITY = ("peers", "heads", "arm", "tuner", "tuner.ground", "tuner.judge", 
 def test_a_variant_is_its_strategy() -> None:
     for name in VARIANTS:
         assert parse(name).strategy == "genetic-cfl" and load(name) is GeneticCFL
-    assert parse("fedavg").strategy == "fedavg" and not parse("fedavg").is_variant
+    assert parse("fedavg") == Named("fedavg") and not parse("fedavg").changed
     with pytest.raises(KeyError, match="fedavg.x"):
         parse("fedavg+x")
     with pytest.raises(KeyError):

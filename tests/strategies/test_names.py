@@ -32,7 +32,7 @@ BEHIND = [name for name in strategies.REGISTRY if name not in TUNERS and name no
 def test_a_name_by_hand(name: str, stands_for: Named) -> None:
     assert parse(name) == stands_for
     assert stands_for.section == (stands_for.tuner or stands_for.strategy)
-    assert stands_for.is_variant == ("+" in name)
+    assert bool(stands_for.changed) == ("+" in name)
 
 
 @pytest.mark.parametrize("name", CHANGES)

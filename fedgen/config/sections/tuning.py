@@ -8,8 +8,9 @@ from typing import Literal
 from fedgen.config.plugins import is_own
 from fedgen.config.sections.model import Model
 from fedgen.config.sections.training import Training
+from strategies.messages import protocol
 
-GENES = ("momentum", "weight_decay", "clip_norm", "label_smoothing", "dropout")
+GENES = tuple(protocol.FURTHER.values())
 """Names of genomes; those in messages have dashes."""
 
 Targets = Literal["classes", "labels", "quantities"]
