@@ -14,9 +14,13 @@ def main(measure: Callable[[], Mapping[str, object]], about: str | None) -> None
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     as_json = parser.parse_args().json
-    figures = measure()
+    show(measure(), as_json)
+
+
+def show(figures: Mapping[str, object], as_json: bool) -> None:
+    """Print figures by their names, a line each, or as one JSON object."""
     if as_json:
         print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name}: {value}")
+        return
+    for name, value in figures.items():
+        print(f"{name}: {value}")

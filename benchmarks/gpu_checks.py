@@ -7,7 +7,6 @@ promised, on a GPU they are counted.
 """
 
 import argparse
-import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any
 os.environ["FEDGEN_TEST_ENGINE"] = "jax"
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from benchmarks import show
 from fedgen import runtime
 
 LANES = (1, 4, 32)
@@ -99,11 +99,7 @@ def main() -> int:
         found["from TensorFlow"] = against(arguments.reference)
         good &= max(found["from TensorFlow"].values()) < 1e-3
     found["good"] = bool(good)
-    if arguments.json:
-        print(json.dumps(found))
-    else:
-        for name, value in found.items():
-            print(f"{name}: {value}")
+    show(found, arguments.json)
     return 0 if good else 1
 
 

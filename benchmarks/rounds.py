@@ -7,7 +7,6 @@ Medians over the rounds of all arms, the first round of each left out.
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import show
 from benchmarks.overhead import Stopwatch, watch_training
 from fedgen import runtime
 
@@ -137,9 +137,5 @@ if __name__ == "__main__":
         parser.error("--rounds: expected 2 or more, the first one is left out")
     runtime.restart_with_huge_pages()
     measured = measure(arguments.rounds, arguments.partition)
-    if arguments.json:
-        print(json.dumps(measured))
-    else:
-        for name, value in measured.items():
-            print(f"{name}: {value}")
+    show(measured, arguments.json)
     sys.exit()

@@ -7,7 +7,6 @@ of a central test set left out. The two take turns, round by round, with all cor
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import show
 from fedgen import runtime
 
 CLIENTS, COHORT, SAMPLES, ROUNDS = 1000, 50, 50, 7
@@ -192,9 +192,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     runtime.restart_with_huge_pages()
     figures = measure(arguments.pfl)
-    if arguments.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name}: {value}")
+    show(figures, arguments.json)
     sys.exit()
