@@ -35,6 +35,7 @@ REGISTRY = {
     "random-search": "strategies.random_search:RandomSearch",
     "pbt": "strategies.pbt:PBT",
     "fedex": "strategies.fedex:FedEx",
+    "tournament": "strategies.tournament:TournamentFedAvg",
     "fedprox": "strategies.fedprox:FedProx",
     "cyclic": "strategies.cyclic:Cyclic",
     "scaffold": "strategies.scaffold:Scaffold",

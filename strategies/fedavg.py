@@ -168,6 +168,11 @@ class FedAvg(Exchange):
             settings: Values by the names of ``strategies.core.genes.OF_THE_SERVER``.
         """
 
+    def model_for(self, client: int, arrays: ArrayRecord) -> ArrayRecord:
+        """Return what a client is to train from: a model that its tuner has for it, if it does."""
+        own = None if self.tuner is None else self.tuner.model_for(client)
+        return arrays if own is None else like(own, arrays)
+
     def applied(self, update: Update) -> Genome:
         """Return what a client says that it has applied of what it was told."""
         return update.applied
@@ -206,10 +211,12 @@ class FedAvg(Exchange):
 
     def state_arrays(self) -> Arrays:
         """Return, as arrays, what a resumed run needs beside ``state``."""
-        return []
+        return [] if self.tuner is None else self.tuner.arrays()
 
     def restore_arrays(self, arrays: Arrays) -> None:
         """Take up what ``state_arrays`` returned; called after ``restore``."""
+        if self.tuner is not None:
+            self.tuner.restore_arrays(arrays)
 
     # The round, in the order in which it happens.
 
@@ -265,7 +272,10 @@ class FedAvg(Exchange):
             self.take_up(served)
             self.outcome = replace(self.outcome, server=served)
         self.learn(self.outcome)
-        arrays = self.average(server_round, self.outcome)
+        if self.tuner is None:
+            arrays = self.average(server_round, self.outcome)
+        else:
+            arrays = self.tuner.average(self, server_round, self.outcome)
         metrics = MetricRecord(
             {
                 protocol.TRAIN_LOSS: self.outcome.train_loss,

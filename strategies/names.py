@@ -16,7 +16,7 @@ from strategies.evolution.variants import CONTROLS, EXTENSIONS
 GENETIC = "genetic-cfl"
 """The strategy that has controls and extensions."""
 
-TUNERS = (GENETIC, "random-search", "pbt", "fedex")
+TUNERS = (GENETIC, "random-search", "pbt", "fedex", "tournament")
 """Strategies that are federated averaging with a tuner, which goes over others as well."""
 
 SELF_CHOOSING: Mapping[str, str] = {

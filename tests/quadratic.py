@@ -77,7 +77,7 @@ def _train(config: Mapping[str, Any], records: Mapping[str, Any], goal: float) -
         "num-examples": EXAMPLES,
         "learning-rate": float(np.float32(mean_rate)),
         "batch-size": config["batch-size"],
-        "fitness": float((w[0] - goal) ** 2),
+        "fitness": float(((begin if config["fitness"] == "sent" else w)[0] - goal) ** 2),
         "train-loss": 1.0,
         "epochs": config["local-epochs"],
         "samples": config["local-epochs"] * EXAMPLES,

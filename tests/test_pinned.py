@@ -51,6 +51,7 @@ RUNS: dict[str, dict[str, Any]] = {
             "optuna-tpe.trials": 3,
             "optuna-asha.trials": 3,
             "fedex.configurations": 4,
+            "tournament.entrants": 3,
         },
     },
     "controls": {"strategies": "genetic-cfl", "controls": True, "settings": ONE},

@@ -120,6 +120,9 @@ class Client:
         if kind == "test":
             test = np.arange(len(self.held.dataset.y_test), dtype=np.int32)
             return engine.evaluate(weights, test, "test", self.until).loss
+        if kind == "sent":
+            sent = engine.evaluate(self.weights, self.samples.validation, until=self.until)
+            return sent.loss if sent.accuracy is None else 1 - sent.accuracy
         if kind == "common":
             return self._on_common_ground(weights, epochs)
         if validation_loss is None:

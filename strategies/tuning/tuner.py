@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
+from strategies.core.aggregation import Arrays
 from strategies.core.genes import OF_CLIENTS, OF_THE_SERVER, Genes, values_at
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import RoundOutcome, StrategyError, mean_fitness
@@ -113,6 +114,18 @@ class Tuner(ABC):
         """Return what a client's config says for the tuner's sake."""
         return {}
 
+    def model_for(self, client: int) -> Arrays | None:
+        """Return the model that a client is to train, where it is not the strategy's."""
+        return None
+
+    def average(self, strategy: "FedAvg", server_round: int, outcome: RoundOutcome) -> ArrayRecord:
+        """Return the new model: what the strategy makes of a round, if there is but one.
+
+        Raises:
+            Unusable: If fewer than half of the cohort sent a usable reply.
+        """
+        return strategy.average(server_round, outcome)
+
     def learn(self, outcome: RoundOutcome) -> None:
         """Take in what became of a round."""
         if self.of_the_server:
@@ -129,6 +142,19 @@ class Tuner(ABC):
         """Take up what ``state`` returned."""
         if self.of_the_server:
             self.search = server.State.from_json(state["server"])
+
+    def arrays(self) -> Arrays:
+        """Return, as arrays, what a resumed run needs beside ``state``."""
+        return []
+
+    def restore_arrays(self, arrays: Arrays) -> None:
+        """Take up what ``arrays`` returned; called after ``restore``.
+
+        Raises:
+            ValueError: If there are some, and the tuner keeps none.
+        """
+        if arrays:
+            raise ValueError(f"expected no arrays beside the weights, received {len(arrays)}")
 
 
 def check_rates(arm: str, settings: Any, genes: Genes) -> None:

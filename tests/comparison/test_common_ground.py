@@ -1,4 +1,7 @@
-"""Fitness on samples of the server's that a cluster has in common, worked out without fedgen."""
+"""Fitness of what is not the client's own after training, worked out without fedgen.
+
+That is on samples of the server's that a cluster has in common, or of the model that was sent.
+"""
 
 from collections.abc import Iterator
 
@@ -34,7 +37,14 @@ def grid(here: Resources) -> Iterator[InProcessGrid]:
 
 def asked(grid: InProcessGrid, client: int, number: int, weights: list[np.ndarray]) -> RecordDict:
     """What a client answers that is judged on a share."""
-    settings = {"seed": 0, "server-round": 1, "fitness": "common", "common-share": [number, SIZE]}
+    return told(grid, client, weights, {"fitness": "common", "common-share": [number, SIZE]})
+
+
+def told(
+    grid: InProcessGrid, client: int, weights: list[np.ndarray], more: dict[str, object]
+) -> RecordDict:
+    """What a client answers that is told more."""
+    settings = {"seed": 0, "server-round": 1, **more}
     settings |= {"learning-rate": 1e-2, "batch-size": 16, "local-epochs": EPOCHS}
     content = {"arrays": ArrayRecord(weights), "config": ConfigRecord(settings)}
     (reply,) = grid.send_and_receive([Message(RecordDict(content), FIRST_NODE + client, "train")])
@@ -92,3 +102,19 @@ def test_a_cluster_has_one_share_and_nobody_sees_the_test_set(
     for share in shares.values():
         assert set(share) <= set(here.partition(0).validation.tolist())
         assert not set(share) & trained
+
+
+def test_of_the_model_that_was_sent_the_share_that_it_gets_wrong_counts(
+    here: Resources, grid: InProcessGrid
+) -> None:
+    weights = models.get_weights(here.model(0))
+    for client in (3, 5):
+        content = told(grid, client, weights, {"fitness": "sent"})
+        held = here.partition(0).clients[client].validation
+        model = here.model(0)
+        model.set_weights(weights)
+        guesses = np.array(model(here.dataset.x_train[held].astype(np.float32) / 16)).argmax(axis=1)
+        wrong = float((guesses != here.dataset.y_train[held].reshape(-1)).mean())
+        assert content["metrics"]["fitness"] == pytest.approx(wrong, abs=1e-12)
+        weights = read_arrays(content["arrays"])
+    assert 0 < wrong < 0.9  # the second was sent what the first had trained

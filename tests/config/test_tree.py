@@ -8,6 +8,7 @@ from fedgen.errors import InputError
 from strategies import REGISTRY
 
 FIXED = {"learning_rate": 1e-4, "batch_size": 32}
+DESIGNED = {"rates": [1e-7, 1e-3]}
 DRAWN = {"rate_range": [1e-5, 1e-2], "batch_range": [16, 128], "search_epochs": 1}
 
 DEFAULTS = {
@@ -90,15 +91,10 @@ DEFAULTS = {
     "fedadam": {**FIXED, "server_rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},
     "fedyogi": {**FIXED, "server_rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},
     "fednova": FIXED,
-    "random-search": {"rates": [1e-7, 1e-3]},
-    "pbt": {
-        **{"fitness": "validation", "quantile": 0.2, "redraw": 0.0, "every": 1},
-        "rates": [1e-7, 1e-3],
-    },
-    "fedex": {
-        **{"configurations": 16, "schedule": "aggressive", "baseline": 0.0},
-        "rates": [1e-7, 1e-3],
-    },
+    "random-search": DESIGNED,
+    "pbt": {"fitness": "validation", "quantile": 0.2, "redraw": 0.0, "every": 1, **DESIGNED},
+    "fedex": {"configurations": 16, "schedule": "aggressive", "baseline": 0.0, **DESIGNED},
+    "tournament": {"entrants": 7, "every": 1, "halflife": 1.0, "rates": [1e-4, 1e-1]},
     "fedprox": {"learning_rate": 1e-4, "batch_size": 32, "mu": 0.01},
     "cyclic": {"learning_rate": 1e-3, "batch_size": 0, "average": "snapshots"},
     "scaffold": {"learning_rate": 0.1, "batch_size": 32, "global_rate": 1.0},

@@ -1,0 +1,262 @@
+"""A tournament: settings compete, each by the model that it has trained so far, in one run.
+
+What a client's loss says of its settings is of its own model alone, after one round. Here every
+entrant, a genome, has a model of its own, the average of those who train it; so it is judged by
+what it has led to. Clients are dealt out anew in every round, so that each model meets all of
+them, by clients who report how well the model does that they were sent, before they train it:
+nothing is trained for a judgement's sake. The worst entrant falls out from time to time, and those
+who trained it train the others.
+
+Racing (Maron and Moore, 1994, "Hoeffding races", NeurIPS 6) drops what is worst so far;
+successive halving (Jamieson and Talwalkar, 2016, arXiv 1502.07943) gives those that are left what
+it saves; several models at once within one federation, of which one is left, are those of FedPop
+(Chen et al., 2023, arXiv 2308.08634), which perturbs them as well.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Ge, Gt, Le
+from flwr.app import ArrayRecord
+
+from strategies.core.aggregation import Arrays
+from strategies.core.cohort import cohort_size
+from strategies.core.genes import Gene, Genes, genome_at
+from strategies.core.hyperparameters import Assignment
+from strategies.core.outcomes import ClientOutcome, RoundOutcome, StrategyError
+from strategies.core.settings import Positive, RandomRates, Rate
+from strategies.evolution.judges.ranks import Record, forget, remember
+from strategies.fedavg import FedAvg
+from strategies.messages.arrays import like, read_arrays
+from strategies.streams import rng
+from strategies.tuning.tuner import Ground, Tuner
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+@dataclass(frozen=True)
+class Competing(RandomRates):
+    """Settings of a tournament."""
+
+    rates: tuple[Rate, Rate] = (1e-4, 1e-1)
+    """Lowest and highest learning rate of an entrant; others lie evenly between, log-uniformly."""
+    entrants: Annotated[int, Ge(2), Le(100)] = 7
+    """How many there are at first; each is trained by as large a share of the cohort."""
+    every: Positive = 1
+    """Rounds after which another one falls out."""
+    halflife: Annotated[float, Gt(0)] = 1.0
+    """Rounds after which what was said of an entrant's model counts half."""
+
+
+class Tournament(Tuner):
+    """Entrants with models of their own, of which the worst falls out until one is left.
+
+    Attributes:
+        entrants: Where every entrant is in the unit cube of the genes, by number.
+        left: Numbers of those that are left, ascending.
+        models: Weights of every one of them that has been trained.
+        records: What is known of how wrong their models are.
+        dealt: Which entrant every client of the round trains.
+
+    Raises:
+        StrategyError: If there is but one rate.
+    """
+
+    Settings = Competing
+    settings: Competing
+
+    def __init__(self, ground: Ground, settings: Any, genes: Genes) -> None:
+        super().__init__(ground, settings, genes)
+        if not genes and settings.rates[0] == settings.rates[1]:
+            raise StrategyError(
+                f"{ground.arm}: rates: expected a range, received {[*settings.rates]}: all "
+                "entrants would be the same"
+            )
+        self.fitness = "sent"
+        low, high = settings.rates
+        self.genes = self.of_clients if genes else {"learning_rate": Gene(low, high, "log")}
+        draw = rng(ground.seed, "tournament-entrants")
+        self.entrants = spread(settings.entrants, len(self.genes), draw)
+        self.left = [*range(settings.entrants)]
+        self.models: dict[int, Arrays] = {}
+        self.records: dict[int, Record] = {}
+        self.dealt: dict[int, int] = {}
+        self.round = 0
+
+    def check(self, strategy: FedAvg) -> None:
+        """Refuse what has more to a model than weights, and a cohort without a client for each.
+
+        Raises:
+            StrategyError: If the strategy keeps arrays beside the model, if the noise of privacy
+                is of one mean, or if an entrant would have too few clients.
+        """
+        super().check(strategy)
+        if type(strategy).state_arrays is not FedAvg.state_arrays or not strategy.trains_apart:
+            raise StrategyError(
+                f"{strategy.arm}: a tournament trains several models, and this strategy keeps "
+                "more of one than its weights: expected fedavg, fedprox, fednova or delta-sgd"
+            )
+        if strategy.privacy.kind == "central":
+            raise StrategyError(
+                f"{strategy.arm}: expected privacy.kind none or local, received central: its "
+                "noise is reckoned for one mean of the cohort, not for one per entrant"
+            )
+        cohort = cohort_size(strategy.clients, strategy.fraction)
+        if cohort < self.settings.entrants:
+            raise StrategyError(
+                f"{strategy.arm}: entrants: expected at most {cohort}, one per client of a "
+                f"cohort, received {self.settings.entrants}"
+            )
+        try:
+            strategy.aggregation.check(cohort // self.settings.entrants)
+        except ValueError as error:
+            raise StrategyError(f"{strategy.arm}: of an entrant's clients, {error}") from error
+
+    def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
+        """Deal the cohort out among the entrants that are left, in shares that differ by one."""
+        self.round = server_round
+        draw = rng(self.ground.seed, "tournament-deal", server_round)
+        order = draw.permutation(self.left).tolist()
+        drawn = draw.permutation(cohort).tolist()
+        self.dealt = {client: order[i % len(order)] for i, client in enumerate(drawn)}
+        return {client: self._assignment(client) for client in cohort}
+
+    def _assignment(self, client: int) -> Assignment:
+        number = self.dealt[client]
+        genome = genome_at(self.genes, self.entrants[number], self.ground.usual(client))
+        return Assignment(genome, "drawn", cluster=number)
+
+    def model_for(self, client: int) -> Arrays | None:
+        """Return the model of the entrant that a client trains; none before it has one."""
+        return self.models.get(self.dealt[client])
+
+    def learn(self, outcome: RoundOutcome) -> None:
+        """Take in how wrong the models were that clients were sent; let the worst fall out."""
+        super().learn(outcome)
+        if self.round > 1 and len(self.left) > 1:  # in round 1 all were sent the same
+            found = errors(groups(outcome))
+            self.records = remember(
+                forget(self.records, [n for n, error in found.items() if math.isinf(error)]),
+                {number: error for number, error in found.items() if math.isfinite(error)},
+                self.settings.halflife,
+            )
+            if (self.round - 1) % self.settings.every == 0:
+                self._drop(self.ranking[-1])
+
+    @property
+    def ranking(self) -> list[int]:
+        """Those that are left, best first; on a tie and before anything is known, as numbered."""
+        known = {number: record.mean for number, record in self.records.items()}
+        return sorted(self.left, key=lambda number: (known.get(number, math.inf), number))
+
+    def _drop(self, number: int) -> None:
+        self.left.remove(number)
+        self.models.pop(number, None)
+        self.records.pop(number, None)
+
+    def average(self, strategy: FedAvg, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
+        """Average the updates of every entrant that is left, and return the best one's model.
+
+        Raises:
+            Unusable: If fewer than half of the cohort sent a usable reply.
+        """
+        outcome.require(server_round)
+        form = strategy.reference
+        for number, members in groups(outcome).items():
+            used = tuple(member for member in members if member.update is not None)
+            if number in self.left and used:
+                own = self.models.get(number)
+                strategy.reference = form if own is None else like(own, form)
+                mean = strategy.average(server_round, RoundOutcome(used))
+                self.models[number] = read_arrays(mean)
+        strategy.reference = form
+        best = next((number for number in self.ranking if number in self.models), None)
+        return form if best is None else like(self.models[best], form)
+
+    def state(self) -> dict[str, Any]:
+        """Return who is left, and what is known of them, as JSON values."""
+        records = {str(number): record.as_json() for number, record in self.records.items()}
+        return {
+            **super().state(),
+            "left": self.left,
+            "trained": sorted(self.models),
+            "records": records,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up who is left, and what is known of them."""
+        super().restore(state)
+        self.left = [int(number) for number in state["left"]]
+        self.models = {int(number): [] for number in state["trained"]}
+        records = state["records"].items()
+        self.records = {int(number): Record.from_json(values) for number, values in records}
+
+    def arrays(self) -> Arrays:
+        """Return the models, one after another, by number."""
+        return [array for _, model in sorted(self.models.items()) for array in model]
+
+    def restore_arrays(self, arrays: Arrays) -> None:
+        """Take up the models of those that ``restore`` named."""
+        size = len(arrays) // (len(self.models) or 1)
+        for place, number in enumerate(sorted(self.models)):
+            self.models[number] = list(arrays[place * size : (place + 1) * size])
+
+
+class TournamentFedAvg(FedAvg):
+    """A tournament of settings, each with a model of its own, the worst falling out.
+
+    Federated racing: several genomes train models side by side on clients that are dealt out anew
+    each round, and are judged by these models.
+    """
+
+    own_tuner = Tournament
+    Settings = Competing
+    settings: Competing
+    selects_on_losses = True
+
+
+def spread(entrants: int, genes: int, draw: "Generator") -> list[tuple[float, ...]]:
+    """Return places that cover the unit cube.
+
+    The first gene's lie evenly from 0 to 1, ascending. Of every other one there is one place in
+    the middle of each of as many equal parts, in an order that is drawn: a Latin hypercube (McKay,
+    Beckman and Conover, 1979, Technometrics 21), so that no gene goes with another.
+
+    Args:
+        entrants: How many places, at least 2.
+        genes: Dimensions, at least 1.
+        draw: What draws the orders.
+    """
+    first = [number / (entrants - 1) for number in range(entrants)]
+    middles = [(number + 0.5) / entrants for number in range(entrants)]
+    others = [draw.permutation(middles).tolist() for _ in range(genes - 1)]
+    return [*zip(first, *others, strict=True)]
+
+
+def groups(outcome: RoundOutcome) -> dict[int, list[ClientOutcome]]:
+    """Return the clients of a round by the entrant that they were dealt, ascending."""
+    found: dict[int, list[ClientOutcome]] = {}
+    for client in outcome.clients:
+        if client.assignment is not None and client.assignment.cluster is not None:
+            found.setdefault(client.assignment.cluster, []).append(client)
+    return dict(sorted(found.items()))
+
+
+def errors(dealt: Mapping[int, list[ClientOutcome]]) -> dict[int, float]:
+    """Return how wrong the model of every entrant was, by those who were sent it.
+
+    That is the mean of what they report, weighed by their training samples, in whose proportion
+    they hold samples out; infinite where one report is not finite, or where fewer than half of
+    the replies are usable, as of a model whose training breaks.
+    """
+    found = {}
+    for number, members in dealt.items():
+        used = [member.update for member in members if member.update is not None]
+        samples = sum(update.num_examples for update in used)
+        wrong = sum(update.num_examples * update.fitness for update in used)
+        usable = 2 * len(used) >= len(members) and math.isfinite(wrong)
+        found[number] = wrong / samples if usable and samples else math.inf
+    return found

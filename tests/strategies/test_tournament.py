@@ -1,0 +1,261 @@
+"""A tournament by hand, and as a slow twin plays it: who trains which model, and what falls out."""
+
+import json
+import math
+from statistics import fmean
+
+import numpy as np
+import pytest
+import quadratic
+import toy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strategies.core.aggregation import Aggregation
+from strategies.core.genes import Gene
+from strategies.core.hyperparameters import Assignment, Genome
+from strategies.core.outcomes import ClientOutcome, RoundOutcome, Update
+from strategies.core.privacy import Privacy
+from strategies.cyclic import Cyclic
+from strategies.deltasgd import DeltaSGD
+from strategies.fedavg import FedAvg, StrategyError
+from strategies.fednova import FedNova
+from strategies.fedopt import FedAdam
+from strategies.fedprox import FedProx
+from strategies.ifca import IFCA
+from strategies.random_search import Draws
+from strategies.scaffold import Scaffold
+from strategies.streams import rng
+from strategies.tournament import Competing, Tournament, TournamentFedAvg, errors, groups, spread
+
+GOALS = [-1.0, -1.0, 9.0, 9.0, 4.0, 0.0, 2.0]
+SEED = 3
+FIELDS = ("rates", "entrants", "every", "halflife")
+
+
+def made(kind: type[FedAvg] = FedAvg, genes: dict | None = None, **settings: object) -> FedAvg:
+    own = {name: settings.pop(name) for name in [*settings] if name in FIELDS}
+    tuning = Competing(**{"rates": (1e-3, 1.0), "entrants": 3, **own})
+    usual = {"seed": SEED, "clients": len(GOALS), "fraction": 1.0, "local_epochs": 1}
+    return kind(**{**usual, **settings}, tuner=Tournament, tuning=tuning, genes=genes)
+
+
+def outcome(client: int, number: int, wrong: float | None, samples: int = 10) -> ClientOutcome:
+    assignment = Assignment(Genome(1e-3, 32), "drawn", cluster=number)
+    if wrong is None:
+        return ClientOutcome(client, assignment, "failed: gone")
+    weights = [np.zeros(1, np.float32)]
+    update = Update(weights, Genome(1e-3, 32), wrong, 1.0, samples, samples, 1, 0.0)
+    return ClientOutcome(client, assignment, "ok", update)
+
+
+def test_places_cover_the_cube() -> None:
+    places = spread(4, 3, rng(0, "here"))
+    assert [place[0] for place in places] == [0.0, 1 / 3, 2 / 3, 1.0]
+    for gene in (1, 2):
+        assert sorted(place[gene] for place in places) == [0.125, 0.375, 0.625, 0.875]
+    assert spread(2, 1, rng(0, "here")) == [(0.0,), (1.0,)]
+
+
+def test_an_error_is_the_mean_over_samples() -> None:
+    rows = [
+        outcome(0, 1, 0.5, 10),
+        outcome(1, 1, 0.1, 30),
+        outcome(2, 0, 0.25),
+        outcome(3, 0, None),
+    ]
+    dealt = groups(RoundOutcome(tuple(rows)))
+    assert [*dealt] == [0, 1]
+    # (10 * 0.5 + 30 * 0.1) / 40, and half of the replies are enough.
+    assert errors(dealt) == {0: 0.25, 1: pytest.approx(0.2)}
+
+
+@pytest.mark.parametrize("wrong", [math.inf, math.nan, None])
+def test_a_model_whose_training_breaks_is_the_worst(wrong: float | None) -> None:
+    rows = [outcome(0, 0, 0.5), outcome(1, 0, wrong), outcome(2, 0, wrong), outcome(3, 1, 0.9)]
+    assert errors(groups(RoundOutcome(tuple(rows)))) == {0: math.inf, 1: 0.9}
+
+
+@given(st.integers(2, 9), st.integers(0, 40), st.integers(1, 50))
+def test_everybody_trains_one_and_shares_differ_by_one(
+    entrants: int, more: int, number: int
+) -> None:
+    clients = entrants + more
+    strategy = made(clients=clients, entrants=entrants)
+    assigned = strategy.tuner.assign(number, [*range(clients)])
+    shares = [0] * entrants
+    for client, assignment in assigned.items():
+        assert assignment.cluster == strategy.tuner.dealt[client]
+        shares[assignment.cluster] += 1
+    assert max(shares) - min(shares) <= 1 and sum(shares) == clients
+
+
+def twin(
+    goals: list[float], entrants: int, every: int, halflife: float, rounds: int, mu: float = 0.0
+) -> tuple[list[float], list[list[int]]]:
+    """Plain loops: the best model after every round, and who is left."""
+    rates = [10 ** (-3 + 3 * number / (entrants - 1)) for number in range(entrants)]
+    left, models, heard = [*range(entrants)], dict.fromkeys(range(entrants), 1.0), {}
+    best, stayed = [], []
+    for number in range(1, rounds + 1):
+        draw = rng(SEED, "tournament-deal", number)
+        order = [left[place] for place in draw.permutation(len(left))]
+        clients = draw.permutation(len(goals))
+        dealt = {entrant: [*clients[place :: len(left)]] for place, entrant in enumerate(order)}
+        trained = {}
+        for entrant in left:
+            reached = []
+            for client in sorted(dealt[entrant]):
+                w = models[entrant]
+                w -= rates[entrant] * ((w - goals[client]) + mu * (w - models[entrant]))
+                reached.append(w)
+            trained[entrant] = fmean(reached)
+        if number > 1 and len(left) > 1:
+            for entrant in left:
+                wrong = fmean((models[entrant] - goals[client]) ** 2 for client in dealt[entrant])
+                heard.setdefault(entrant, []).append(wrong)
+            if (number - 1) % every == 0:
+                left = sorted(left, key=lambda entrant: mean(heard, entrant, halflife))[:-1]
+                left.sort()
+        models = {entrant: trained[entrant] for entrant in left}
+        best.append(models[min(left, key=lambda entrant: mean(heard, entrant, halflife))])
+        stayed.append([*left])
+    return best, stayed
+
+
+def mean(heard: dict[int, list[float]], entrant: int, halflife: float) -> float:
+    said = heard.get(entrant, [])
+    weights = [0.5 ** (age / halflife) for age in range(len(said))][::-1]
+    return np.average(said, weights=weights) if said else math.inf
+
+
+@pytest.mark.parametrize(
+    ("entrants", "every", "halflife"), [(3, 1, 1.0), (4, 1, 2.5), (3, 2, 1.0), (7, 1, 0.5)]
+)
+def test_it_is_what_plain_loops_play(entrants: int, every: int, halflife: float) -> None:
+    best, stayed = twin(GOALS, entrants, every, halflife, 9)
+    strategy = made(batch_size=10, entrants=entrants, every=every, halflife=halflife)
+    arrays = quadratic.start()
+    with quadratic.grid(GOALS) as grid:
+        for number in range(1, 10):
+            arrays, _ = toy.play_round(strategy, grid, number, arrays)
+            assert strategy.tuner.left == stayed[number - 1]
+            assert quadratic.value(arrays) == pytest.approx(best[number - 1], rel=1e-5)
+            assert strategy.outcome.rejected == strategy.outcome.failed == 0
+    assert len(strategy.tuner.left) == max(1, entrants - 8 // every)
+
+
+def test_over_fedprox_every_model_is_held_to_its_own_start() -> None:
+    best, _ = twin(GOALS, 3, 1, 1.0, 5, mu=0.5)
+    strategy, arrays = made(FedProx, mu=0.5, batch_size=10), quadratic.start()
+    with quadratic.grid(GOALS) as grid:
+        for number in range(1, 6):
+            arrays, _ = toy.play_round(strategy, grid, number, arrays)
+            assert quadratic.value(arrays) == pytest.approx(best[number - 1], rel=1e-5)
+
+
+def test_with_equal_steps_fednova_s_tournament_is_fedavg_s() -> None:
+    """Which holds only if every mean starts from the entrant's own model."""
+    found = []
+    for kind in (FedAvg, FedNova):
+        strategy, arrays = made(kind, batch_size=10), quadratic.start()
+        with quadratic.grid(GOALS) as grid:
+            for number in range(1, 5):
+                arrays, _ = toy.play_round(strategy, grid, number, arrays)
+        found.append(quadratic.value(arrays))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_a_first_step_of_delta_sgd_competes() -> None:
+    strategy, arrays = made(DeltaSGD), quadratic.start()
+    with quadratic.grid(GOALS) as grid:
+        arrays, told = toy.play_round(strategy, grid, 1, arrays)
+    rates = sorted({genome.learning_rate for genome in told.values()})
+    assert rates == pytest.approx([1e-3, 10**-1.5, 1.0])
+    assert strategy.outcome.rejected == 0
+
+
+def test_declared_genes_compete() -> None:
+    genes = {"batch_size": Gene(4, 64, "log", whole=True), "label_smoothing": Gene(0.0, 0.3)}
+    strategy = made(genes=genes)
+    genomes = {a.cluster: a.genome for a in strategy.tuner.assign(1, [*range(7)]).values()}
+    assert [genomes[number].batch_size for number in range(3)] == [4, 16, 64]
+    assert sorted(g.label_smoothing for g in genomes.values()) == pytest.approx([0.05, 0.15, 0.25])
+    assert {genome.learning_rate for genome in genomes.values()} == {1e-4}
+
+
+def nan(answer: quadratic.Content) -> None:
+    answer["arrays"][0][0] = math.nan
+
+
+def test_an_entrant_that_breaks_falls_out_first_and_costs_no_other_anything() -> None:
+    """All who train the highest rate, and nobody else, send what is not finite."""
+    whole = made(batch_size=10)
+    deals = [whole.tuner.assign(number, [*range(7)]) for number in (1, 2)]
+    broken = [{c for c, a in deal.items() if a.cluster == 2} for deal in deals]
+    strategy, arrays = made(batch_size=10), quadratic.start()
+    for number, clients in enumerate(broken, 1):
+        with quadratic.grid(GOALS, dict.fromkeys(clients, nan)) as grid:
+            arrays, _ = toy.play_round(strategy, grid, number, arrays)
+        assert strategy.outcome.rejected == len(clients)
+        assert sorted(strategy.tuner.models) == [0, 1]
+    assert strategy.tuner.left == [0, 1]
+
+
+def test_fewer_than_half_of_the_cohort_are_no_round() -> None:
+    with quadratic.grid(GOALS, dict.fromkeys(range(4), nan)) as grid:
+        with pytest.raises(StrategyError, match="3 of 7 replies are usable"):
+            toy.play_round(made(), grid, 1, quadratic.start())
+
+
+def test_restored_in_the_middle_it_goes_on_to_the_same_bytes() -> None:
+    with quadratic.grid(GOALS) as grid:
+        strategy, arrays = made(entrants=5), quadratic.start()
+        other, same = made(entrants=5), quadratic.start()
+        for number in range(1, 8):
+            again = made(entrants=5)
+            again.restore(json.loads(json.dumps(other.state())))
+            again.restore_arrays([array.copy() for array in other.state_arrays()])
+            other = again
+            arrays, told = toy.play_round(strategy, grid, number, arrays)
+            same, again_told = toy.play_round(other, grid, number, same)
+            assert toy.as_bytes(same) == toy.as_bytes(arrays) and told == again_told
+    assert strategy.tuner.left == other.tuner.left and len(other.tuner.left) == 1
+
+
+def test_arrays_that_no_tuner_keeps_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected no arrays beside the weights, received 2"):
+        FedAvg(tuner=Draws).restore_arrays([np.zeros(1), np.zeros(2)])
+
+
+@pytest.mark.parametrize("kind", [Scaffold, FedAdam, IFCA, Cyclic])
+def test_what_keeps_more_than_weights_is_refused(kind: type[FedAvg]) -> None:
+    with pytest.raises(StrategyError, match="expected fedavg, fedprox, fednova or delta-sgd"):
+        made(kind)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"entrants": 8}, "entrants: expected at most 7, one per client of a cohort, received 8"),
+        ({"rates": (1e-3, 1e-3)}, r"rates: expected a range, received \[0.001, 0.001\]"),
+        ({"privacy": Privacy("central", 1.0, 1.0)}, "received central: its noise is reckoned"),
+        ({"aggregation": Aggregation("krum", f=1)}, "of an entrant's clients, .*krum"),
+        ({"genes": {"server_rate": Gene(0.1, 1)}, "kind": FedAdam}, "FedAdam: expected fitness"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(settings: dict, error: str) -> None:
+    with pytest.raises(StrategyError, match=error):
+        made(**settings)
+
+
+def test_its_own_strategy_is_the_one_over_fedavg() -> None:
+    found = []
+    own = TournamentFedAvg(seed=SEED, clients=7, fraction=1.0, entrants=3, rates=(1e-3, 1.0))
+    for strategy in (own, made(local_epochs=2)):
+        arrays = quadratic.start()
+        with quadratic.grid(GOALS) as grid:
+            for number in (1, 2, 3):
+                arrays, _ = toy.play_round(strategy, grid, number, arrays)
+        found.append(toy.as_bytes(arrays))
+    assert found[0] == found[1]
