@@ -121,15 +121,16 @@ class FedAvg(Exchange):
         peers = Peers(seed, clients, query_timeout, min_available, fingerprint, examples or {})
         super().__init__(seed, arm, peers, privacy or Privacy(), statistics or {})
         self.genome = fixed_genome(self.settings)
-        self.tuner = self._tuned(tuner, tuning, local_epochs, genes or {})
+        cohort = cohort_size(clients, fraction)
+        self.tuner = self._tuned(tuner, tuning, cohort, local_epochs, genes or {})
         told = self.settings if self.tuner is None else self.tuner
         self.weighting: Weighting = weighting or getattr(told, "weighting", None) or "samples"
         self.fitness: str = fitness or getattr(told, "fitness", None) or "validation"
-        if cohort_size(clients, fraction) < 1:
+        if cohort < 1:
             raise StrategyError(f"a cohort of {fraction:g} x {clients} clients is empty")
         self.aggregation = aggregation or Aggregation()
         try:
-            self.aggregation.check(cohort_size(clients, fraction))
+            self.aggregation.check(cohort)
         except ValueError as error:
             raise StrategyError(str(error)) from error
         self.clients = clients
@@ -342,6 +343,7 @@ class FedAvg(Exchange):
         self,
         tuner: type[Tuner] | None,
         tuning: Any,
+        cohort: int,
         local_epochs: int,
         genes: Genes,
     ) -> Tuner | None:
@@ -354,4 +356,4 @@ class FedAvg(Exchange):
         check_genes(self, [*genes])
         settings = self.settings if tuner is None else tuning or kind.Settings()
         check_rates(self.arm, settings, genes)
-        return kind(Ground(self.seed, self.arm, local_epochs, self.usual), settings, genes)
+        return kind(Ground(self.seed, self.arm, cohort, local_epochs, self.usual), settings, genes)

@@ -22,7 +22,6 @@ from annotated_types import Ge, Gt, Le
 from flwr.app import ArrayRecord
 
 from strategies.core.aggregation import Arrays
-from strategies.core.cohort import cohort_size
 from strategies.core.genes import Gene, Genes, genome_at
 from strategies.core.hyperparameters import Assignment
 from strategies.core.outcomes import ClientOutcome, RoundOutcome, StrategyError
@@ -44,7 +43,7 @@ class Competing(RandomRates):
     rates: tuple[Rate, Rate] = (1e-4, 1e-1)
     """Lowest and highest learning rate of an entrant; others lie evenly between, log-uniformly."""
     entrants: Annotated[int, Ge(2), Le(100)] = 7
-    """How many there are at first; each is trained by as large a share of the cohort."""
+    """How many there are at first, at most one per client of a cohort, which they share."""
     every: Positive = 1
     """Rounds after which another one falls out."""
     halflife: Annotated[float, Gt(0)] = 1.0
@@ -79,15 +78,16 @@ class Tournament(Tuner):
         low, high = settings.rates
         self.genes = self.of_clients if genes else {"learning_rate": Gene(low, high, "log")}
         draw = rng(ground.seed, "tournament-entrants")
-        self.entrants = spread(settings.entrants, len(self.genes), draw)
-        self.left = [*range(settings.entrants)]
+        entrants = min(settings.entrants, ground.cohort)
+        self.entrants = spread(entrants, len(self.genes), draw)
+        self.left = [*range(entrants)]
         self.models: dict[int, Arrays] = {}
         self.records: dict[int, Record] = {}
         self.dealt: dict[int, int] = {}
         self.round = 0
 
     def check(self, strategy: FedAvg) -> None:
-        """Refuse what has more to a model than weights, and a cohort without a client for each.
+        """Refuse what has more to a model than weights, and cohorts that cannot be shared.
 
         Raises:
             StrategyError: If the strategy keeps arrays beside the model, if the noise of privacy
@@ -104,14 +104,13 @@ class Tournament(Tuner):
                 f"{strategy.arm}: expected privacy.kind none or local, received central: its "
                 "noise is reckoned for one mean of the cohort, not for one per entrant"
             )
-        cohort = cohort_size(strategy.clients, strategy.fraction)
-        if cohort < self.settings.entrants:
+        if len(self.entrants) < 2:
             raise StrategyError(
-                f"{strategy.arm}: entrants: expected at most {cohort}, one per client of a "
-                f"cohort, received {self.settings.entrants}"
+                f"{strategy.arm}: expected a cohort of at least 2 clients, received "
+                f"{self.ground.cohort}: nobody would compete"
             )
         try:
-            strategy.aggregation.check(cohort // self.settings.entrants)
+            strategy.aggregation.check(self.ground.cohort // len(self.entrants))
         except ValueError as error:
             raise StrategyError(f"{strategy.arm}: of an entrant's clients, {error}") from error
 
@@ -226,11 +225,11 @@ def spread(entrants: int, genes: int, draw: "Generator") -> list[tuple[float, ..
     Beckman and Conover, 1979, Technometrics 21), so that no gene goes with another.
 
     Args:
-        entrants: How many places, at least 2.
+        entrants: How many places, at least 1.
         genes: Dimensions, at least 1.
         draw: What draws the orders.
     """
-    first = [number / (entrants - 1) for number in range(entrants)]
+    first = [number / max(entrants - 1, 1) for number in range(entrants)]
     middles = [(number + 0.5) / entrants for number in range(entrants)]
     others = [draw.permutation(middles).tolist() for _ in range(genes - 1)]
     return [*zip(first, *others, strict=True)]

@@ -54,6 +54,29 @@ TASKS = {
 }
 """The tasks of the confirmation, and what they are called side by side."""
 
+WINNER = "tournament/fedprox"
+"""What the second screening chose by validation accuracy, the mean of five tasks."""
+
+RACES = {
+    "contiguous": "MNIST, contiguous",
+    "dirichlet": "MNIST, Dirichlet 0.1",
+    "cifar-contiguous": "CIFAR-10, contiguous",
+    "cifar-dirichlet": "CIFAR-10, Dirichlet 0.5",
+    "natural": "Synthetic(1, 1)",
+}
+"""The tasks of the tournament."""
+
+ASKED = (
+    ("Does the winner beat FedAvg at a rate that is known beforehand?", WINNER, "fedavg"),
+    ("Does it beat its own base at such a rate?", WINNER, "fedprox"),
+    ("Does the tournament over FedAvg beat FedAvg at such a rate?", "tournament", "fedavg"),
+    ("Does the winner beat Optuna's TPE at equal cost?", WINNER, "optuna-tpe"),
+    ("Does it beat Optuna's ASHA at equal cost?", WINNER, "optuna-asha"),
+    ("Does it beat a tuned grid at equal cost?", WINNER, "fedavg-tuned"),
+    ("Does it beat the designed evolution from the same range?", WINNER, DESIGNED),
+)
+"""What is asked of the tournament on fresh seeds, set down before they were played."""
+
 METRICS = ("validation_accuracy", "test_accuracy")
 
 PERCENT, POINTS_APART = (0.0, 100.0), (-100.0, 100.0)
@@ -172,6 +195,50 @@ def genes(partition: str) -> str:
     ]
     head = ["strategy", "validation, %", "minus `fedavg`, points", "test, %", "rounds", "n"]
     return table(head, rows)
+
+
+def race_screening() -> str:
+    """Rank what took part on all tasks by the mean validation accuracy."""
+    runs = {task: {arm.name: arm for arm in ends(f"race-screening-{task}")} for task in RACES}
+    names = [one for one in runs["cifar-dirichlet"] if all(one in arms for arms in runs.values())]
+    means = {name: [arms[name].mean(METRICS[0]) for arms in runs.values()] for name in names}
+    rows = [
+        [f"`{name}`", f"{fmean(means[name]):.2f}", *(f"{value:.2f}" for value in means[name])]
+        for name in sorted(names, key=lambda name: -fmean(means[name]))
+    ]
+    return table(["strategy", "mean, validation, %", *RACES.values()], rows)
+
+
+def races() -> str:
+    """Say how all arms of the tournament's tasks ended on fresh seeds, in test accuracy."""
+    runs = {task: {arm.name: arm for arm in ends(f"race-{task}")} for task in RACES}
+    rows = []
+    for name in runs["contiguous"]:
+        cells = []
+        for arms in runs.values():
+            values = list(arms[name].values(METRICS[1]).values())
+            low, high = statistics.interval(values, PERCENT) or (math.nan, math.nan)
+            cells.append(f"{fmean(values):.2f} ({low:.2f} to {high:.2f})")
+        rows.append([f"`{name}`", *cells])
+    return table(["test, %", *RACES.values()], rows)
+
+
+def raced(task: str) -> list[tuple[list[float], float]]:
+    """Return the paired differences of what was asked of the tournament, and corrected p."""
+    arms = {arm.name: arm for arm in ends(f"race-{task}")}
+    asked = [differences(arms[one], arms[other], METRICS[1]) for _, one, other in ASKED]
+    corrected = statistics.holm([statistics.signed_rank(values) for values in asked])
+    return list(zip(asked, corrected, strict=True))
+
+
+def race_answers() -> str:
+    """Answer what was asked of the tournament, task by task."""
+    found = zip(*map(raced, RACES), strict=True)
+    rows = [
+        [what, *(f"{signed(values)}, p = {p:.2g}: {verdict(values, p)}" for values, p in cells)]
+        for (what, *_), cells in zip(ASKED, found, strict=True)
+    ]
+    return table(["question", *RACES.values()], rows)
 
 
 def confirmation(task: str) -> str:

@@ -30,12 +30,14 @@ class Ground:
     Attributes:
         seed: Seed of every draw.
         arm: Name of the arm, for errors.
+        cohort: Clients of a round.
         local_epochs: Epochs that a client trains where they are no gene.
         usual: Returns what a client trains with where no gene says otherwise.
     """
 
     seed: int
     arm: str
+    cohort: int
     local_epochs: int
     usual: Callable[[int], Genome]
 

@@ -135,16 +135,23 @@ def test_other_targets_are_learned_and_decided_by_their_metric(
         data={"dataset": saved(tmp_path, arrays())},  # type: ignore[operator]
         model={"name": "table"},
         partition={"kind": "quantity", "clients": 6},
-        run={"rounds": 3, "strategies": ["fedavg", "fedprox"]},
+        run={"rounds": 3, "strategies": ["fedavg", "fedprox", "tournament"]},
+        cohort={"fraction": 1.0},
+        tournament={"entrants": 2, "rates": [1e-5, 0.01]},
         fedavg={"learning_rate": 0.01},
         fedprox={"learning_rate": 1e-5},
     )
+    sent = [row for row in rows(run.path / "clients.csv") if row["strategy"] == "tournament"]
+    last = {row["learning_rate"] for row in sent if row["round"] == "3"}
+    assert [float(rate) for rate in last] == [0.01]  # the other one has fallen out
+    wrong = [float(row["fitness"]) for row in sent]
+    assert all(0 <= one <= 1 for one in wrong) is (metric == "micro_f1")
     found = rows(run.path / "rounds.csv")
     assert [name for name in found[0] if name.startswith("test_")][2:] == [
         f"test_{name}" for name in columns
     ]
     assert (found[0]["test_accuracy"] == "") is (metric == "r2")
-    ahead, behind = (row for row in found if row["round"] == "3")
+    ahead, behind, _ = (row for row in found if row["round"] == "3")
     assert float(ahead[f"test_{metric}"]) > float(behind[f"test_{metric}"])
     summary = json.loads((run.path / "summary.json").read_text())
     assert summary["strategies"]["fedavg"][f"final_{metric}"]["mean"] == float(

@@ -175,6 +175,14 @@ def test_a_first_step_of_delta_sgd_competes() -> None:
     assert strategy.outcome.rejected == 0
 
 
+def test_of_a_small_cohort_everybody_has_an_entrant_of_their_own() -> None:
+    strategy = made(entrants=100)
+    assert sorted(strategy.tuner.assign(1, [*range(7)])) == [*range(7)]
+    assert len(strategy.tuner.entrants) == 7 and sorted(strategy.tuner.dealt.values()) == [
+        *range(7)
+    ]
+
+
 def test_declared_genes_compete() -> None:
     genes = {"batch_size": Gene(4, 64, "log", whole=True), "label_smoothing": Gene(0.0, 0.3)}
     strategy = made(genes=genes)
@@ -237,7 +245,7 @@ def test_what_keeps_more_than_weights_is_refused(kind: type[FedAvg]) -> None:
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"entrants": 8}, "entrants: expected at most 7, one per client of a cohort, received 8"),
+        ({"clients": 1}, "expected a cohort of at least 2 clients, received 1"),
         ({"rates": (1e-3, 1e-3)}, r"rates: expected a range, received \[0.001, 0.001\]"),
         ({"privacy": Privacy("central", 1.0, 1.0)}, "received central: its noise is reckoned"),
         ({"aggregation": Aggregation("krum", f=1)}, "of an entrant's clients, .*krum"),
