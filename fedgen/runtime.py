@@ -28,6 +28,9 @@ _BACKEND = "KERAS_BACKEND"
 PACKAGES = ("flwr", "tensorflow", "keras", "numpy", "scikit-learn")
 """Packages whose versions decide results."""
 
+FLAGS = "XLA_FLAGS"
+"""What XLA, on which both engines stand, takes from the environment; some flags change results."""
+
 _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",

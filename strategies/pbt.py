@@ -8,7 +8,7 @@ an exploit copies hyperparameters and no weights.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -108,8 +108,23 @@ class Population(Tuner):
             anew = draw.random(len(steps)) < self.settings.redraw
             moved = reflect(before[parent] + np.array(steps))
             self.places[client] = np.where(anew, draw.random(len(steps)), moved)
-            changed[client] = Assignment(self._genome(client), "drawn")
+            copied = {name for name, drawn in zip(self.of_clients, anew, strict=True) if not drawn}
+            changed[client] = self._perturbed(client, parent, copied)
         return changed
+
+    def _perturbed(self, client: int, parent: int, copied: Collection[str]) -> Assignment:
+        """Say which of its rate and batch size a client has copied, and what the rate became."""
+        genome = self._genome(client)
+        from_rate = parent if "learning_rate" in copied else None
+        return Assignment(
+            genome,
+            "mutant" if copied else "drawn",
+            parent=from_rate,
+            batch_parent=parent if "batch_size" in copied else None,
+            mutation=None
+            if from_rate is None
+            else genome.learning_rate / self.genomes[parent].learning_rate,
+        )
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Keep every finite fitness; a client without one in this round has none at all."""

@@ -57,6 +57,10 @@ TASKS = {
 WINNER = "tournament/fedprox"
 """What the second screening chose by validation accuracy, the mean of five tasks."""
 
+WIDER_RATES = ("1e-1", "3e-2", "1e-2", "3e-3", "1e-3", "3e-4", "1e-4")
+BASES = ("fedavg", "fedprox")
+"""What a pilot found a rate for on all tasks of the tournament."""
+
 RACES = {
     "contiguous": "MNIST, contiguous",
     "dirichlet": "MNIST, Dirichlet 0.1",
@@ -195,6 +199,25 @@ def genes(partition: str) -> str:
     ]
     head = ["strategy", "validation, %", "minus `fedavg`, points", "test, %", "rounds", "n"]
     return table(head, rows)
+
+
+def race_pilot() -> str:
+    """Say what FedAvg and FedProx came to at every rate, and print the best in bold."""
+    rows = []
+    for task, title in RACES.items():
+        found: dict[str, dict[str, float]] = {}
+        for rate in WIDER_RATES:
+            for run in (f"pilot-{task}-{rate}", f"race-pilot-{task}-{rate}"):
+                if (RESULTS / run).exists():
+                    for arm in ends(run):
+                        found.setdefault(arm.name, {})[rate] = arm.mean(METRICS[0])
+        for name in BASES:
+            values = found[name]
+            best = max(values.values())
+            cells = [f"{values[rate]:.2f}" if rate in values else "" for rate in WIDER_RATES]
+            marked = [f"**{cell}**" if cell == f"{best:.2f}" else cell for cell in cells]
+            rows.append([title, f"`{name}`", *marked])
+    return table(["validation accuracy, %", "", *WIDER_RATES], rows)
 
 
 def race_screening() -> str:

@@ -1,5 +1,6 @@
 """A run directory made, or opened again where nothing that its results depend on has changed."""
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from fedgen import runtime
 from fedgen.config.plugins import code_of, is_own
 from fedgen.config.toml import Tree, merge, to_toml
 from fedgen.config.tree import Config, build, dump
@@ -120,6 +122,7 @@ def provenance(held: Resources) -> Tree:
         "python": platform.python_version(),
         "engine": engines.title(config.training),
         **{name: version(name) for name in ("fedgen", *engines.packages(config.training))},
+        **({runtime.FLAGS: flags} if (flags := os.environ.get(runtime.FLAGS)) else {}),
         **dataset.told,
         **({"partition": indices} if (indices := known.digest(config.partition)) else {}),
         **({"initial weights": given} if given else {}),

@@ -16,7 +16,7 @@ from fedgen.runs.checkpoints import Checkpoint
 from fedgen.runs.rows import ClientRow, RoundRow
 from fedgen.runs.shard import Shard
 from strategies.core.aggregation import Arrays
-from strategies.core.genes import FURTHER
+from strategies.core.genes import DECLARED_ONLY
 from strategies.core.outcomes import POOLED, RoundOutcome, Unusable
 
 
@@ -193,7 +193,7 @@ def client_rows(arm: Arm, number: int, outcome: RoundOutcome) -> list[ClientRow]
             seconds=round(update.seconds, 3) if update else None,
             local_epochs=genome.local_epochs if genome else None,
             momentum=genome.momentum if genome else None,
-            measured=(genome.having(FURTHER) if genome else {})
+            measured=(genome.having(DECLARED_ONLY) if genome else {})
             | {f"{key}_{name}": x for key, x in (update.measured if update else {}).items()},
         )
         rows.append(row)

@@ -16,7 +16,7 @@ from fedgen.federation.resources import Resources
 from fedgen.runs.rows import ClassRow, EvaluationRow
 from fedgen.runs.shard import Shard
 from strategies.core.aggregation import Arrays
-from strategies.core.genes import FURTHER
+from strategies.core.genes import DECLARED_ONLY
 from strategies.core.hyperparameters import Genome
 from strategies.streams import rng
 
@@ -80,7 +80,7 @@ def _last_assigned(shard: Shard) -> dict[int, Genome]:
     used: dict[int, Genome] = {}
     for row in shard.rows("clients.csv"):
         if row.applied_learning_rate is not None and row.applied_batch_size is not None:
-            further: dict[str, Any] = {gene: row.measured.get(gene) for gene in FURTHER}
+            further: dict[str, Any] = {gene: row.measured.get(gene) for gene in DECLARED_ONLY}
             genes = (row.applied_learning_rate, row.applied_batch_size)
             used[row.client] = Genome(*genes, row.local_epochs, row.momentum, **further)
     if used:

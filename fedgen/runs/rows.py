@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from strategies.core.genes import FURTHER, OF_THE_SERVER
+from strategies.core.genes import DECLARED_ONLY, OF_THE_SERVER
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ClientRow:
     @staticmethod
     def measures(column: str) -> bool:
         """Whether a column is one of ``measured``."""
-        return column.startswith(("global_", "own_")) or column in FURTHER
+        return column.startswith(("global_", "own_")) or column in DECLARED_ONLY
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from fedgen.files.csv import parse_csv, to_csv
 from fedgen.runs import checkpoints, costs
 from fedgen.runs.checkpoints import Checkpoint, Damaged, Extent
 from fedgen.runs.rows import BUDGET, DIVERGED, PATIENCE, ClientRow, EndedRow, RoundRow, Row
-from strategies.core.genes import FURTHER, OF_THE_SERVER
+from strategies.core.genes import DECLARED_ONLY, OF_THE_SERVER
 from strategies.messages import protocol
 
 SHARDS = "shards"
@@ -34,7 +34,7 @@ def written(config: Config, name: str, rows: Iterable[Row], *, header: bool = Tr
     else:
         told = config.has_further_genes
         asked = config.run.personalise == "rounds"
-        names = [gene for gene in FURTHER if gene in config.genes.declared]
+        names = [gene for gene in DECLARED_ONLY if gene in config.genes.declared]
         names += [f"{whose}_{config.metric.name}" for whose in protocol.MEASURED if asked]
     return to_csv(rows, ROWS[name], header=header, optional=told, measured=names)
 

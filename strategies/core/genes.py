@@ -106,7 +106,7 @@ OF_THE_SERVER: Mapping[str, Kind] = {
 """Settings of a strategy's server, of which the whole population has one value: the rates,
 momentum and betas of server optimisers, and SCAFFOLD's global step."""
 
-FURTHER = ("weight_decay", "clip_norm", "label_smoothing", "dropout", "mu")
+DECLARED_ONLY = ("weight_decay", "clip_norm", "label_smoothing", "dropout", "mu")
 """Genes of clients that are none unless they are declared."""
 
 PLAIN_STEPS = frozenset(

@@ -249,6 +249,16 @@ def test_other_settings_data_or_versions_are_refused_with_all_differences(copy: 
     assert before == {path: path.read_bytes() for path in copy.glob("shards/*/*")}
 
 
+def test_other_flags_of_the_compiler_are_refused(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    code, _, err = resume(copy.parent)
+    assert (code, len(err.splitlines())) == (2, 1)
+    flags = "'--xla_cpu_enable_fast_math=false'"
+    assert f"provenance.XLA_FLAGS was 'not there' and is {flags}" in err
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [("seed", "seed = 0", "seed = 5"), ("strategies", '    "fedavg",\n', "")],

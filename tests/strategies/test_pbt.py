@@ -7,9 +7,12 @@ import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strategies.core.genes import Gene
 from strategies.core.hyperparameters import Genome
 from strategies.evolution.start import random_genome
-from strategies.pbt import FACTORS, PBT, select
+from strategies.fedavg import FedAvg
+from strategies.fedprox import FedProx
+from strategies.pbt import FACTORS, PBT, Exploiting, Population, select
 from strategies.streams import rng
 
 TEN = {c: Genome(1e-4 * (c + 1), 20 + 10 * c) for c in range(10)}
@@ -133,3 +136,29 @@ def test_newcomers_draw_random_genes() -> None:
         _, sent = toy.play_round(strategy, grid, 2, arrays)
     for client in second - first:
         assert sent[client] == random_genome(rng(3, "genome", 0, client))
+
+
+def test_of_declared_genes_it_says_who_was_copied() -> None:
+    """A factor may be cut short by the end of the range; what is drawn anew has no parent."""
+    genes = {"learning_rate": Gene(1e-5, 1e-1, "log"), "batch_size": Gene(8, 64, "log", whole=True)}
+    for redraw, genes_in_play in ((0.0, genes), (1.0, genes), (0.0, {"mu": Gene(0.0, 1.0)})):
+        kind = FedProx if "mu" in genes_in_play else FedAvg
+        strategy = kind(
+            **{"seed": 1, "clients": 10, "fraction": 1.0, "tuner": Population},
+            tuning=Exploiting(redraw=redraw),
+            genes=genes_in_play,
+        )
+        tuner, cohort = strategy.tuner, [*range(10)]
+        before = {c: a.genome for c, a in tuner.assign(1, cohort).items()}
+        tuner.losses = dict(LOSSES)
+        for client, assignment in tuner.assign(2, cohort).items():
+            copied = client in (8, 9) and redraw == 0 and genes_in_play is genes
+            assert (assignment.parent in (0, 1)) is (client < 2 or copied)
+            assert assignment.batch_parent == assignment.parent
+            if copied:
+                was = before[assignment.parent]
+                assert assignment.origin == "mutant"
+                assert assignment.mutation == assignment.genome.learning_rate / was.learning_rate
+                assert assignment.mutation in (pytest.approx(0.8), pytest.approx(1.2))
+            elif client in (8, 9):
+                assert assignment.origin == ("mutant" if "mu" in genes_in_play else "drawn")
