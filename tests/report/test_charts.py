@@ -40,6 +40,23 @@ def test_a_cluster_that_came_later_is_told_from_its_own_first_round() -> None:
     assert "cluster 0: 2.9500 to 1.9500" in text
 
 
+def test_every_declared_gene_has_a_chart() -> None:
+    """Where factors matter, and nothing is 0, on a logarithmic axis."""
+    told = [{"mu": 0.01 * n, "weight_decay": 1e-3 * (n - 1), "dropout": 0.1} for n in (1, 2, 3)]
+    rows = [_evolved(n, 0, 0, 1.0) for n in (1, 2, 3)]
+    rows = [
+        type(row)(**vars(row) | {"measured": mine}) for row, mine in zip(rows, told, strict=True)
+    ]
+    drawn = evolution.charts(rows)
+    assert [name for name in drawn if name in told[0]] == ["weight_decay", "dropout", "mu"]
+    mu, decay = drawn["mu"](), drawn["weight_decay"]()
+    assert "The mu of every client. Median 0.01 in round 1, 0.03 in round 3." in mu.text
+    assert list(mu.figure.data[0].y) == [0.01, 0.02, 0.03]
+    assert (mu.figure.layout.yaxis.type, decay.figure.layout.yaxis.type) == ("log", None)
+    assert "The weight decay of every client. Median 0 in round 1, 0.002" in decay.text
+    assert "label_smoothing" not in drawn
+
+
 def test_what_rounds_to_no_point_has_no_sign() -> None:
     compared: dict[str, Any] = {"strategy": "x", "baseline": "fedavg", "p": None, "counted": 2}
     compared |= {"mean": -1e-6, "values": [-1e-6, 1e-7], "interval": [-1e-5, 1e-5]}

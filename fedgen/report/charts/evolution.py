@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from fedgen.analysis import lineage
 from fedgen.report.charts.curves import COLOURS, finish, plain, translucent
 from fedgen.report.html import Chart, Table, number
 from fedgen.runs.rows import ClientRow
+from strategies.core.genes import DECLARED_ONLY, KINDS
 
 NOISE, NOISE_COLOUR = -1, "#8c8c8c"
 
@@ -22,9 +23,15 @@ MOST_FRAMES = 100
 Rows = Sequence[ClientRow]
 """The client rows of one arm whose genes evolve."""
 
+
+def _declared(name: str, row: ClientRow) -> float | None:
+    return row.measured.get(name)
+
+
 FURTHER_GENES: dict[str, tuple[str, Callable[[ClientRow], float | None]]] = {
     "epochs": ("local epochs", lambda row: row.local_epochs),
     "momentum": ("momentum", lambda row: row.momentum),
+    **{name: (name.replace("_", " "), partial(_declared, name)) for name in DECLARED_ONLY},
 }
 """Genes that evolve in some runs only: by the name of their chart, what they are."""
 
@@ -52,7 +59,7 @@ def evolved(rows: Rows) -> list[ClientRow]:
 def charts(rows: Rows) -> dict[str, Callable[[], Chart]]:
     """Return what draws the charts of one arm's story, by name, in the order of telling."""
     further = {
-        name: partial(genes, rows, what, gene)
+        name: partial(genes, rows, what, gene, _base(name, map(gene, rows)))
         for name, (what, gene) in FURTHER_GENES.items()
         if any(gene(row) is not None for row in rows)
     }
@@ -68,6 +75,12 @@ def charts(rows: Rows) -> dict[str, Callable[[], Chart]]:
         del told["sizes"]
     best = lineage.best_of_last_round(rows)
     return told if best is None else told | {"lineage": partial(ancestors, rows, best)}
+
+
+def _base(gene: str, values: Iterable[float | None]) -> int | None:
+    """Return 10 for a gene of which factors matter, unless there is a zero among its values."""
+    factors = gene in KINDS and KINDS[gene].scale == "log"
+    return 10 if factors and all(value is None or value > 0 for value in values) else None
 
 
 def clusters(rows: Rows) -> Chart:
