@@ -43,6 +43,7 @@ class DeltaSGD(FedAvg):
             return Genome(self.initial_rate, self.batch_size)
 
     settings: Settings
+    several_models = True
     applies: ClassVar[frozenset[str]] = PLAIN_STEPS
     needs_constant_rate = True  # every step has a size of its own
     reports = (protocol.INITIAL_RATE,)

@@ -67,6 +67,9 @@ class FedAvg(Exchange):
             noise covers that.
         needs_constant_rate: Whether it reckons with one rate for all steps of a local training.
         trains_apart: Whether all clients of a round start from what the server has.
+        several_models: Whether several models can be trained side by side: nothing of one is kept
+            but its weights, and ``average`` is called for each, with the replies of those who
+            trained it. Every class says so itself, and none inherits it.
         own_tuner: What chooses hyperparameters, in a strategy that is made by a tuner.
         applies: Names of the genes that it can apply.
         settings: What it was given of ``Settings``.
@@ -86,6 +89,7 @@ class FedAvg(Exchange):
     selects_on_losses = False
     needs_constant_rate = False
     trains_apart = True
+    several_models = True
 
     def __init__(
         self,

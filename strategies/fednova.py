@@ -38,6 +38,7 @@ class FedNova(FedAvg):
         StrategyError: If privacy is central.
     """
 
+    several_models = True
     needs_constant_rate = True  # accumulated gradients would each count by their rate
 
     def __init__(self, **given: Any) -> None:

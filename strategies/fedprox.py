@@ -29,6 +29,7 @@ class FedProx(FedAvg):
         """Weight of the proximal term; the paper tries 0.001, 0.01, 0.1 and 1."""
 
     settings: Settings
+    several_models = True
     applies: ClassVar[frozenset[str]] = frozenset(OF_CLIENTS)
     reports = (protocol.PROXIMAL_MU,)
 

@@ -2,10 +2,10 @@
 
 What a client's loss says of its settings is of its own model alone, after one round. Here every
 entrant, a genome, has a model of its own, the average of those who train it; so it is judged by
-what it has led to. Clients are dealt out anew in every round, so that each model meets all of
-them, by clients who report how well the model does that they were sent, before they train it:
-nothing is trained for a judgement's sake. The worst entrant falls out from time to time, and those
-who trained it train the others.
+what it has led to. Clients are dealt out anew in every round, so that no model is that of the same
+few, and report how wrong the model is that they were sent, before they train it: nothing is
+trained for a judgement's sake. The worst entrant falls out from time to time, and those who
+trained it train the others.
 
 Racing (Maron and Moore, 1994, "Hoeffding races", NeurIPS 6) drops what is worst so far;
 successive halving (Jamieson and Talwalkar, 2016, arXiv 1502.07943) gives those that are left what
@@ -16,17 +16,20 @@ it saves; several models at once within one federation, of which one is left, ar
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 from flwr.app import ArrayRecord
+from flwr.serverapp import Grid
 
 from strategies.core.aggregation import Arrays
 from strategies.core.genes import Gene, Genes, genome_at
 from strategies.core.hyperparameters import Assignment
 from strategies.core.outcomes import ClientOutcome, RoundOutcome, StrategyError
 from strategies.core.settings import Positive, RandomRates, Rate
-from strategies.evolution.judges.ranks import Record, forget, remember
+from strategies.evolution.judges.ranks import Record, remember
 from strategies.fedavg import FedAvg
 from strategies.messages.arrays import like, read_arrays
 from strategies.streams import rng
@@ -45,7 +48,7 @@ class Competing(RandomRates):
     entrants: Annotated[int, Ge(2), Le(100)] = 7
     """How many there are at first, at most one per client of a cohort, which they share."""
     every: Positive = 1
-    """Rounds after which another one falls out."""
+    """Rounds after which another one falls out, from the second round on."""
     halflife: Annotated[float, Gt(0)] = 1.0
     """Rounds after which what was said of an entrant's model counts half."""
 
@@ -56,7 +59,7 @@ class Tournament(Tuner):
     Attributes:
         entrants: Where every entrant is in the unit cube of the genes, by number.
         left: Numbers of those that are left, ascending.
-        models: Weights of every one of them that has been trained.
+        models: Weights of every one of them.
         records: What is known of how wrong their models are.
         dealt: Which entrant every client of the round trains.
 
@@ -90,15 +93,16 @@ class Tournament(Tuner):
         """Refuse what has more to a model than weights, and cohorts that cannot be shared.
 
         Raises:
-            StrategyError: If the strategy keeps arrays beside the model, if the noise of privacy
-                is of one mean, or if an entrant would have too few clients.
+            StrategyError: If the strategy does not say that it can train several models, if the
+                noise of privacy is of one mean, or if an entrant would have too few clients.
         """
-        super().check(strategy)
-        if type(strategy).state_arrays is not FedAvg.state_arrays or not strategy.trains_apart:
+        if not vars(type(strategy)).get("several_models", False):
             raise StrategyError(
-                f"{strategy.arm}: a tournament trains several models, and this strategy keeps "
-                "more of one than its weights: expected fedavg, fedprox, fednova or delta-sgd"
+                f"{strategy.arm}: a tournament trains several models, and this strategy may keep "
+                "more of one than its weights: expected fedavg, fedprox, fednova, delta-sgd, or a "
+                "class that says several_models = True"
             )
+        super().check(strategy)
         if strategy.privacy.kind == "central":
             raise StrategyError(
                 f"{strategy.arm}: expected privacy.kind none or local, received central: its "
@@ -112,7 +116,14 @@ class Tournament(Tuner):
         try:
             strategy.aggregation.check(self.ground.cohort // len(self.entrants))
         except ValueError as error:
-            raise StrategyError(f"{strategy.arm}: of an entrant's clients, {error}") from error
+            raise StrategyError(
+                f"{strategy.arm}: of an entrant's clients, {error}; lower entrants"
+            ) from error
+
+    def prepare(self, strategy: FedAvg, grid: Grid, arrays: ArrayRecord) -> ArrayRecord:
+        """Let all entrants start from the same model."""
+        self.models = dict.fromkeys(self.left, read_arrays(arrays))
+        return arrays
 
     def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
         """Deal the cohort out among the entrants that are left, in shares that differ by one."""
@@ -129,21 +140,28 @@ class Tournament(Tuner):
         return Assignment(genome, "drawn", cluster=number)
 
     def model_for(self, client: int) -> Arrays | None:
-        """Return the model of the entrant that a client trains; none before it has one."""
-        return self.models.get(self.dealt[client])
+        """Return the model of the entrant that a client trains."""
+        return self.models[self.dealt[client]]
 
     def learn(self, outcome: RoundOutcome) -> None:
-        """Take in how wrong the models were that clients were sent; let the worst fall out."""
+        """Take in how wrong the models were that clients were sent; let the worst fall out.
+
+        An entrant whose training breaks falls out at once, unless all break.
+        """
         super().learn(outcome)
-        if self.round > 1 and len(self.left) > 1:  # in round 1 all were sent the same
-            found = errors(groups(outcome))
-            self.records = remember(
-                forget(self.records, [n for n, error in found.items() if math.isinf(error)]),
-                {number: error for number, error in found.items() if math.isfinite(error)},
-                self.settings.halflife,
-            )
-            if (self.round - 1) % self.settings.every == 0:
-                self._drop(self.ranking[-1])
+        found = errors(groups(outcome))
+        broken = [number for number, error in found.items() if not math.isfinite(error)]
+        if len(broken) == len(self.left):
+            return
+        judged = self.round > 1  # in round 1 all were sent the same
+        if judged:
+            told = {number: error for number, error in found.items() if number not in broken}
+            self.records = remember(self.records, told, self.settings.halflife)
+        due = judged and len(self.left) > 1 and (self.round - 1) % self.settings.every == 0
+        for number in broken or self.ranking[-1:] * due:
+            self.left.remove(number)
+            self.models.pop(number)
+            self.records.pop(number, None)
 
     @property
     def ranking(self) -> list[int]:
@@ -151,57 +169,55 @@ class Tournament(Tuner):
         known = {number: record.mean for number, record in self.records.items()}
         return sorted(self.left, key=lambda number: (known.get(number, math.inf), number))
 
-    def _drop(self, number: int) -> None:
-        self.left.remove(number)
-        self.models.pop(number, None)
-        self.records.pop(number, None)
-
     def average(self, strategy: FedAvg, server_round: int, outcome: RoundOutcome) -> ArrayRecord:
         """Average the updates of every entrant that is left, and return the best one's model.
 
         Raises:
-            Unusable: If fewer than half of the cohort sent a usable reply.
+            Unusable: If every entrant that is left got fewer than half of its replies.
         """
-        outcome.require(server_round)
+        dealt = {n: members for n, members in groups(outcome).items() if n in self.left}
+        enough = {n: RoundOutcome(tuple(members)) for n, members in dealt.items()}
+        enough = {n: part for n, part in enough.items() if not part.shortage}
+        if not enough:  # nor have all of them together
+            RoundOutcome(tuple(chain.from_iterable(dealt.values()))).require(server_round)
         form = strategy.reference
-        for number, members in groups(outcome).items():
-            used = tuple(member for member in members if member.update is not None)
-            if number in self.left and used:
-                own = self.models.get(number)
-                strategy.reference = form if own is None else like(own, form)
-                mean = strategy.average(server_round, RoundOutcome(used))
-                self.models[number] = read_arrays(mean)
+        for number, part in enough.items():
+            strategy.reference = like(self.models[number], form)
+            self.models[number] = read_arrays(strategy.average(server_round, part))
         strategy.reference = form
-        best = next((number for number in self.ranking if number in self.models), None)
-        return form if best is None else like(self.models[best], form)
+        return like(self.models[self.ranking[0]], form)
 
     def state(self) -> dict[str, Any]:
         """Return who is left, and what is known of them, as JSON values."""
         records = {str(number): record.as_json() for number, record in self.records.items()}
-        return {
-            **super().state(),
-            "left": self.left,
-            "trained": sorted(self.models),
-            "records": records,
-        }
+        return {**super().state(), "left": self.left, "records": records}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up who is left, and what is known of them."""
         super().restore(state)
         self.left = [int(number) for number in state["left"]]
-        self.models = {int(number): [] for number in state["trained"]}
         records = state["records"].items()
         self.records = {int(number): Record.from_json(values) for number, values in records}
 
     def arrays(self) -> Arrays:
-        """Return the models, one after another, by number."""
+        """Return the models of those that are left, one after another."""
         return [array for _, model in sorted(self.models.items()) for array in model]
 
     def restore_arrays(self, arrays: Arrays) -> None:
-        """Take up the models of those that ``restore`` named."""
-        size = len(arrays) // (len(self.models) or 1)
-        for place, number in enumerate(sorted(self.models)):
-            self.models[number] = list(arrays[place * size : (place + 1) * size])
+        """Take up the models of those that ``restore`` named.
+
+        Raises:
+            ValueError: If the arrays are no models of that many entrants.
+        """
+        size, more = divmod(len(arrays), len(self.left))
+        if more:
+            raise ValueError(
+                f"expected the models of {len(self.left)} entrants, received {len(arrays)} arrays"
+            )
+        self.models = {
+            number: list(arrays[place * size : (place + 1) * size])
+            for place, number in enumerate(self.left)
+        }
 
 
 class TournamentFedAvg(FedAvg):
@@ -212,6 +228,7 @@ class TournamentFedAvg(FedAvg):
     """
 
     own_tuner = Tournament
+    several_models = True
     Settings = Competing
     settings: Competing
     selects_on_losses = True
@@ -247,15 +264,17 @@ def groups(outcome: RoundOutcome) -> dict[int, list[ClientOutcome]]:
 def errors(dealt: Mapping[int, list[ClientOutcome]]) -> dict[int, float]:
     """Return how wrong the model of every entrant was, by those who were sent it.
 
-    That is the mean of what they report, weighed by their training samples, in whose proportion
-    they hold samples out; infinite where one report is not finite, or where fewer than half of
-    the replies are usable, as of a model whose training breaks.
+    That is the mean of what they report, in which clients count the same: weighed by samples, one
+    large client that an entrant happens to be dealt would decide. It is infinite where training
+    breaks: more replies were rejected than used, as those with weights that are not finite, or a
+    report is not finite. An entrant from whom no reply came has none.
     """
     found = {}
     for number, members in dealt.items():
-        used = [member.update for member in members if member.update is not None]
-        samples = sum(update.num_examples for update in used)
-        wrong = sum(update.num_examples * update.fitness for update in used)
-        usable = 2 * len(used) >= len(members) and math.isfinite(wrong)
-        found[number] = wrong / samples if usable and samples else math.inf
+        said = [member.update.fitness for member in members if member.update is not None]
+        rejected = sum(member.status.startswith("rejected") for member in members)
+        if rejected > len(said):
+            found[number] = math.inf
+        elif said:
+            found[number] = fmean(said)
     return found

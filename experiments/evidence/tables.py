@@ -220,35 +220,47 @@ def race_pilot() -> str:
     return table(["validation accuracy, %", "", *WIDER_RATES], rows)
 
 
+def race_runs(kind: str) -> dict[str, dict[str, Ends]]:
+    """Return how the arms of the tournament's tasks ended, of those that have been played."""
+    return {
+        task: {arm.name: arm for arm in ends(f"{kind}-{task}")}
+        for task in RACES
+        if (RESULTS / f"{kind}-{task}").exists()
+    }
+
+
 def race_screening() -> str:
-    """Rank what took part on all tasks by the mean validation accuracy."""
-    runs = {task: {arm.name: arm for arm in ends(f"race-screening-{task}")} for task in RACES}
-    names = [one for one in runs["cifar-dirichlet"] if all(one in arms for arms in runs.values())]
-    means = {name: [arms[name].mean(METRICS[0]) for arms in runs.values()] for name in names}
-    rows = [
-        [f"`{name}`", f"{fmean(means[name]):.2f}", *(f"{value:.2f}" for value in means[name])]
-        for name in sorted(names, key=lambda name: -fmean(means[name]))
-    ]
-    return table(["strategy", "mean, validation, %", *RACES.values()], rows)
+    """Rank what has been screened by validation accuracy, what was on all tasks first."""
+    runs = race_runs("race-screening")
+    means = {
+        name: {task: arms[name].mean(METRICS[0]) for task, arms in runs.items() if name in arms}
+        for name in {name: None for arms in runs.values() for name in arms}
+    }
+    rows = []
+    for name in sorted(means, key=lambda name: (-len(means[name]), -fmean(means[name].values()))):
+        whole = len(means[name]) == len(runs)
+        cells = [f"{means[name][task]:.2f}" if task in means[name] else "" for task in runs]
+        rows.append([f"`{name}`", f"{fmean(means[name].values()):.2f}" if whole else "", *cells])
+    return table(["validation, %", "mean", *(RACES[task] for task in runs)], rows)
 
 
 def races() -> str:
     """Say how all arms of the tournament's tasks ended on fresh seeds, in test accuracy."""
-    runs = {task: {arm.name: arm for arm in ends(f"race-{task}")} for task in RACES}
+    runs = race_runs("race")
     rows = []
-    for name in runs["contiguous"]:
+    for name in {name: None for arms in runs.values() for name in arms}:
         cells = []
         for arms in runs.values():
-            values = list(arms[name].values(METRICS[1]).values())
+            values = list(arms[name].values(METRICS[1]).values()) if name in arms else []
             low, high = statistics.interval(values, PERCENT) or (math.nan, math.nan)
-            cells.append(f"{fmean(values):.2f} ({low:.2f} to {high:.2f})")
+            cells.append(f"{fmean(values):.2f} ({low:.2f} to {high:.2f})" if values else "")
         rows.append([f"`{name}`", *cells])
-    return table(["test, %", *RACES.values()], rows)
+    return table(["test, %", *(RACES[task] for task in runs)], rows)
 
 
 def raced(task: str) -> list[tuple[list[float], float]]:
     """Return the paired differences of what was asked of the tournament, and corrected p."""
-    arms = {arm.name: arm for arm in ends(f"race-{task}")}
+    arms = race_runs("race")[task]
     asked = [differences(arms[one], arms[other], METRICS[1]) for _, one, other in ASKED]
     corrected = statistics.holm([statistics.signed_rank(values) for values in asked])
     return list(zip(asked, corrected, strict=True))
@@ -256,12 +268,13 @@ def raced(task: str) -> list[tuple[list[float], float]]:
 
 def race_answers() -> str:
     """Answer what was asked of the tournament, task by task."""
-    found = zip(*map(raced, RACES), strict=True)
+    tasks = list(race_runs("race"))
+    found = zip(*map(raced, tasks), strict=True)
     rows = [
         [what, *(f"{signed(values)}, p = {p:.2g}: {verdict(values, p)}" for values, p in cells)]
         for (what, *_), cells in zip(ASKED, found, strict=True)
     ]
-    return table(["question", *RACES.values()], rows)
+    return table(["question", *(RACES[task] for task in tasks)], rows)
 
 
 def confirmation(task: str) -> str:
@@ -415,6 +428,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "screening-dirichlet": partial(screening, "dirichlet"),
     "genes-contiguous": partial(genes, "contiguous"),
     "genes-dirichlet": partial(genes, "dirichlet"),
+    "race-pilot": race_pilot,
+    "race-screening": race_screening,
+    "races": races,
+    "race-answers": race_answers,
     "confirmation-contiguous": partial(confirmation, "contiguous"),
     "questions-contiguous": partial(questions, "contiguous"),
     "confirmation-dirichlet": partial(confirmation, "dirichlet"),

@@ -160,16 +160,16 @@ class Tuner(ABC):
 
 
 def check_rates(arm: str, settings: Any, genes: Genes) -> None:
-    """Refuse a range of rates beside the one of a declared learning rate.
+    """Refuse a range of rates beside declared genes, which say where rates lie, if they evolve.
 
     Raises:
         StrategyError: If the settings have one of their own.
     """
     usual, own = (getattr(one, "rates", None) for one in (type(settings)(), settings))
-    if "learning_rate" in genes and own != usual:
+    if genes and own != usual:
         raise StrategyError(
-            f"{arm}: expected rates {list(usual or ())} beside genes.learning_rate, which says "
-            f"where rates lie, received {list(own or ())}"
+            f"{arm}: expected rates {list(usual or ())} beside genes.{next(iter(genes))}, as genes "
+            f"that are declared say where rates lie, received {list(own or ())}"
         )
 
 

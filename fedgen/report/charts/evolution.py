@@ -73,7 +73,8 @@ def charts(rows: Rows) -> dict[str, Callable[[], Chart]]:
     }
     if _labels(rows) == [None]:
         del told["sizes"]
-    best = lineage.best_of_last_round(rows)
+    inherited = any(row.parent is not None for row in rows)
+    best = lineage.best_of_last_round(rows) if inherited else None
     return told if best is None else told | {"lineage": partial(ancestors, rows, best)}
 
 
