@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 from flwr.app import ArrayRecord
@@ -30,13 +30,20 @@ from strategies.core.hyperparameters import Assignment
 from strategies.core.outcomes import ClientOutcome, RoundOutcome, StrategyError
 from strategies.core.settings import Positive, RandomRates, Rate
 from strategies.evolution.judges.ranks import Record, remember
+from strategies.evolution.start import grid_rates
 from strategies.fedavg import FedAvg
+from strategies.messages import protocol
 from strategies.messages.arrays import like, read_arrays
 from strategies.streams import rng
+from strategies.tuning.probe import best_rate, try_rates
 from strategies.tuning.tuner import Ground, Tuner
 
 if TYPE_CHECKING:
     from numpy.random import Generator
+
+
+STEP = 0.5
+"""Decades from one rate to the next where rates start from a probe."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,9 @@ class Competing(RandomRates):
     """Rounds after which another one falls out, from the second round on."""
     halflife: Annotated[float, Gt(0)] = 1.0
     """Rounds after which what was said of an entrant's model counts half."""
+    init: Literal["spread", "grid"] = "spread"
+    """Where rates start: all over the range; or, at a cost that is counted, at the one that is best
+    for single clients after an epoch, and half a decade above each other from there."""
 
 
 class Tournament(Tuner):
@@ -88,6 +98,7 @@ class Tournament(Tuner):
         self.records: dict[int, Record] = {}
         self.dealt: dict[int, int] = {}
         self.round = 0
+        self.probing = False
 
     def check(self, strategy: FedAvg) -> None:
         """Refuse what has more to a model than weights, and cohorts that cannot be shared.
@@ -103,6 +114,10 @@ class Tournament(Tuner):
                 "class that says several_models = True"
             )
         super().check(strategy)
+        if self.settings.init == "grid" and "learning_rate" not in self.genes:
+            raise StrategyError(
+                f"{strategy.arm}: init 'grid' expects genes.learning_rate, which is not declared"
+            )
         if strategy.privacy.kind == "central":
             raise StrategyError(
                 f"{strategy.arm}: expected privacy.kind none or local, received central: its "
@@ -121,9 +136,25 @@ class Tournament(Tuner):
             ) from error
 
     def prepare(self, strategy: FedAvg, grid: Grid, arrays: ArrayRecord) -> ArrayRecord:
-        """Let all entrants start from the same model."""
+        """Let all entrants start from the same model, and at rates that were probed if asked to."""
         self.models = dict.fromkeys(self.left, read_arrays(arrays))
+        if self.settings.init == "grid":
+            gene, usual = self.genes["learning_rate"], self.ground.usual
+            genomes = {client: usual(client) for client in strategy.cohort(1)}
+            self.probing = True
+            rates = grid_rates(gene.low, gene.high)
+            strategy.outcome, tried = try_rates(strategy, grid, arrays, genomes, rates)
+            self.probing = False
+            best = gene.place(best_rate(tried, strategy.outcome))
+            upwards = rising(best, gene.share(STEP), len(self.entrants))
+            self.entrants = [
+                (rate, *others) for rate, (_, *others) in zip(upwards, self.entrants, strict=True)
+            ]
         return arrays
+
+    def instructions(self, client: int) -> Mapping[str, Any]:
+        """Ask, in a probe, for the loss after training: all are sent the same model."""
+        return {protocol.FITNESS: "validation"} if self.probing else {}
 
     def assign(self, server_round: int, cohort: list[int]) -> dict[int, Assignment]:
         """Deal the cohort out among the entrants that are left, in shares that differ by one."""
@@ -140,8 +171,8 @@ class Tournament(Tuner):
         return Assignment(genome, "drawn", cluster=number)
 
     def model_for(self, client: int) -> Arrays | None:
-        """Return the model of the entrant that a client trains."""
-        return self.models[self.dealt[client]]
+        """Return the model of the entrant that a client trains; none in a probe."""
+        return None if self.probing else self.models[self.dealt[client]]
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Take in how wrong the models were that clients were sent; let the worst fall out.
@@ -188,13 +219,15 @@ class Tournament(Tuner):
         return like(self.models[self.ranking[0]], form)
 
     def state(self) -> dict[str, Any]:
-        """Return who is left, and what is known of them, as JSON values."""
+        """Return who took part, who is left, and what is known of them, as JSON values."""
         records = {str(number): record.as_json() for number, record in self.records.items()}
-        return {**super().state(), "left": self.left, "records": records}
+        places = [list(place) for place in self.entrants]
+        return {**super().state(), "entrants": places, "left": self.left, "records": records}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up who is left, and what is known of them."""
         super().restore(state)
+        self.entrants = [tuple(place) for place in state["entrants"]]
         self.left = [int(number) for number in state["left"]]
         records = state["records"].items()
         self.records = {int(number): Record.from_json(values) for number, values in records}
@@ -250,6 +283,21 @@ def spread(entrants: int, genes: int, draw: "Generator") -> list[tuple[float, ..
     middles = [(number + 0.5) / entrants for number in range(entrants)]
     others = [draw.permutation(middles).tolist() for _ in range(genes - 1)]
     return [*zip(first, *others, strict=True)]
+
+
+def rising(lowest: float, step: float, count: int) -> list[float]:
+    """Return places one above another, from the lowest one, or lower where they would not fit.
+
+    An average of many bears larger steps than a single client's own model does, so rates that are
+    best for single clients are too low rather than too high.
+
+    Args:
+        lowest: Place in [0, 1].
+        step: From one to the next, greater than 0.
+        count: How many.
+    """
+    start = max(min(lowest, 1.0 - step * (count - 1)), 0.0)
+    return [min(start + step * number, 1.0) for number in range(count)]
 
 
 def groups(outcome: RoundOutcome) -> dict[int, list[ClientOutcome]]:

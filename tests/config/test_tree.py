@@ -94,7 +94,9 @@ DEFAULTS = {
     "random-search": DESIGNED,
     "pbt": {"fitness": "validation", "quantile": 0.2, "redraw": 0.0, "every": 1, **DESIGNED},
     "fedex": {"configurations": 16, "schedule": "aggressive", "baseline": 0.0, **DESIGNED},
-    "tournament": {"entrants": 7, "every": 1, "halflife": 1.0, "rates": [1e-4, 1e-1]},
+    "tournament": {
+        **{"entrants": 7, "every": 1, "halflife": 1.0, "init": "spread", "rates": [1e-4, 1e-1]}
+    },
     "fedprox": {"learning_rate": 1e-4, "batch_size": 32, "mu": 0.01},
     "cyclic": {"learning_rate": 1e-3, "batch_size": 0, "average": "snapshots"},
     "scaffold": {"learning_rate": 0.1, "batch_size": 32, "global_rate": 1.0},

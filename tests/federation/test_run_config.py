@@ -103,7 +103,9 @@ EVERYTHING = {
         **{"configurations": 3, "schedule": "adaptive", "baseline": 0.5},
         "rates": [1e-6, 0.1],
     },
-    "tournament": {"entrants": 2, "every": 3, "halflife": 0.5, "rates": [1e-6, 0.1]},
+    "tournament": {
+        **{"entrants": 2, "every": 3, "halflife": 0.5, "init": "grid", "rates": [1e-6, 0.1]}
+    },
     "fedprox": {"learning_rate": 1e-7, "batch_size": 8, "mu": 0.0},
     "cyclic": {"learning_rate": 1e-7, "batch_size": 8, "average": "last"},
     "scaffold": {"learning_rate": 1e-7, "batch_size": 8, "global_rate": 0.5},

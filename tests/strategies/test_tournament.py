@@ -27,11 +27,19 @@ from strategies.ifca import IFCA
 from strategies.random_search import Draws
 from strategies.scaffold import Scaffold
 from strategies.streams import rng
-from strategies.tournament import Competing, Tournament, TournamentFedAvg, errors, groups, spread
+from strategies.tournament import (
+    Competing,
+    Tournament,
+    TournamentFedAvg,
+    errors,
+    groups,
+    rising,
+    spread,
+)
 
 GOALS = [-1.0, -1.0, 9.0, 9.0, 4.0, 0.0, 2.0]
 SEED = 3
-FIELDS = ("rates", "entrants", "every", "halflife")
+FIELDS = ("rates", "entrants", "every", "halflife", "init")
 
 
 def made(kind: type[FedAvg] = FedAvg, genes: dict | None = None, **settings: object) -> FedAvg:
@@ -253,6 +261,34 @@ def nan(answer: quadratic.Content) -> None:
     answer["arrays"][0][0] = math.nan
 
 
+@pytest.mark.parametrize(
+    ("lowest", "count", "places"),
+    [(0.25, 3, [0.25, 0.5, 0.75]), (0.9, 3, [0.5, 0.75, 1.0]), (0.1, 9, [0.0, 0.25, 0.5, 0.75])],
+)
+def test_places_rise_from_the_lowest_as_far_as_they_fit(
+    lowest: float, count: int, places: list[float]
+) -> None:
+    found = rising(lowest, 0.25, count)
+    assert found[: len(places)] == places and len(found) == count and max(found) <= 1
+
+
+def test_rates_start_at_the_best_of_a_probe_and_rise_from_there() -> None:
+    """Toy clients do best at 1e-4, of 1e-6 to 1e-2; nobody has trained the models yet."""
+    strategy = made(init="grid", rates=(1e-6, 1e-2), local_epochs=2)
+    with toy.toy_grid(len(GOALS)) as grid:
+        arrays = strategy.initialise(grid, toy.start())
+        assert strategy.outcome.client_epochs == len(GOALS)  # one of each, and counted
+        assert {m.content["config"]["fitness"] for m in grid.sent} == {"validation"}
+        _, told = toy.play_round(strategy, grid, 1, arrays)
+        assert {m.content["config"]["fitness"] for m in grid.sent} == {"sent"}
+    assert toy.as_bytes(arrays) == toy.as_bytes(toy.start())
+    rates = sorted({genome.learning_rate for genome in told.values()})
+    assert rates == pytest.approx([1e-4, 10**-3.5, 1e-3])
+    again = made(init="grid", rates=(1e-6, 1e-2))
+    again.restore(json.loads(json.dumps(strategy.state())))
+    assert again.tuner.entrants == strategy.tuner.entrants
+
+
 def crash(answer: quadratic.Content) -> None:
     raise RuntimeError("out of memory")
 
@@ -341,6 +377,10 @@ def test_what_keeps_more_than_weights_is_refused(kind: type[FedAvg]) -> None:
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
+        (
+            {"init": "grid", "genes": {"batch_size": Gene(8, 64, whole=True)}},
+            "init 'grid' expects genes.learning_rate, which is not declared",
+        ),
         ({"clients": 1}, "expected a cohort of at least 2 clients, received 1"),
         ({"rates": (1e-3, 1e-3)}, r"rates: expected a range, received \[0.001, 0.001\]"),
         ({"privacy": Privacy("central", 1.0, 1.0)}, "received central: its noise is reckoned"),
