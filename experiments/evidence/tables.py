@@ -54,9 +54,6 @@ TASKS = {
 }
 """The tasks of the confirmation, and what they are called side by side."""
 
-WINNER = "tournament/fedprox"
-"""What the second screening chose by validation accuracy, the mean of five tasks."""
-
 WIDER_RATES = ("1e-1", "3e-2", "1e-2", "3e-3", "1e-3", "3e-4", "1e-4")
 BASES = ("fedavg", "fedprox")
 """What a pilot found a rate for on all tasks of the tournament."""
@@ -69,17 +66,6 @@ RACES = {
     "natural": "Synthetic(1, 1)",
 }
 """The tasks of the tournament."""
-
-ASKED = (
-    ("Does the winner beat FedAvg at a rate that is known beforehand?", WINNER, "fedavg"),
-    ("Does it beat its own base at such a rate?", WINNER, "fedprox"),
-    ("Does the tournament over FedAvg beat FedAvg at such a rate?", "tournament", "fedavg"),
-    ("Does the winner beat Optuna's TPE at equal cost?", WINNER, "optuna-tpe"),
-    ("Does it beat Optuna's ASHA at equal cost?", WINNER, "optuna-asha"),
-    ("Does it beat a tuned grid at equal cost?", WINNER, "fedavg-tuned"),
-    ("Does it beat the designed evolution from the same range?", WINNER, DESIGNED),
-)
-"""What is asked of the tournament on fresh seeds, set down before they were played."""
 
 METRICS = ("validation_accuracy", "test_accuracy")
 
@@ -220,61 +206,28 @@ def race_pilot() -> str:
     return table(["validation accuracy, %", "", *WIDER_RATES], rows)
 
 
-def race_runs(kind: str) -> dict[str, dict[str, Ends]]:
-    """Return how the arms of the tournament's tasks ended, of those that have been played."""
-    return {
-        task: {arm.name: arm for arm in ends(f"{kind}-{task}")}
-        for task in RACES
-        if (RESULTS / f"{kind}-{task}").exists()
-    }
-
-
 def race_screening() -> str:
-    """Rank what has been screened by validation accuracy, what was on all tasks first."""
-    runs = race_runs("race-screening")
-    means = {
-        name: {task: arms[name].mean(METRICS[0]) for task, arms in runs.items() if name in arms}
-        for name in {name: None for arms in runs.values() for name in arms}
+    """Say how all arms ended on the tasks of the tournament that have been played."""
+    runs = {
+        task: {arm.name: arm for arm in ends(f"race-screening-{task}")}
+        for task in RACES
+        if (RESULTS / f"race-screening-{task}").exists()
     }
-    rows = []
-    for name in sorted(means, key=lambda name: (-len(means[name]), -fmean(means[name].values()))):
-        whole = len(means[name]) == len(runs)
-        cells = [f"{means[name][task]:.2f}" if task in means[name] else "" for task in runs]
-        rows.append([f"`{name}`", f"{fmean(means[name].values()):.2f}" if whole else "", *cells])
-    return table(["validation, %", "mean", *(RACES[task] for task in runs)], rows)
-
-
-def races() -> str:
-    """Say how all arms of the tournament's tasks ended on fresh seeds, in test accuracy."""
-    runs = race_runs("race")
     rows = []
     for name in {name: None for arms in runs.values() for name in arms}:
-        cells = []
-        for arms in runs.values():
-            values = list(arms[name].values(METRICS[1]).values()) if name in arms else []
-            low, high = statistics.interval(values, PERCENT) or (math.nan, math.nan)
-            cells.append(f"{fmean(values):.2f} ({low:.2f} to {high:.2f})" if values else "")
-        rows.append([f"`{name}`", *cells])
-    return table(["test, %", *(RACES[task] for task in runs)], rows)
+        found = [arms[name].values(METRICS[0]) if name in arms else {} for arms in runs.values()]
+        rows.append([f"`{name}`", *(spread([*values.values()]) for values in found)])
+    return table(["validation, %", *(RACES[task] for task in runs)], rows)
 
 
-def raced(task: str) -> list[tuple[list[float], float]]:
-    """Return the paired differences of what was asked of the tournament, and corrected p."""
-    arms = race_runs("race")[task]
-    asked = [differences(arms[one], arms[other], METRICS[1]) for _, one, other in ASKED]
-    corrected = statistics.holm([statistics.signed_rank(values) for values in asked])
-    return list(zip(asked, corrected, strict=True))
-
-
-def race_answers() -> str:
-    """Answer what was asked of the tournament, task by task."""
-    tasks = list(race_runs("race"))
-    found = zip(*map(raced, tasks), strict=True)
-    rows = [
-        [what, *(f"{signed(values)}, p = {p:.2g}: {verdict(values, p)}" for values, p in cells)]
-        for (what, *_), cells in zip(ASKED, found, strict=True)
-    ]
-    return table(["question", *(RACES[task] for task in tasks)], rows)
+def spread(values: Sequence[float]) -> str:
+    """Write the mean of percentages and its 95 % interval, or what few seeds gave, or nothing."""
+    if not values:
+        return ""
+    bounds = statistics.interval(values, PERCENT)
+    if bounds is None or len(values) < statistics.FEW:
+        return f"{fmean(values):.2f} ({', '.join(f'{value:.2f}' for value in values)})"
+    return f"{fmean(values):.2f} ({bounds[0]:.2f} to {bounds[1]:.2f})"
 
 
 def confirmation(task: str) -> str:
@@ -430,8 +383,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "genes-dirichlet": partial(genes, "dirichlet"),
     "race-pilot": race_pilot,
     "race-screening": race_screening,
-    "races": races,
-    "race-answers": race_answers,
     "confirmation-contiguous": partial(confirmation, "contiguous"),
     "questions-contiguous": partial(questions, "contiguous"),
     "confirmation-dirichlet": partial(confirmation, "dirichlet"),
