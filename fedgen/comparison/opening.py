@@ -23,6 +23,7 @@ from fedgen.runs.checkpoints import latest_manifest
 from fedgen.runs.directory import CONFIG
 from fedgen.runs.provenance import differences, made_with
 from fedgen.runs.run import Run, default_path, open_run
+from strategies import parse
 
 FALLBACK = "digits"
 
@@ -113,8 +114,8 @@ def provenance(held: Resources) -> Tree:
     """
     config, dataset = held.config, held.dataset
     given = source.digest(config.model)
-    own = *config.run.strategies, *config.run.metrics, *config.training.augmentation
-    names = config.model.name, *own
+    trained = [parse(name).strategy for name in config.run.strategies]
+    names = config.model.name, *trained, *config.run.metrics, *config.training.augmentation
     codes = {name: code_of(name) for name in names}
     return {
         "dataset": dataset.name,

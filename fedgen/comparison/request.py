@@ -15,7 +15,7 @@ from fedgen.config.tree import Arm, Config, build, dump
 from fedgen.errors import InputError
 from fedgen.federation.resources import Resources
 from fedgen.runs.run import PROVENANCE
-from strategies import CONTROL_ARMS, GENETIC
+from strategies import CONTROL_ARMS, GENETIC, parse
 
 Warn = Callable[[str], None]
 
@@ -63,8 +63,9 @@ def read(path: Path | None, settings: Iterable[Setting], *, controls: bool = Fal
         tree.pop("model", None)  # nothing is left of another model's layers
     tree = merge(tree, given)
     config = build(tree)
+    trained = {parse(name).strategy for name in config.run.strategies}
     for section, key, _ in given:
-        if is_own(section) and section not in config.run.strategies:
+        if is_own(section) and section not in trained:
             raise InputError(f"setting {section}.{key}: expected {section} among the strategies")
     if controls:
         config = with_controls(config)

@@ -161,6 +161,16 @@ def test_a_run_does_not_go_on_with_other_code_of_ones_own(
     assert run.provenance["code of own_module:fits"] == plugins.code_of("own_module:fits")
 
 
+def test_nor_with_other_code_of_a_strategy_behind_a_slash(tmp_path: Path) -> None:
+    run = play(tmp_path / "run", run={"rounds": 1, "strategies": ["pbt/own_module:Own"]})
+    code = plugins.code_of("own_module:Own")
+    assert code and run.provenance["code of own_module:Own"] == code
+    (tmp_path / "own_module.py").write_text(MODULE.replace('"mine": 3', '"mine": 4'))
+    code, out, err = finish(start(["resume", "run", "--rounds=2"], tmp_path))
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "cannot go on" in err and "code of own_module:Own was" in err
+
+
 def test_code_that_ones_own_module_imports_counts_and_that_of_packages_does_not(
     tmp_path: Path,
 ) -> None:

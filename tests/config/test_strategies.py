@@ -150,6 +150,9 @@ def test_a_section_may_be_left_over_and_a_setting_may_not(own: str, tmp_path: Pa
     assert request.read(file, []).config.section_of(f"{own}:Mine") == {"share": 1}
     with pytest.raises(InputError, match=f"expected {own}:Mine among the strategies"):
         request.read(None, [(f"{own}:Mine", "share", 1)])
+    for name in (f"{own}:Mine", f"pbt/{own}:Mine"):
+        asked = [("run", "strategies", [name]), (f"{own}:Mine", "share", 1)]
+        assert request.read(None, asked).config.section_of(f"{own}:Mine") == {"share": 1}
 
 
 @pytest.mark.parametrize(

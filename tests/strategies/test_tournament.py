@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
@@ -14,8 +13,6 @@ from hypothesis import strategies as st
 
 from strategies.core.aggregation import Aggregation
 from strategies.core.genes import Gene
-from strategies.core.hyperparameters import Assignment, Genome
-from strategies.core.outcomes import ClientOutcome, RoundOutcome, Update
 from strategies.core.privacy import Privacy
 from strategies.cyclic import Cyclic
 from strategies.deltasgd import DeltaSGD
@@ -31,10 +28,6 @@ from strategies.tournament import (
     Competing,
     Tournament,
     TournamentFedAvg,
-    errors,
-    groups,
-    rising,
-    spread,
 )
 
 GOALS = [-1.0, -1.0, 9.0, 9.0, 4.0, 0.0, 2.0]
@@ -48,57 +41,6 @@ def made(kind: type[FedAvg] = FedAvg, genes: dict | None = None, **settings: obj
     tuning = Competing(**{**rates, "entrants": 3, **own})
     usual = {"seed": SEED, "clients": len(GOALS), "fraction": 1.0, "local_epochs": 1}
     return kind(**{**usual, **settings}, tuner=Tournament, tuning=tuning, genes=genes)
-
-
-def outcome(client: int, number: int, wrong: float | None, samples: int = 10) -> ClientOutcome:
-    assignment = Assignment(Genome(1e-3, 32), "drawn", cluster=number)
-    if wrong is None:
-        return ClientOutcome(client, assignment, "failed: gone")
-    weights = [np.zeros(1, np.float32)]
-    update = Update(weights, Genome(1e-3, 32), wrong, 1.0, samples, samples, 1, 0.0)
-    return ClientOutcome(client, assignment, "ok", update)
-
-
-def test_places_cover_the_cube() -> None:
-    places = spread(4, 3, rng(0, "here"))
-    assert [place[0] for place in places] == [0.0, 1 / 3, 2 / 3, 1.0]
-    for gene in (1, 2):
-        assert sorted(place[gene] for place in places) == [0.125, 0.375, 0.625, 0.875]
-        orders = {tuple(p[gene] for p in spread(4, 3, rng(n, "here"))) for n in range(20)}
-        assert len(orders) > 10
-    assert spread(2, 1, rng(0, "here")) == [(0.0,), (1.0,)]
-
-
-def test_an_error_is_the_mean_over_clients_of_any_size() -> None:
-    rows = [
-        outcome(0, 1, 0.5, 10),
-        outcome(1, 1, 0.1, 30),
-        outcome(2, 0, 0.25),
-        outcome(3, 0, None),
-    ]
-    dealt = groups(RoundOutcome(tuple(rows)))
-    assert [*dealt] == [0, 1]
-    # (0.5 + 0.1) / 2, and half of the replies are enough.
-    assert errors(dealt) == {0: 0.25, 1: pytest.approx(0.3)}
-
-
-@pytest.mark.parametrize("wrong", [math.inf, math.nan])
-def test_a_report_that_is_not_finite_says_that_training_breaks(wrong: float) -> None:
-    rows = [outcome(0, 0, 0.5), outcome(1, 0, wrong), outcome(2, 1, 0.9)]
-    found = errors(groups(RoundOutcome(tuple(rows))))
-    assert not math.isfinite(found[0]) and found[1] == 0.9
-
-
-def test_replies_that_are_rejected_say_so_too_and_those_that_never_came_say_nothing() -> None:
-    rejected, gone = (replace(outcome(9, 0, None), status=why) for why in ("rejected: x", "failed"))
-    kept = [outcome(0, 0, 0.5), rejected]
-    for rows, found in (
-        (kept, {0: 0.5}),
-        ([*kept, rejected], {0: math.inf}),
-        ([*kept, gone, gone, gone], {0: 0.5}),
-        ([gone], {}),
-    ):
-        assert errors(groups(RoundOutcome(tuple(rows)))) == found
 
 
 @given(st.integers(2, 9), st.integers(0, 40), st.integers(1, 50))
@@ -259,17 +201,6 @@ def test_declared_genes_compete() -> None:
 
 def nan(answer: quadratic.Content) -> None:
     answer["arrays"][0][0] = math.nan
-
-
-@pytest.mark.parametrize(
-    ("lowest", "count", "places"),
-    [(0.25, 3, [0.25, 0.5, 0.75]), (0.9, 3, [0.5, 0.75, 1.0]), (0.1, 9, [0.0, 0.25, 0.5, 0.75])],
-)
-def test_places_rise_from_the_lowest_as_far_as_they_fit(
-    lowest: float, count: int, places: list[float]
-) -> None:
-    found = rising(lowest, 0.25, count)
-    assert found[: len(places)] == places and len(found) == count and max(found) <= 1
 
 
 def test_rates_start_at_the_best_of_a_probe_and_rise_from_there() -> None:
