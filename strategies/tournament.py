@@ -207,8 +207,8 @@ class Tournament(Tuner):
             Unusable: If every entrant that is left got fewer than half of its replies.
         """
         dealt = {n: members for n, members in groups(outcome).items() if n in self.left}
-        enough = {n: RoundOutcome(tuple(members)) for n, members in dealt.items()}
-        enough = {n: part for n, part in enough.items() if not part.shortage}
+        parts = {n: RoundOutcome(tuple(members)) for n, members in dealt.items()}
+        enough = {n: part for n, part in parts.items() if not part.shortage}
         if not enough:  # nor have all of them together
             RoundOutcome(tuple(chain.from_iterable(dealt.values()))).require(server_round)
         form = strategy.reference

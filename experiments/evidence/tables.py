@@ -159,31 +159,27 @@ def screening(partition: str) -> str:
         arms += ends(f"screening-{partition}-{beside}", LABELS[beside])
     # Once more in the run with higher rates, to the same bytes.
     arms = [arm for arm in arms if arm.name != f"`{DESIGNED}`, higher rates"]
-    rows = [
-        [
-            *(arm.name, f"{arm.mean(METRICS[0]):.2f}"),
-            signed(differences(arm, designed, METRICS[0])) if arm is not designed else "",
-            *(f"{arm.mean(METRICS[1]):.2f}", f"{arm.rounds:.1f}", str(len(arm.rows))),
-        ]
-        for arm in sorted(arms, key=lambda arm: -arm.mean(METRICS[0]))
-    ]
-    head = ["strategy", "validation, %", f"minus `{DESIGNED}`, points", "test, %", "rounds", "n"]
-    return table(head, rows)
+    return ranked(arms, designed)
 
 
 def genes(partition: str) -> str:
     """Rank the screening of genes by validation accuracy, each against the known fixed rate."""
     arms = ends(f"genes-{partition}", "`{}`")
     fixed = next(arm for arm in arms if arm.name == "`fedavg`")
+    return ranked(arms, fixed)
+
+
+def ranked(arms: Sequence[Ends], against: Ends) -> str:
+    """Rank strategies by validation accuracy, each held against one of them, seed by seed."""
     rows = [
         [
             *(arm.name, f"{arm.mean(METRICS[0]):.2f}"),
-            signed(differences(arm, fixed, METRICS[0])) if arm is not fixed else "",
+            signed(differences(arm, against, METRICS[0])) if arm is not against else "",
             *(f"{arm.mean(METRICS[1]):.2f}", f"{arm.rounds:.1f}", str(len(arm.rows))),
         ]
         for arm in sorted(arms, key=lambda arm: -arm.mean(METRICS[0]))
     ]
-    head = ["strategy", "validation, %", "minus `fedavg`, points", "test, %", "rounds", "n"]
+    head = ["strategy", "validation, %", f"minus {against.name}, points", "test, %", "rounds", "n"]
     return table(head, rows)
 
 
