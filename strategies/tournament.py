@@ -30,12 +30,11 @@ from strategies.core.hyperparameters import Assignment
 from strategies.core.outcomes import ClientOutcome, RoundOutcome, StrategyError
 from strategies.core.settings import Positive, RandomRates, Rate
 from strategies.evolution.judges.ranks import Record, remember
-from strategies.evolution.start import grid_rates
 from strategies.fedavg import FedAvg
 from strategies.messages import protocol
 from strategies.messages.arrays import like, read_arrays
 from strategies.streams import rng
-from strategies.tuning.probe import best_rate, try_rates
+from strategies.tuning.probe import probed_rate
 from strategies.tuning.tuner import Ground, Tuner
 
 if TYPE_CHECKING:
@@ -142,11 +141,9 @@ class Tournament(Tuner):
             gene, usual = self.genes["learning_rate"], self.ground.usual
             genomes = {client: usual(client) for client in strategy.cohort(1)}
             self.probing = True
-            rates = grid_rates(gene.low, gene.high)
-            strategy.outcome, tried = try_rates(strategy, grid, arrays, genomes, rates)
+            best = probed_rate(strategy, grid, arrays, genomes, (gene.low, gene.high))
             self.probing = False
-            best = gene.place(best_rate(tried, strategy.outcome))
-            upwards = rising(best, gene.share(STEP), len(self.entrants))
+            upwards = rising(gene.place(best), gene.share(STEP), len(self.entrants))
             self.entrants = [
                 (rate, *others) for rate, (_, *others) in zip(upwards, self.entrants, strict=True)
             ]

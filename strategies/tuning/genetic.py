@@ -13,13 +13,13 @@ from strategies.core.outcomes import RoundOutcome, StrategyError
 from strategies.evolution.clustering import NOISE, cluster, features, place_all
 from strategies.evolution.generation import Breeding, adapted, unchanged
 from strategies.evolution.moves.schedule import share
-from strategies.evolution.start import BATCHES, grid_rates, jitter, near_rate, random_genome
+from strategies.evolution.start import BATCHES, jitter, near_rate, random_genome
 from strategies.messages import protocol
 from strategies.names import GENETIC
 from strategies.streams import rng
 from strategies.tuning.cube import Cube
 from strategies.tuning.judge import Judge
-from strategies.tuning.probe import best_rate, probe, try_rates
+from strategies.tuning.probe import probe, probed_rate
 from strategies.tuning.settings import Evolving
 from strategies.tuning.tuner import Ground, Tuner
 
@@ -337,10 +337,8 @@ class Evolution(Tuner):
         """Start everybody's rate near the best of a log grid; the models are thrown away."""
         declared = None if self.cube is None else self.cube.genes["learning_rate"]
         low, high = self.settings.rates if declared is None else (declared.low, declared.high)
-        rates = grid_rates(low, high)
         genomes = {client: self._random(client).genome for client in cohort}
-        strategy.outcome, tried = try_rates(strategy, grid, arrays, genomes, rates)
-        best = best_rate(tried, strategy.outcome)
+        best = probed_rate(strategy, grid, arrays, genomes, (low, high))
         for client, genome in genomes.items():
             near = near_rate(best, low, high, rng(self.seed, "rate-grid-start", 0, client))
             self.population[client] = self._started(client, replace(genome, learning_rate=near))

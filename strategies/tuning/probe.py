@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import RoundOutcome, Update
-from strategies.evolution.start import probe_grid
+from strategies.evolution.start import grid_rates, probe_grid
 from strategies.messages import protocol
 from strategies.messages.replies import check_probe, check_work
 from strategies.streams import rng
@@ -68,6 +68,28 @@ def probe(
         for o in judged.clients
     ]
     return replace(judged, clients=tuple(rows)), kept
+
+
+def probed_rate(
+    strategy: "FedAvg",
+    grid: Grid,
+    arrays: ArrayRecord,
+    genomes: Mapping[int, Genome],
+    rates: tuple[float, float],
+) -> float:
+    """Return the rate of a log grid that is best for single clients after an epoch.
+
+    The models are thrown away; what it cost is the strategy's outcome.
+
+    Args:
+        strategy: Whose clients train as they do in its rounds.
+        grid: Where they are.
+        arrays: The weights that everybody starts from.
+        genomes: What they train with beside the rate.
+        rates: Lowest and highest one.
+    """
+    strategy.outcome, tried = try_rates(strategy, grid, arrays, genomes, grid_rates(*rates))
+    return best_rate(tried, strategy.outcome)
 
 
 def try_rates(
