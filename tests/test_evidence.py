@@ -1,8 +1,7 @@
 """The evidence: its configs can be run, and its tables are those of its rows."""
 
-import importlib.util
+import importlib
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -24,14 +23,15 @@ INTERVAL = re.compile(r"(?:\(|\(95 % interval |19\.4, )([-+]?\d+\.\d+) to ([-+]?
 """How sentences of the evidence give the interval of a difference."""
 
 
-@pytest.fixture(scope="module")
-def tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("evidence_tables", EVIDENCE / "tables.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look their annotations up
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(EVIDENCE))
+    return importlib.import_module("tables")
+
+
+@pytest.fixture
+def ends(tables: ModuleType) -> ModuleType:
+    return importlib.import_module("ends")
 
 
 @pytest.mark.parametrize("path", sorted(EVIDENCE.glob("*.toml")), ids=lambda path: path.stem)
@@ -48,17 +48,22 @@ def test_the_tables_in_the_readmes_are_those_of_the_rows(tables: ModuleType) -> 
     assert first in text and tables.filled(text.replace(first, "| made up |\n")) == text
 
 
-def test_the_intervals_in_the_sentences_are_those_of_the_rows(tables: ModuleType) -> None:
+def test_the_intervals_in_the_sentences_are_those_of_the_rows(
+    tables: ModuleType, ends: ModuleType
+) -> None:
     """Those of the answers, of FedAvg at the rate nobody searched for, and of momentum on SGD."""
-    asked = [values for task in tables.TASKS for values, _ in tables.answers(task)]
-    (fixed,) = tables.ends("confirmation-cifar-fixed")
-    asked.append(tables.differences(tables.finalists("cifar")[tables.BEST], fixed, "test_accuracy"))
+    finalists = {task: tables.finalists(task) for task in tables.TASKS}
+    asked = [
+        values for arms in finalists.values() for values, _ in ends.answers(tables.QUESTIONS, arms)
+    ]
+    (fixed,) = ends.ends("confirmation-cifar-fixed")
+    asked.append(ends.differences(finalists["cifar"][tables.BEST], fixed, "test_accuracy"))
     for name in ("contiguous", "dirichlet"):
-        plain, momentum = tables.ends(f"screening-{name}-sgd")
-        asked.append(tables.differences(momentum, plain, "validation_accuracy"))
+        plain, momentum = ends.ends(f"screening-{name}-sgd")
+        asked.append(ends.differences(momentum, plain, "validation_accuracy"))
     known = set()
     for values in asked:
-        low, high = statistics.interval(values, tables.POINTS_APART) or (0, 0)
+        low, high = statistics.interval(values, ends.POINTS_APART) or (0, 0)
         for bounds in ((low, high), (-high, -low)):
             known |= {tuple(f"{bound:.{digits}f}" for bound in bounds) for digits in (1, 2)}
     told = []
@@ -101,7 +106,7 @@ def row(strategy: str, seed: int, number: int, validation: float, test: float) -
 
 
 def test_differences_are_paired_and_of_the_last_rounds(
-    tables: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ends: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [
         *(row("genetic-cfl", seed, 1, 0.1, 0.9) for seed in (7, 8, 9)),
@@ -110,22 +115,22 @@ def test_differences_are_paired_and_of_the_last_rounds(
     ]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "rounds.csv").write_text(to_csv(rows, RoundRow, header=True))
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    designed, rival = tables.ends("run", "<{}>")
+    monkeypatch.setattr(ends, "RESULTS", tmp_path)
+    designed, rival = ends.ends("run", "<{}>")
     assert (designed.name, rival.name) == ("<genetic-cfl>", "<pbt>")
     assert designed.values("validation_accuracy") == pytest.approx({7: 57, 8: 58, 9: 59})
     assert designed.mean("test_accuracy") == pytest.approx(25)
-    found = tables.differences(rival, designed, "validation_accuracy")
+    found = ends.differences(rival, designed, "validation_accuracy")
     assert found == pytest.approx([17, 18])  # 74 - 57 and 76 - 58: seed 9 has no pair
-    assert tables.signed(found) == "+17.50 (+17.00, +18.00)", "two say more than an interval"
+    assert ends.signed(found) == "+17.50 (+17.00, +18.00)", "two say more than an interval"
     many = [17.0, 18.0, 17.0, 18.0, 19.0]
     low, high = statistics.interval(many) or (0, 0)
-    assert tables.signed(many) == f"+17.80 ({low:+.2f} to {high:+.2f})"
-    assert tables.signed(found[:1]) == "+17.00"
+    assert ends.signed(many) == f"+17.80 ({low:+.2f} to {high:+.2f})"
+    assert ends.signed(found[:1]) == "+17.00"
 
 
 def test_questions_are_answered_by_pairs_and_corrected_p(
-    tables: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tables: ModuleType, ends: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The designed strategy is a little better than its placebo, far worse than the best rival."""
     level = {tables.DESIGNED: 0.5, f"{tables.DESIGNED}+shuffled-fitness": 0.4, tables.RIVAL: 0.9}
@@ -141,7 +146,7 @@ def test_questions_are_answered_by_pairs_and_corrected_p(
         (tmp_path / f"confirmation-{run}").mkdir()
         path = tmp_path / f"confirmation-{run}" / "rounds.csv"
         path.write_text(to_csv(played, RoundRow, header=True))
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    monkeypatch.setattr(ends, "RESULTS", tmp_path)
     lines = [
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in tables.questions("t").splitlines()[2:]

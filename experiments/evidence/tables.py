@@ -3,27 +3,36 @@
     python experiments/evidence/tables.py            # prints them
     python experiments/evidence/tables.py --write    # puts them between their marks in the READMEs
 
-Every value is that of a strategy's last round, which is the last whole one within the budget.
-Nothing is chosen by a test accuracy: candidates are sorted by validation accuracy, differences are
-paired by seed, and intervals and tests are those of ``fedgen.analysis.statistics``.
+Nothing is chosen by a test accuracy: candidates are sorted by validation accuracy. What ends and
+differences are is said in ``ends.py``.
 """
 
-import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 
-from fedgen.analysis import statistics
+from ends import (
+    METRICS,
+    RESULTS,
+    Ends,
+    answers,
+    ends,
+    ranked,
+    side_by_side,
+    signed,
+    spread,
+    table,
+    verdict,
+)
+from races import RACE_TABLES
+
 from fedgen.files.csv import read_csv
 from fedgen.runs.costs import spent
 from fedgen.runs.rows import RoundRow
 
 EXPERIMENTS = Path(__file__).parents[1]
-RESULTS = EXPERIMENTS / "results"
 READMES = (EXPERIMENTS / "README.md", EXPERIMENTS.parent / "README.md")
 MARK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -54,24 +63,6 @@ TASKS = {
 }
 """The tasks of the confirmation, and what they are called side by side."""
 
-WIDER_RATES = ("1e-1", "3e-2", "1e-2", "3e-3", "1e-3", "3e-4", "1e-4")
-BASES = ("fedavg", "fedprox")
-"""What a pilot found a rate for on all tasks of the tournament."""
-
-RACES = {
-    "contiguous": "MNIST, contiguous",
-    "dirichlet": "MNIST, Dirichlet 0.1",
-    "cifar-contiguous": "CIFAR-10, contiguous",
-    "cifar-dirichlet": "CIFAR-10, Dirichlet 0.5",
-    "natural": "Synthetic(1, 1)",
-}
-"""The tasks of the tournament."""
-
-METRICS = ("validation_accuracy", "test_accuracy")
-
-PERCENT, POINTS_APART = (0.0, 100.0), (-100.0, 100.0)
-"""Where accuracies and their differences lie."""
-
 PUBLISHED = {
     "genetic": (65.91, 75.16, 76.35, 76.79, 76.63, 76.84, 77.03, 76.48, 76.35, 76.42),
     "FedAvg": (62.63, 74.17, 75.61, 76.09, 76.08, 76.23, 75.96, 76.22, 76.16, 75.67),
@@ -80,64 +71,6 @@ PUBLISHED = {
 
 PUBLISHED_MNIST = {DESIGNED: 98.06, "fedavg": 95.57}
 """Those of the published MNIST run after round 10."""
-
-
-@dataclass(frozen=True)
-class Ends:
-    """How the runs of one strategy ended, by seed.
-
-    Attributes:
-        name: What the strategy is called in a table.
-        rows: Its last round of every seed.
-    """
-
-    name: str
-    rows: dict[int, RoundRow]
-
-    def values(self, metric: str) -> dict[int, float]:
-        """Return one figure of every seed, in percent."""
-        return {seed: 100 * getattr(row, metric) for seed, row in sorted(self.rows.items())}
-
-    def mean(self, metric: str) -> float:
-        """Return the mean over seeds, in percent."""
-        values = self.values(metric)
-        return fmean(values.values())
-
-    @property
-    def rounds(self) -> float:
-        """How many rounds were played within the budget, on average."""
-        return fmean(row.round for row in self.rows.values())
-
-
-def ends(run: str, label: str = "{}") -> list[Ends]:
-    """Read how every strategy of a run ended, in the order of its rows."""
-    found: dict[str, dict[int, RoundRow]] = {}
-    for row in read_csv(RESULTS / run / "rounds.csv", RoundRow):
-        found.setdefault(row.strategy, {})[row.seed] = row  # rounds are in order
-    return [Ends(label.format(name), rows) for name, rows in found.items()]
-
-
-def differences(one: Ends, other: Ends, metric: str) -> list[float]:
-    """Return one minus the other, seed by seed, in points."""
-    mine, theirs = one.values(metric), other.values(metric)
-    return [mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]
-
-
-def signed(values: Sequence[float]) -> str:
-    """Write a mean difference and its 95 % interval, or what few seeds gave."""
-    mean = fmean(values)
-    bounds = statistics.interval(values, POINTS_APART)
-    if bounds is None:
-        return f"{mean:+.2f}"
-    if len(values) < statistics.FEW:
-        return f"{mean:+.2f} ({', '.join(f'{value:+.2f}' for value in values)})"
-    return f"{mean:+.2f} ({bounds[0]:+.2f} to {bounds[1]:+.2f})"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def pilot(partition: str) -> str:
@@ -169,63 +102,6 @@ def genes(partition: str) -> str:
     return ranked(arms, fixed)
 
 
-def ranked(arms: Sequence[Ends], against: Ends) -> str:
-    """Rank strategies by validation accuracy, each held against one of them, seed by seed."""
-    rows = [
-        [
-            *(arm.name, f"{arm.mean(METRICS[0]):.2f}"),
-            signed(differences(arm, against, METRICS[0])) if arm is not against else "",
-            *(f"{arm.mean(METRICS[1]):.2f}", f"{arm.rounds:.1f}", str(len(arm.rows))),
-        ]
-        for arm in sorted(arms, key=lambda arm: -arm.mean(METRICS[0]))
-    ]
-    head = ["strategy", "validation, %", f"minus {against.name}, points", "test, %", "rounds", "n"]
-    return table(head, rows)
-
-
-def race_pilot() -> str:
-    """Say what FedAvg and FedProx came to at every rate, and print the best in bold."""
-    rows = []
-    for task, title in RACES.items():
-        found: dict[str, dict[str, float]] = {}
-        for rate in WIDER_RATES:
-            for run in (f"pilot-{task}-{rate}", f"race-pilot-{task}-{rate}"):
-                if (RESULTS / run).exists():
-                    for arm in ends(run):
-                        found.setdefault(arm.name, {})[rate] = arm.mean(METRICS[0])
-        for name in BASES:
-            values = found[name]
-            best = max(values.values())
-            cells = [f"{values[rate]:.2f}" if rate in values else "" for rate in WIDER_RATES]
-            marked = [f"**{cell}**" if cell == f"{best:.2f}" else cell for cell in cells]
-            rows.append([title, f"`{name}`", *marked])
-    return table(["validation accuracy, %", "", *WIDER_RATES], rows)
-
-
-def race_screening() -> str:
-    """Say how all arms ended on the tasks of the tournament that have been played."""
-    runs = {
-        task: {arm.name: arm for arm in ends(f"race-screening-{task}")}
-        for task in RACES
-        if (RESULTS / f"race-screening-{task}").exists()
-    }
-    rows = []
-    for name in {name: None for arms in runs.values() for name in arms}:
-        found = [arms[name].values(METRICS[0]) if name in arms else {} for arms in runs.values()]
-        rows.append([f"`{name}`", *(spread([*values.values()]) for values in found)])
-    return table(["validation, %", *(RACES[task] for task in runs)], rows)
-
-
-def spread(values: Sequence[float]) -> str:
-    """Write the mean of percentages and its 95 % interval, or what few seeds gave, or nothing."""
-    if not values:
-        return ""
-    bounds = statistics.interval(values, PERCENT)
-    if bounds is None or len(values) < statistics.FEW:
-        return f"{fmean(values):.2f} ({', '.join(f'{value:.2f}' for value in values)})"
-    return f"{fmean(values):.2f} ({bounds[0]:.2f} to {bounds[1]:.2f})"
-
-
 def confirmation(task: str) -> str:
     """Say how the finalists ended on fresh seeds."""
     arms = list(finalists(task).values())
@@ -234,43 +110,26 @@ def confirmation(task: str) -> str:
     rows = []
     for arm in sorted(arms, key=lambda arm: -arm.mean(METRICS[1])):
         values = list(arm.values(METRICS[1]).values())
-        low, high = statistics.interval(values, PERCENT) or (math.nan, math.nan)
-        validation = f"{arm.mean(METRICS[0]):.2f}"
-        test = f"{arm.mean(METRICS[1]):.2f} ({low:.2f} to {high:.2f})"
-        rows.append([f"`{arm.name}`", test, validation, f"{arm.rounds:.1f}", str(len(values))])
+        cells = [spread(values), f"{arm.mean(METRICS[0]):.2f}", f"{arm.rounds:.1f}"]
+        rows.append([f"`{arm.name}`", *cells, str(len(values))])
     return table(["strategy", "test, %", "validation, %", "rounds", "n"], rows)
 
 
 def questions(task: str) -> str:
     """Answer what was asked before."""
+    found = answers(QUESTIONS, finalists(task))
     rows = [
         [what, signed(values), f"{p:.3g}", str(len(values)), verdict(values, p)]
-        for (what, *_), (values, p) in zip(QUESTIONS, answers(task), strict=True)
+        for (what, *_), (values, p) in zip(QUESTIONS, found, strict=True)
     ]
     return table(["question", "test accuracy, points", "p after Holm", "n", "answer"], rows)
 
 
 def worth() -> str:
     """Answer the same for all tasks, side by side."""
-    found = zip(*map(answers, TASKS), strict=True)
-    rows = [
-        [what, *(f"{signed(values)}, p = {p:.2g}: {verdict(values, p)}" for values, p in cells)]
-        for (what, *_), cells in zip(QUESTIONS, found, strict=True)
-    ]
-    return table(["question", *TASKS.values()], rows)
-
-
-def answers(task: str) -> list[tuple[list[float], float]]:
-    """Return every question's paired differences, and p corrected over all of them."""
-    arms = finalists(task)
-    asked = [differences(arms[one], arms[other], METRICS[1]) for _, one, other in QUESTIONS]
-    corrected = statistics.holm([statistics.signed_rank(values) for values in asked])
-    return list(zip(asked, corrected, strict=True))
-
-
-def verdict(values: Sequence[float], p: float) -> str:
-    """Say what a paired difference says."""
-    return "cannot be told" if p >= 0.05 else "yes" if fmean(values) > 0 else "no, the opposite"
+    return side_by_side(
+        QUESTIONS, {title: answers(QUESTIONS, finalists(task)) for task, title in TASKS.items()}
+    )
 
 
 def course(run: str) -> str:
@@ -377,8 +236,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "screening-dirichlet": partial(screening, "dirichlet"),
     "genes-contiguous": partial(genes, "contiguous"),
     "genes-dirichlet": partial(genes, "dirichlet"),
-    "race-pilot": race_pilot,
-    "race-screening": race_screening,
+    **RACE_TABLES,
     "confirmation-contiguous": partial(confirmation, "contiguous"),
     "questions-contiguous": partial(questions, "contiguous"),
     "confirmation-dirichlet": partial(confirmation, "dirichlet"),
