@@ -65,6 +65,7 @@ def compare(
     config: flags.Config = None,
     rounds: flags.Rounds = None,
     strategies: flags.Strategies = None,
+    sweep: flags.Sweep = None,
     controls: flags.Controls = False,
     dataset: flags.DataSet = None,
     data_dir: flags.DataDir = None,
@@ -106,7 +107,7 @@ def compare(
     )
     # A flag wins over --set, which wins over the file.
     laid = [*map(parse_setting, settings or []), *given]
-    request = read(config, laid, controls=controls)
+    request = read(config, laid, sweeps=sweep or (), controls=controls)
     if out is not None:
         directory.check_free(out)
     _require_gpu(request.config.training, quiet)

@@ -4,8 +4,14 @@
 a probe. A plus sign lays settings over those of the strategy before it; several may follow one
 another, of which at most one is a control. Before a slash stands a strategy that is made by a
 tuner; that tuner chooses for the strategy behind it.
+
+``fedavg@1e-3`` is FedAvg at that learning rate, ``fedavg@batch_size=64@1e-3`` at that batch size as
+well: so one strategy takes part at several settings. They are those of what they stand behind, on
+either side of a slash.
 """
 
+import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +24,12 @@ GENETIC = "genetic-cfl"
 
 TUNERS = (GENETIC, "random-search", "pbt", "fedex", "tournament")
 """Strategies that are federated averaging with a tuner, which goes over others as well."""
+
+AT = "@"
+"""Stands before a setting that a name gives."""
+
+RATE = "learning_rate"
+"""The setting that is meant where a name gives a value alone."""
 
 SELF_CHOOSING: Mapping[str, str] = {
     "fedavg-tuned": "it searches a rate of its own first",
@@ -47,12 +59,14 @@ class Named:
     Attributes:
         strategy: The strategy that trains, a registered one or a user's own.
         tuner: The registered strategy whose tuner chooses for it; ``""`` for its own, or none.
-        changed: Settings that its variants lay over those of ``section``.
+        changed: Settings that the name lays over those of ``section``: of its variants, and given.
+        trained: Settings that it lays over those of the strategy behind a slash.
     """
 
     strategy: str
     tuner: str = ""
     changed: Mapping[str, Any] = field(default_factory=dict)
+    trained: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def section(self) -> str:
@@ -66,9 +80,10 @@ def parse(name: str) -> Named:
 
     Raises:
         KeyError: If there is no such variant; it holds what stands before the slash.
-        ValueError: If two variants contradict each other.
+        ValueError: If two variants, or settings that are given, contradict each other.
     """
-    chosen, slash, trained = name.partition("/")
+    chosen, slash, behind = name.partition("/")
+    chosen, given = _given(chosen)
     strategy, *variants = chosen.split("+")
     if variants and strategy != GENETIC:
         raise KeyError(chosen)
@@ -79,9 +94,66 @@ def parse(name: str) -> Named:
         if twice := [key for key in CHANGES[variant] if key in changed]:
             raise ValueError(f"{chosen}: two of its variants set {twice[0]}")
         changed |= CHANGES[variant]
+    if twice := [key for key in given if key in changed]:
+        raise ValueError(f"{name}: {chosen} sets {twice[0]}, expected another setting after the @")
+    changed |= given
     if not slash:
         return Named(strategy, changed=changed)
-    return Named(trained, strategy, changed)
+    trained, laid = _given(behind)
+    return Named(trained, strategy, changed, laid)
+
+
+def with_settings(name: str, section: str, settings: Mapping[str, Any]) -> str:
+    """Return the name of a strategy at some settings, as ``fedavg@learning_rate=0.001``.
+
+    Args:
+        name: What it is called so far.
+        section: Whose settings they are: those of what chooses, before a slash, or behind it.
+        settings: Text, or values of TOML.
+    """
+    chosen, slash, behind = name.partition("/")
+    given = "".join(f"{AT}{key}={_written(value)}" for key, value in settings.items())
+    chooses = parse(name).section == section
+    return f"{chosen}{given}{slash}{behind}" if chooses else f"{name}{given}"
+
+
+def without_settings(name: str) -> str:
+    """Return the name of a strategy without what it is given, as ``fedavg`` of ``fedavg@1e-3``."""
+    chosen, slash, behind = name.partition("/")
+    return f"{chosen.partition(AT)[0]}{slash}{behind.partition(AT)[0]}"
+
+
+def _given(name: str) -> tuple[str, dict[str, Any]]:
+    """Split a name and the settings that it is given.
+
+    Raises:
+        ValueError: If one has another form, or is given twice.
+    """
+    bare, *texts = name.split(AT)
+    given: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.rpartition("=")
+        if not value or bool(key) != bool(equals):
+            raise ValueError(
+                f"{name}: expected a learning rate or SETTING=VALUE after the {AT}, as in "
+                f"fedavg{AT}1e-3, received {text!r}"
+            )
+        if (key or RATE) in given:
+            raise ValueError(f"{name}: {key or RATE} is given twice")
+        given[key or RATE] = _read(value)
+    return bare, given
+
+
+def _read(text: str) -> Any:
+    """Read a TOML value; what is none is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        return text
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def why_not(pair: Named) -> str | None:

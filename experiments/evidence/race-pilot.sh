@@ -11,18 +11,29 @@ play() { # TASK RATE OPTION...
     python -m fedgen compare "$@" --out "$out" --jobs 2 --strategies fedavg,fedprox \
         --rounds 40 --seed 99 --set run.budget=client-epochs=1200
 }
-for rate in 1e-1 3e-2; do # pilot.sh has the others
-    play contiguous $rate --dataset mnist --model mlp
-    play dirichlet $rate --dataset mnist --model mlp \
-        --set partition.kind=dirichlet --set partition.alpha=0.1
-done
-for rate in 1e-2 3e-3 1e-3 3e-4 1e-4; do
-    play cifar-contiguous $rate --dataset cifar10 --model cnn-small \
-        --set partition.min_samples=200 --set partition.max_samples=800
-    play cifar-dirichlet $rate --dataset cifar10 --model cnn-small \
-        --set partition.kind=dirichlet --set partition.alpha=0.5
-done
-for rate in 1e-1 3e-2 1e-2 3e-3 1e-3 3e-4 1e-4; do
-    play natural $rate --dataset synthetic --model logistic --fraction 1.0 \
-        --set partition.kind=natural
+skewed="--set partition.kind=dirichlet --set partition.alpha"
+mnist() { # SUFFIX RATE OPTION...
+    suffix=$1 rate=$2
+    shift 2
+    play contiguous$suffix $rate --dataset mnist --model mlp "$@"
+    play dirichlet$suffix $rate --dataset mnist --model mlp $skewed=0.1 "$@"
+}
+cifar() {
+    suffix=$1 rate=$2
+    shift 2
+    play cifar-contiguous$suffix $rate --dataset cifar10 --model cnn-small \
+        --set partition.min_samples=200 --set partition.max_samples=800 "$@"
+    play cifar-dirichlet$suffix $rate --dataset cifar10 --model cnn-small $skewed=0.5 "$@"
+}
+natural() {
+    suffix=$1 rate=$2
+    shift 2
+    play natural$suffix $rate --dataset synthetic --model logistic --fraction 1.0 \
+        --set partition.kind=natural "$@"
+}
+for rate in 1e-1 3e-2; do mnist "" $rate; done # pilot.sh has the others
+for rate in 1e-2 3e-3 1e-3 3e-4 1e-4; do cifar "" $rate; done
+for rate in 1e-1 3e-2 1e-2 3e-3 1e-3 3e-4 1e-4; do natural "" $rate; done
+for rate in 1 3e-1 1e-1 3e-2 1e-2; do
+    for task in mnist cifar natural; do $task -sgd $rate --set training.optimizer=sgd; done
 done

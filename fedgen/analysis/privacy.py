@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import strategies
 from fedgen.config.plugins import is_own
-from fedgen.config.sections import CENTRALISED
+from fedgen.config.sections import is_pooled
 from fedgen.config.tree import Config
 from fedgen.runs.rows import RoundRow
 from strategies.core.cohort import cohort_size
@@ -171,7 +171,7 @@ def worst(spendings: Sequence[Spending]) -> Spending:
 
 def _obstacle(config: Config, strategy: str, rows: Sequence[RoundRow]) -> str | None:
     """Return why no epsilon can be claimed, if so."""
-    if strategy == CENTRALISED:
+    if is_pooled(strategy):
         return "training on pooled data is not private: nothing is clipped or noised"
     if is_own(strategies.parse(strategy).strategy) or is_own(config.model.name):
         return "of a strategy or model of your own, fedgen cannot tell what its weights depend on"

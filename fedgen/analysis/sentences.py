@@ -7,7 +7,7 @@ from typing import Any
 from fedgen.analysis import statistics
 from fedgen.analysis.summary import Keys
 from fedgen.config.budget import CLIENT_EPOCHS
-from fedgen.config.sections import CENTRALISED
+from fedgen.config.sections import is_pooled
 from fedgen.runs.rows import BUDGET, DIVERGED, PATIENCE, EndedRow
 
 
@@ -160,7 +160,7 @@ def _spent(comparison: Mapping[str, Any], summary: Mapping[str, Any], name: str)
 
 def _cost_the_same(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
     sides = [_spent(comparison, summary, comparison[side]) for side in ("strategy", "baseline")]
-    pooled = CENTRALISED in (comparison["strategy"], comparison["baseline"])
+    pooled = any(is_pooled(comparison[one]) for one in ("strategy", "baseline"))
     return sides[0] == sides[1] and not pooled
 
 

@@ -9,7 +9,7 @@ from fedgen.analysis import privacy, statistics
 from fedgen.config import budget
 from fedgen.config.budget import CLIENT_EPOCHS, Budget
 from fedgen.config.metrics import ACCURACY, Metric
-from fedgen.config.sections import CENTRALISED
+from fedgen.config.sections import is_pooled
 from fedgen.config.tree import Config
 from fedgen.runs import costs
 from fedgen.runs.costs import best, spent
@@ -226,7 +226,7 @@ def _at_equal(
 ) -> dict[int, float | None]:
     """Return the metric of the last round within a budget; pooled training has no clients."""
     rows = {
-        seed: None if amount is None or name == CENTRALISED else within(mine, amount, unit)
+        seed: None if amount is None or is_pooled(name) else within(mine, amount, unit)
         for seed, mine in arms.items()
     }
     return {seed: row.value("test", metric.name) if row else None for seed, row in rows.items()}
@@ -234,7 +234,7 @@ def _at_equal(
 
 def _simulated(name: str, arms: Mapping[int, Rounds]) -> dict[int, float | None]:
     return {
-        seed: None if name == CENTRALISED else spent(rows, budget.SIMULATED_SECONDS)[-1]
+        seed: None if is_pooled(name) else spent(rows, budget.SIMULATED_SECONDS)[-1]
         for seed, rows in arms.items()
     }
 
@@ -250,7 +250,7 @@ def _equal_budget(
     totals = [
         _used(rows, unit, limit)
         for name, mine in arms.items()
-        if name != CENTRALISED
+        if not is_pooled(name)
         for rows in mine.values()
     ]
     return min(totals, default=None)

@@ -18,8 +18,16 @@ MoreRounds = Annotated[
 Strategies = Annotated[
     str | None,
     typer.Option(
-        help="What `strategies` lists, or MODULE:CLASS; separated by commas; "
-        f"{','.join(defaults.STRATEGIES)} by default."
+        help="What `strategies` lists, or MODULE:CLASS, also with settings, as fedavg@1e-3; "
+        f"separated by commas; {','.join(defaults.STRATEGIES)} by default."
+    ),
+]
+Sweep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep",
+        metavar="NAME.KEY=A,B,...",
+        help="Compare strategy NAME at each of these values; repeatable.",
     ),
 ]
 Controls = Annotated[bool, typer.Option("--controls", help="Add all controls of genetic-cfl.")]

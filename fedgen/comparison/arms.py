@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedgen.comparison import rounds, trainers
 from fedgen.config.plugins import is_own
-from fedgen.config.sections import CENTRALISED
+from fedgen.config.sections import is_pooled
 from fedgen.config.tree import Arm
 from fedgen.engine import engines
 from fedgen.errors import RunError
@@ -69,8 +69,8 @@ def play_arms(
         )
         for arm, shard in zip(seeded, shards, strict=True):
             player: trainers.Player
-            if arm.strategy == CENTRALISED:
-                player = trainers.Centralised(held, seed)
+            if is_pooled(arm.strategy):
+                player = trainers.Centralised(held, arm.strategy, seed)
             else:
                 nodes: Grid | None = grid
                 if nodes is None:

@@ -1,6 +1,6 @@
 """What a comparison is asked for, and whether it can be had: before anything is written."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from fedgen.analysis import metrics
 from fedgen.comparison import opening
+from fedgen.config.arms import ARMS, swept
 from fedgen.config.plugins import is_own
 from fedgen.config.sections.tuning import GENES
 from fedgen.config.toml import Setting, merge, read_toml
@@ -38,12 +39,19 @@ class Request:
     made_by: object = None
 
 
-def read(path: Path | None, settings: Iterable[Setting], *, controls: bool = False) -> Request:
+def read(
+    path: Path | None,
+    settings: Iterable[Setting],
+    *,
+    sweeps: Sequence[str] = (),
+    controls: bool = False,
+) -> Request:
     """Read a config file, and lay single settings over it.
 
     Args:
         path: The file, if there is one.
         settings: What wins over it.
+        sweeps: Strategies to play at several values of a setting, as ``swept`` takes them.
         controls: Compare all controls of the genetic strategy as well.
 
     Raises:
@@ -61,8 +69,12 @@ def read(path: Path | None, settings: Iterable[Setting], *, controls: bool = Fal
     given = list(settings)
     if any((section, key) == ("model", "name") for section, key, _ in given):
         tree.pop("model", None)  # nothing is left of another model's layers
+    if any((section, key) == ("run", "strategies") for section, key, _ in given):
+        tree.pop(ARMS, None)  # they would stand beside what is asked for
     tree = merge(tree, given)
     config = build(tree)
+    if sweeps:
+        config = _comparing(config, swept(config.run.strategies, sweeps))
     trained = {parse(name).strategy for name in config.run.strategies}
     for section, key, _ in given:
         if is_own(section) and section not in trained:
@@ -91,7 +103,11 @@ def with_controls(config: Config) -> Config:
             f"compare them with, received {control!r}"
         )
     everybody = [*names, *(name for name in CONTROL_ARMS if name not in names)]
-    return build(merge(dump(config), [("run", "strategies", everybody)]))
+    return _comparing(config, everybody)
+
+
+def _comparing(config: Config, names: Sequence[str]) -> Config:
+    return build(merge(dump(config), [("run", "strategies", names)]))
 
 
 def settle(request: Request, warn: Warn) -> Resources:

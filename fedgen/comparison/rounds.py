@@ -6,7 +6,7 @@ from typing import Any
 
 from fedgen.comparison.trainers import Player
 from fedgen.config import budget
-from fedgen.config.sections import CENTRALISED
+from fedgen.config.sections import is_pooled
 from fedgen.config.tree import Arm
 from fedgen.errors import InputError
 from fedgen.federation import devices
@@ -132,7 +132,7 @@ def round_row(
     Without an evaluation, the columns of it are empty.
     """
     # Pooled training has no clients, so no devices.
-    simulated = arm.config.devices if arm.strategy != CENTRALISED else None
+    simulated = None if is_pooled(arm.strategy) else arm.config.devices
     return RoundRow(
         strategy=arm.strategy,
         seed=arm.seed,

@@ -9,7 +9,7 @@ from flwr.serverapp import Grid
 import strategies
 from fedgen.config import plugins
 from fedgen.config import strategies as own
-from fedgen.config.sections import CENTRALISED
+from fedgen.config.sections import CENTRALISED, is_pooled
 from fedgen.config.tree import Arm, Config
 from fedgen.engine.plan import Moments, Plan, batch_order
 from fedgen.errors import InputError, RunError
@@ -104,10 +104,10 @@ class Centralised:
     One optimiser lives through all rounds, as in ordinary training.
     """
 
-    def __init__(self, held: Resources, seed: int) -> None:
+    def __init__(self, held: Resources, strategy: str, seed: int) -> None:
         self.engine = held.engine(seed)
         self.samples = held.partition(seed).training
-        settings: FixedRate = own.read(CENTRALISED, held.config.section_of(CENTRALISED))
+        settings: FixedRate = own.read(CENTRALISED, held.config.section_of(strategy))
         self.genome = Genome(settings.learning_rate, settings.batch_size)
         self.seed = seed
         self.moments: Moments | None = None
@@ -175,7 +175,7 @@ def strategy_class(name: str) -> type[Any]:
     Raises:
         InputError: If it is a user's own and cannot be had.
     """
-    return Centralised if name == CENTRALISED else own.load(name)
+    return Centralised if is_pooled(name) else own.load(name)
 
 
 def has_tuner(name: str) -> bool:
@@ -213,7 +213,7 @@ def build_strategy(arm: Arm, held: Resources) -> FedAvg:
     config = arm.config
     # Of one's own strategy the section may be empty: its constructor may pin what it inherits.
     named = parse(arm.strategy)
-    section = config.section_of(named.strategy if named.tuner else arm.strategy)
+    section = config.trained_section_of(arm.strategy)
     settings = own.read(named.strategy, section)
     own.check_schedule(arm.strategy, config.training)
     kind = strategy_class(arm.strategy)

@@ -1,6 +1,7 @@
 """What every section of settings is, kinds of values in it, and what is said of wrong ones."""
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -25,11 +26,16 @@ def _as_sizes(value: object) -> object:
 Sizes = Annotated[tuple[int, ...], BeforeValidator(_as_sizes)]
 Deviations = Annotated[tuple[Rate, ...], BeforeValidator(as_tuple)]
 
+_COMMA = re.compile(r",(?![^\[\]]*\])")
+
 
 def as_names(value: object) -> object:
-    """Return text with commas as its parts: what a list looks like on a command line."""
+    """Return text with commas as its parts: what a list looks like on a command line.
+
+    Commas within brackets belong to a part, as in ``tournament@rates=[1e-3,1]``.
+    """
     if isinstance(value, str):
-        return tuple(name.strip() for name in value.split(",") if name.strip())
+        return tuple(name.strip() for name in _COMMA.split(value) if name.strip())
     return as_tuple(value)
 
 

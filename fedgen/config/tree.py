@@ -10,6 +10,7 @@ from pydantic import ConfigDict, ValidationError, model_validator
 
 from fedgen.config import budget
 from fedgen.config import strategies as own
+from fedgen.config.arms import with_arms
 from fedgen.config.base import Section, explain
 from fedgen.config.metrics import Metric, deciding
 from fedgen.config.plugins import is_own
@@ -25,6 +26,7 @@ from fedgen.config.sections import (
     PrivacySettings,
     Run,
     Training,
+    is_pooled,
 )
 from fedgen.config.sections.model import Model
 from fedgen.config.sections.tuning import inapplicable
@@ -32,6 +34,7 @@ from fedgen.config.toml import Tree, read_toml
 from fedgen.errors import InputError, unknown
 from strategies import GENETIC, REGISTRY, TUNERS, parse
 from strategies.core.cohort import cohort_size
+from strategies.names import AT
 
 
 class Config(Section):
@@ -60,10 +63,16 @@ class Config(Section):
     def section_of(self, strategy: str) -> dict[str, Any]:
         """Return the section of what chooses under a name, or else of what trains.
 
-        A variant's own settings are laid over it.
+        A variant's own settings, and those that the name gives, are laid over it.
         """
         named = parse(strategy)
         return {**self.__pydantic_extra__.get(named.section, {}), **named.changed}
+
+    def trained_section_of(self, strategy: str) -> dict[str, Any]:
+        """Return the section of what trains under a name, as ``section_of`` does."""
+        named = parse(strategy)
+        laid = named.trained if named.tuner else named.changed
+        return {**self.__pydantic_extra__.get(named.strategy, {}), **laid}
 
     @property
     def genetics(self) -> dict[str, dict[str, Any]]:
@@ -190,12 +199,29 @@ def build(tree: Mapping[str, Any], where: str = "settings") -> Config:
             for name in (*REGISTRY, CENTRALISED)
         }
         for name in config.run.strategies:
-            # A user's own is looked at when it is built.
-            if name != CENTRALISED and not is_own(parse(name).strategy):
-                own.check_schedule(name, config.training)
+            _check_named(config, name)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     return config.model_copy(update=sections)
+
+
+def _check_named(config: Config, name: str) -> None:
+    """Check what the name of a strategy gives it; a user's own is looked at when it is built."""
+    named = parse(name)
+    if not is_pooled(name) and not is_own(named.strategy):
+        own.check_schedule(name, config.training)
+    if AT not in name:
+        return
+    given = {
+        named.section: config.section_of(name),
+        named.strategy: config.trained_section_of(name),
+    }
+    for section, settings in given.items():
+        if not is_own(section):
+            try:
+                own.read(section, settings)
+            except InputError as error:
+                raise InputError(f"{name}: {error}") from error
 
 
 def reread(tree: Mapping[str, Any], where: str) -> Config:
@@ -205,7 +231,7 @@ def reread(tree: Mapping[str, Any], where: str) -> Config:
         InputError: As ``build``, of all but the strategies' own settings.
     """
     try:
-        return Config.model_validate(with_model_file(tree))
+        return Config.model_validate(with_arms(with_model_file(tree)))
     except ValidationError as error:
         problem = error.errors()[0]
         path = [str(part) for part in problem["loc"][:-1]]

@@ -37,7 +37,7 @@ def test_every_default_is_of_a_flag() -> None:
 
 @pytest.mark.parametrize("command", ["compare", "resume", "study", "report"])
 def test_every_flag_that_takes_a_value_and_has_a_default_says_it(command: str) -> None:
-    """Without one there is nothing to show: no server, no cluster, no further settings."""
+    """Without one there is nothing to show: no server, no cluster, no settings, no sweep."""
     params = get_command(app).commands[command].params  # type: ignore[attr-defined]
     silent = {
         option.name
@@ -45,4 +45,4 @@ def test_every_flag_that_takes_a_value_and_has_a_default_says_it(command: str) -
         if option.param_type_name == "option" and not option.is_flag
         if "default" not in (option.help or "")
     }
-    assert silent <= {"settings", "mlflow", "ray", "export"}
+    assert silent <= {"settings", "sweep", "mlflow", "ray", "export"}

@@ -8,7 +8,16 @@ from fedgen.config.sections.run import wrong_name
 from fedgen.config.tree import build
 from fedgen.errors import InputError
 from strategies.fedavg import FedAvg
-from strategies.names import CHANGES, SELF_CHOOSING, TUNERS, Named, parse, why_not
+from strategies.names import (
+    CHANGES,
+    SELF_CHOOSING,
+    TUNERS,
+    Named,
+    parse,
+    why_not,
+    with_settings,
+    without_settings,
+)
 from strategies.trials import Searched
 
 BEHIND = [name for name in strategies.REGISTRY if name not in TUNERS and name not in SELF_CHOOSING]
@@ -27,12 +36,36 @@ BEHIND = [name for name in strategies.REGISTRY if name not in TUNERS and name no
             Named("fedavgm", "genetic-cfl", {"init": "probe", "evolve_momentum": True}),
         ),
         ("genetic-cfl+halving", Named("genetic-cfl", "", {"move": "halving", "move_every": 3})),
+        ("fedavg@1e-3", Named("fedavg", "", {"learning_rate": 0.001})),
+        ("my.module:Own@share=0.5", Named("my.module:Own", "", {"share": 0.5})),
+        (
+            "fedex@schedule=constant@rates=[1e-3,1]/fedprox@mu=1@0.1",
+            Named(
+                *("fedprox", "fedex"),
+                {"schedule": "constant", "rates": [0.001, 1]},
+                {"mu": 1, "learning_rate": 0.1},
+            ),
+        ),
+        (
+            "genetic-cfl+probe@evolve_epochs=true",
+            Named("genetic-cfl", "", {"init": "probe", "evolve_epochs": True}),
+        ),
     ],
 )
 def test_a_name_by_hand(name: str, stands_for: Named) -> None:
     assert parse(name) == stands_for
     assert stands_for.section == (stands_for.tuner or stands_for.strategy)
-    assert bool(stands_for.changed) == ("+" in name)
+    assert bool(stands_for.changed) == ("+" in name or "@" in name)
+
+
+def test_settings_are_put_into_a_name_and_taken_out_of_it() -> None:
+    settings = {"rates": [0.001, 1.0], "schedule": "constant", "evolve": True}
+    name = with_settings("fedex/fedprox", "fedex", settings)
+    assert name == "fedex@rates=[0.001,1.0]@schedule=constant@evolve=true/fedprox"
+    assert parse(name) == Named("fedprox", "fedex", settings)
+    both = with_settings(name, "fedprox", {"mu": "0.5"})
+    assert both == f"{name}@mu=0.5" and parse(both).trained == {"mu": 0.5}
+    assert without_settings(both) == "fedex/fedprox" == without_settings("fedex/fedprox")
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -72,6 +105,16 @@ REFUSED = [
     ("my.module:Own/fedavg", "unknown strategy 'my.module:Own'"),
     ("genetic-cfl/", "unknown strategy ''"),
     ("/fedavg", "unknown strategy ''"),
+    (
+        "fedavg@",
+        "fedavg@: expected a learning rate or SETTING=VALUE after the @, as in fedavg@1e-3",
+    ),
+    ("fedavg@=1", "expected a learning rate or SETTING=VALUE after the @, as in fedavg@1e-3"),
+    ("fedavg@mu=", "expected a learning rate or SETTING=VALUE after the @, as in fedavg@1e-3"),
+    ("fedavg@1@learning_rate=2", "fedavg@1@learning_rate=2: learning_rate is given twice"),
+    ("pbt/fedavg@1@2", "learning_rate is given twice"),
+    ("genetic-cfl+probe@init=grid", "genetic-cfl+probe sets init, expected another setting after"),
+    ("fedvag@1", "unknown strategy 'fedvag': did you mean 'fedavg'?"),
     ("pbt/genetic-cfl/fedavg", "unknown strategy 'genetic-cfl/fedavg'"),
 ]
 

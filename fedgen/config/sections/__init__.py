@@ -9,7 +9,7 @@ from fedgen.config.sections.federation import (
 )
 from fedgen.config.sections.genes import Genes
 from fedgen.config.sections.model import Layers, Model
-from fedgen.config.sections.run import CENTRALISED, Run
+from fedgen.config.sections.run import CENTRALISED, Run, is_pooled
 from fedgen.config.sections.training import AUGMENTATIONS, Devices, Training
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "PrivacySettings",
     "Run",
     "Training",
+    "is_pooled",
 ]

@@ -11,10 +11,15 @@ from fedgen.config.plugins import FORM, is_own
 from fedgen.errors import unknown
 from strategies import REGISTRY, VARIANTS, parse
 from strategies.core.settings import Count, Positive
-from strategies.names import why_not
+from strategies.names import why_not, without_settings
 
 CENTRALISED = "centralised"
 """Training on pooled data, which ``run.strategies`` takes beside the registered strategies."""
+
+
+def is_pooled(name: str) -> bool:
+    """Return whether a name is that of training on pooled data, whatever its settings."""
+    return without_settings(name) == CENTRALISED
 
 
 class Run(Section):
@@ -108,8 +113,8 @@ def wrong_name(name: str) -> str | None:
     except ValueError as error:
         return str(error)
     if "/" not in name:
-        there = named.strategy in known or is_own(name)
-        return None if there else str(unknown("strategy", name, (*known, FORM)))
+        there = named.strategy in known or is_own(named.strategy)
+        return None if there else str(unknown("strategy", named.strategy, (*known, FORM)))
     if "+" in named.strategy:
         base, _, variants = named.strategy.partition("+")
         return f"{name}: variants stand before the slash: expected {named.tuner}+{variants}/{base}"
