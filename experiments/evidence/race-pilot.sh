@@ -34,6 +34,7 @@ natural() {
 for rate in 1e-1 3e-2; do mnist "" $rate; done # pilot.sh has the others
 for rate in 1e-2 3e-3 1e-3 3e-4 1e-4; do cifar "" $rate; done
 for rate in 1e-1 3e-2 1e-2 3e-3 1e-3 3e-4 1e-4; do natural "" $rate; done
-for rate in 1 3e-1 1e-1 3e-2 1e-2; do
-    for task in mnist cifar natural; do $task -sgd $rate --set training.optimizer=sgd; done
+momentum="--set training.optimizer=sgd --set training.momentum=0.9"
+for rate in 3e-1 1e-1 3e-2 1e-2 3e-3; do
+    for task in mnist cifar natural; do $task -momentum $rate $momentum; done
 done

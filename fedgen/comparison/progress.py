@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fedgen.analysis.sentences import endings, rounds_played, seeds_known, sentences, standing
+from fedgen.analysis.ranking import ranking, told
+from fedgen.analysis.sentences import endings, rounds_played, seeds_known, standing
 from fedgen.config import budget
 from fedgen.config.metrics import ACCURACY, Metric
 from fedgen.config.tree import Arm
@@ -220,32 +221,38 @@ def watcher(strategies: Sequence[str]) -> LiveTable | Lines:
 
 
 def results(summary: Mapping[str, Any]) -> None:
-    """Print the table of results: means over seeds, cost beside accuracy."""
+    """Print the strategies in their order, the best first, and who wins in a sentence."""
+    ranked = ranking(summary)
     played = rounds_played(summary, summary["strategies"])
     unit = "round" if played == "1" else "rounds"
     metric, title = summary["metric"]["name"], summary["metric"]["title"]
-    final, best = f"final_{metric}", f"best_{metric}"
-    table = Table(
-        title=f"{summary['dataset']}, {summary['model']}, {played} {unit}",
-        caption=f"best {title}: in the round that is best on the validation share",
-    )
+    table = Table(title=f"{summary['dataset']}, {summary['model']}, {played} {unit}")
+    table.add_column("", justify="right", no_wrap=True)
     table.add_column("strategy", overflow="fold")  # a long name must not hide figures
-    table.add_column("rounds", overflow="fold")
-    for heading in (f"final {title}", f"best {title}", "final loss", "client-epochs", "seconds"):
-        narrow = heading.replace(" ", "\n").replace("-", "-\n")
-        table.add_column(narrow, justify="right", no_wrap=True)
-    for name, values in summary["strategies"].items():
-        shown = ((final, 4), (best, 4), ("final_loss", 4), ("client_epochs", 0), ("seconds", 0))
-        cells = [
-            f"{_cell(values[key]['mean'], places)}{seeds_known(summary, values[key]['values'])}"
-            for key, places in shown
-        ]
-        diverged = values[final]["mean"] is not None and values["final_loss"]
-        if diverged and diverged["mean"] is None:
-            cells[2] = "not finite"
-        table.add_row(name, standing(summary, name), *cells)
+    standings = {name: standing(summary, name) for name in summary["strategies"]}
+    differ = len({*standings.values()}) > 1
+    if differ:
+        table.add_column("rounds", overflow="fold")
+    # What they are ranked by stands first.
+    shown = {} if ranked.at is None else {f"{title}\nat equal\ncost": (ranked.key, 4)}
+    shown |= {f"final\n{title}": (f"final_{metric}", 4), "final\nloss": ("final_loss", 4)}
+    shown |= {"client-\nepochs": ("client_epochs", 0)}
+    for heading in shown:
+        table.add_column(heading, justify="right", no_wrap=True)
+    numbers = {place.name: str(place.number) for place in ranked.places}
+    for name in (*numbers, *ranked.others):
+        figures = summary["strategies"][name]
+        cells = {
+            key: f"{_cell(figures[key]['mean'], digits)}"
+            f"{seeds_known(summary, figures[key]['values'])}"
+            for key, digits in shown.values()
+        }
+        if figures[f"final_{metric}"]["mean"] is not None and figures["final_loss"]["mean"] is None:
+            cells["final_loss"] = "not finite"
+        rounds = [standings[name]] if differ else []
+        table.add_row(numbers.get(name, ""), name, *rounds, *cells.values())
     Console().print(table)
-    for sentence in [*sentences(summary), *endings(summary)]:
+    for sentence in [*told(ranked), *endings(summary)]:
         Console().print(sentence, highlight=False)
     for name, values in summary["strategies"].items():
         if "privacy" in values:
