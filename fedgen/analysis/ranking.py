@@ -53,6 +53,7 @@ class Ranking:
         key: What the summary calls what strategies are ranked by.
         places: The ranked strategies, the best first.
         others: Those that are not ranked, and why.
+        listed: All of them, as the run lists them.
     """
 
     metric: Metric
@@ -62,6 +63,7 @@ class Ranking:
     key: str
     places: Sequence[Place]
     others: Mapping[str, str]
+    listed: Sequence[str]
 
     @property
     def level(self) -> Sequence[Place]:
@@ -98,8 +100,8 @@ def ranking(summary: Mapping[str, Any]) -> Ranking:
     columns = {name: column for name, column in columns.items() if name not in others}
     kept = [i for i in range(len(asked)) if all(c[i] is not None for c in columns.values())]
     values = {name: [column[i] for i in kept] for name, column in columns.items()}
-    if not kept:
-        return Ranking(metric, (), at, unit, key, (), others)
+    if not columns or not kept:
+        return Ranking(metric, (), at, unit, key, (), others, [*figures])
     means = {name: math.fsum(mine) / len(mine) for name, mine in values.items()}
     sign = -1 if metric.higher else 1
     ordered = sorted(means, key=lambda name: sign * means[name])  # stable: as they were listed
@@ -114,7 +116,7 @@ def ranking(summary: Mapping[str, Any]) -> Ranking:
         spent = math.fsum(costs[name][i] or 0 for i in kept) / len(kept)
         around = statistics.interval(values[name], statistics.bounds_by(metric))
         places.append(Place(same, name, means[name], values[name], around, spent, behind))
-    return Ranking(metric, [asked[i] for i in kept], at, unit, key, places, others)
+    return Ranking(metric, [asked[i] for i in kept], at, unit, key, places, others, [*figures])
 
 
 def _measured_by(

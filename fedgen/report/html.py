@@ -4,10 +4,12 @@ Every string that comes from a file is escaped here; what stands in it is text, 
 """
 
 import base64
+import gzip
 import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 
 import plotly.graph_objects as go
@@ -60,27 +62,30 @@ class Chart:
         title: What the chart is of.
         figure: The chart. Frames get a slider; traces with ``meta["axes"]`` follow the switch of
             the page's axes.
-        text: What a person who sees it would say it shows.
+        text: What a person who sees it would say it shows: for those who do not see it.
         table: The data.
+        note: What a person who sees it must know to read it.
     """
 
     title: str
     figure: go.Figure
     text: str
     table: Table
+    note: str = ""
 
     def html(self, name: str) -> str:
         """Return the chart with an id; ``SCRIPT`` draws it when it comes into sight."""
         key, title = f"chart-{escape(name)}", escape(self.title)  # sections have ids as well
         data = self.figure.to_json()  # "<" escaped: inside a script element its end is markup
+        note = f"<figcaption>{escape(self.note)}</figcaption>" if self.note else ""
         return (
-            f'<figure><h3>{title}</h3><figcaption id="{key}-text">{escape(self.text)}</figcaption>'
-            f"{self._slider(key)}"
+            f"<figure><h3>{title}</h3>{note}{self._slider(key)}"
             f'<div id="{key}" class="plot" style="min-height:{self.figure.layout.height or 320}px" '
             f'role="img" aria-label="{title}" '
             f'aria-describedby="{key}-text"></div>'
             f'<script type="application/json" data-plot="{key}">{data}</script>'
-            f'<details class="data"><summary>{title}: the data as a table</summary>'
+            f'<details class="data"><summary>{title}, in words and as a table</summary>'
+            f'<p id="{key}-text">{escape(self.text)}</p>'
             f"{self.table.html(self.title)}</details></figure>"
         )
 
@@ -97,15 +102,19 @@ class Chart:
         )
 
 
-def section(name: str, title: str, body: str) -> str:
-    """Return a section with a heading; ``name`` is what a link goes to."""
-    return f'<section id="{escape(name)}"><h2>{escape(title)}</h2>{body}</section>'
-
-
 def folded(title: str, body: str, *, opened: bool) -> str:
     """Return a part that a reader opens; what is closed is not drawn."""
     mark = " open" if opened else ""
     return f'<details class="part"{mark}><summary>{escape(title)}</summary>{body}</details>'
+
+
+def section(name: str, title: str, body: str, *, opened: bool = False) -> str:
+    """Return a part of a page with a heading; ``name`` is what a link goes to."""
+    mark = " open" if opened else ""
+    return (
+        f'<details class="part section" id="{escape(name)}"{mark}>'
+        f"<summary><h2>{escape(title)}</h2></summary>{body}</details>"
+    )
 
 
 def switch(title: str, choices: dict[str, str], chosen: str) -> str:
@@ -118,34 +127,42 @@ def switch(title: str, choices: dict[str, str], chosen: str) -> str:
     return f'<fieldset class="switch"><legend>{escape(title)}</legend>{buttons}</fieldset>'
 
 
-def document(title: str, lead: str, sections: Sequence[tuple[str, str, str]]) -> str:
+def document(
+    title: str, lead: str, sections: Sequence[tuple[str, str, str]], *, opened: bool = False
+) -> str:
     """Return the whole page.
 
-    It may run its own two scripts and nothing else, and may fetch nothing at all.
+    It may run its own two scripts and nothing else, and may fetch nothing at all. The larger one,
+    Plotly, is packed, and unpacked when the first chart is drawn.
 
     Args:
         title: Its title.
-        lead: HTML before the contents.
+        lead: HTML that every reader sees first.
         sections: Id, heading, and HTML of every section.
+        opened: Whether sections stand open; else a reader opens what is of interest.
     """
-    scripts = (get_plotlyjs(), SCRIPT)
-    hashes = " ".join(f"'sha256-{_sum(text)}'" for text in scripts)
+    packed, library = _library()
+    hashes = f"'sha256-{library}' 'sha256-{_sum(SCRIPT)}'"
     policy = (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
     )
-    links = "".join(
-        f'<li><a href="#{escape(name)}">{escape(heading)}</a></li>' for name, heading, _ in sections
-    )
-    body = "".join(section(*part) for part in sections)
+    body = "".join(section(*part, opened=opened) for part in sections)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
-        f'<header><h1>{escape(title)}</h1>{lead}<nav aria-label="Contents"><ul>{links}</ul></nav>'
-        f"</header><main>{body}</main>"
-        f"<script>{scripts[0]}</script><script>{scripts[1]}</script></body></html>\n"
+        f"<header><h1>{escape(title)}</h1>{lead}</header><main>{body}</main>"
+        f'<script type="application/gzip" id="library">{packed}</script>'
+        f"<script>{SCRIPT}</script></body></html>\n"
     )
+
+
+@lru_cache(maxsize=1)
+def _library() -> tuple[str, str]:
+    """Return Plotly, packed as text, and the hash of what is unpacked."""
+    script = get_plotlyjs()
+    return base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode(), _sum(script)
 
 
 def _sum(text: str) -> str:

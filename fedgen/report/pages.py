@@ -6,15 +6,17 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from fedgen.analysis.sentences import endings, rounds_played, seeds_known, sentences
+from fedgen.analysis.ranking import ranking, told
+from fedgen.analysis.sentences import endings, rounds_played, sentences
 from fedgen.config.metrics import ACCURACY
 from fedgen.config.toml import to_toml
-from fedgen.config.tree import dump
+from fedgen.config.tree import Config, build, dump
 from fedgen.files import disk
 from fedgen.report import closer, tables
 from fedgen.report import html as page
 from fedgen.report.charts import curves
 from fedgen.report.html import Table
+from fedgen.report.podium import podium, table
 from fedgen.report.results import Results, load
 from fedgen.runs.directory import CONFIG
 from strategies import REGISTRY
@@ -22,12 +24,11 @@ from strategies import REGISTRY
 Sections = list[tuple[str, str, str]]
 """Id, heading and HTML of the parts of a page."""
 
-SHOWN_SEEDS, TOLD_SEEDS, TOLD_STRATEGIES = 1, 3, 6
-"""Of so many seeds a story is open at first, and told at all; of so many strategies is one told:
-a page must stay small."""
+TOLD_SEEDS, TOLD_STRATEGIES = 3, 6
+"""Of so many seeds, and strategies, a story is told: a page must stay small."""
 
-FEW = 6
-"""So many strategies are named in the title, and compared in sentences that stand open."""
+FEW = 3
+"""So many strategies are named in the title."""
 
 
 def write(path: Path) -> Path:
@@ -72,27 +73,29 @@ def one(results: Results) -> str:
         f"{config.cohort.fraction:.0%}, {_seeds(seeds)}. {config.partition.told}"
     )
     notes = "".join(f'<p class="note">{escape(text)}</p>' for text in (note, *run.notes))
-    lead = _headline(results) + _leak(results) + notes
+    drawn = "".join(results.charts[name].html(name) for name in [*results.curves][:1])
+    lead = podium(ranking(results.summary)) + _warnings(results) + drawn + notes
     sections: Sections = [
-        ("results", "Results", _apart(results) + _results({"": results.summary})),
-        ("curves", "Round by round", _curves(_over_rounds(results), results.arms)),
+        ("curves", "Loss and other metrics, round by round", _curves(results)),
+        ("results", "All figures, and differences seed by seed", _figures(results)),
         ("cost", "What it cost", _cost(results.placed)),
-        *_stories(results),
     ]
     if results.evaluations:
-        sections.append(("clients", "Client by client", closer.clients(results, seeds)))
+        text = "How evenly clients are served, client by client"
+        sections.append(("clients", text, closer.clients(results, seeds)))
     if results.classes:
         sections.append(("classes", "Class by class", closer.classes(results)))
+    sections += _stories(results)
     if results.partition:
         sections.append(("partition", "Who holds what", _partition(results)))
     sections += [
         ("unused", "Replies that were not used", _unused(results)),
         *([("privacy", "Privacy", _privacy(results))] if config.privacy.kind != "none" else []),
         ("again", "The same again", _again(results)),
-        ("settings", "Settings and versions", f"<pre>{escape(to_toml(run.tree()))}</pre>"),
+        ("settings", "Settings and versions", _settings(results)),
     ]
     names = list(results.arms)
-    title = ", ".join(names) if len(names) <= FEW else f"{names[0]} and {len(names) - 1} others"
+    title = ", ".join(names) if len(names) <= FEW else f"{len(names)} strategies"
     return page.document(f"{title} on {data}", lead, sections)
 
 
@@ -112,16 +115,20 @@ def several(runs: Sequence[Results]) -> str:
         name: curves.curves(arms, f"test_{name}", f"test {title}")
         for name, title in _shared_metrics(list(named.values())).items()
     }
-    told = "".join(
-        f'<p class="lead">{escape(name)}: {escape(text)}</p>'
-        for name, run in named.items()
-        for text in [*sentences(run.summary), *endings(run.summary)]
-    )
     summaries = {name: run.summary for name, run in named.items()}
+    rankings = {name: ranking(summary) for name, summary in summaries.items()}
+    said = "".join(
+        f"<p>{escape(name)}: {escape(text)}</p>"
+        for name, summary in summaries.items()
+        for text in [*told(rankings[name]), *endings(summary)]
+    )
+    lead = said + table(rankings) + lead + "".join(drawn[name].html(name) for name in [*drawn][:1])
+    control = page.switch("Draw against", axes := curves.axes_of(arms), next(iter(axes)))
+    rest = "".join(drawn[name].html(name) for name in [*drawn][1:])
     sections: Sections = [
         ("runs", "Runs", _runs(named)),
-        ("results", "Results", told + _results(summaries)),
-        ("curves", "Round by round", _curves(drawn, arms)),
+        ("results", "All figures", _results(summaries)),
+        ("curves", "Loss and other metrics, round by round", control + rest),
         ("cost", "What it cost", _cost(arms)),
         ("differences", "Settings that differ", _differences(named)),
     ]
@@ -139,49 +146,18 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
 
 
-def _headline(results: Results) -> str:
-    told = sentences(results.summary)
-    if not told:
-        told = [
-            f"{name}: a test {results.metric.title} of {value:.4f}"
-            f"{_of_seeds(results.summary, name)}, rounds played: "
-            f"{rounds_played(results.summary, [name])}."
-            for name in results.arms
-            if name in results.summary["strategies"]
-            and (value := _final(results.summary, name)["mean"]) is not None
-        ]
+def _warnings(results: Results) -> str:
     ended = "".join(f'<p class="warning">{escape(text)}</p>' for text in endings(results.summary))
-    if len(told) < FEW:
-        return "".join(f'<p class="lead">{escape(text)}</p>' for text in told) + ended
-    body = "".join(f"<p>{escape(text)}</p>" for text in told)
-    first = next(iter(results.arms))
-    return (
-        page.folded(f"{len(told)} strategies against {first}, in words", body, opened=False) + ended
-    )
+    return ended + _leak(results)
 
 
-def _of_seeds(summary: Mapping[str, Any], strategy: str) -> str:
-    values = _final(summary, strategy)["values"]
-    if len(values) == 1:
-        return ""
-    return seeds_known(summary, values) or f", mean of {len(values)} seeds"
-
-
-def _apart(results: Results) -> str:
-    """Draw how far strategies are from the first one, where seeds tell."""
+def _figures(results: Results) -> str:
+    """Return the table of all figures, and how far strategies are from the first one."""
     chart = results.charts.get("differences")
-    return chart.html("differences") if chart else ""
-
-
-def _final(summary: Mapping[str, Any], strategy: str) -> Mapping[str, Any]:
-    """Return what the summary has of a strategy's deciding metric at the end."""
-    figures: Mapping[str, Any] = summary["strategies"][strategy]
-    found: Mapping[str, Any] = figures[f"final_{summary['metric']['name']}"]
-    return found
-
-
-def _over_rounds(results: Results) -> dict[str, page.Chart]:
-    return {name: results.charts[name] for name in results.curves}
+    told = "".join(f"<p>{escape(text)}</p>" for text in sentences(results.summary))
+    body = page.folded(f"Each against {next(iter(results.arms))}, in words", told, opened=False)
+    apart = chart.html("differences") if chart else ""
+    return _results({"": results.summary}) + apart + (body if told else "")
 
 
 def _shared_metrics(runs: Sequence[Results]) -> dict[str, str]:
@@ -240,14 +216,30 @@ def _plain(number: float | None) -> str:
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.4g}"
 
 
-def _curves(drawn: Mapping[str, page.Chart], arms: curves.Arms) -> str:
-    axes = curves.axes_of(arms)
+def _curves(results: Results) -> str:
+    """Return the curves beside the first screen's, and the switch that moves all of them."""
+    others = [*results.curves][1:]
+    axes = curves.axes_of(results.arms)
     control = page.switch("Draw against", axes, next(iter(axes)))
-    deciding, *others = drawn
-    shown = dict.fromkeys((deciding, *(name for name in others if name == "loss")))
-    rest = "".join(drawn[name].html(name) for name in others if name not in shown)
-    more = page.folded("Other metrics", rest, opened=False) if rest else ""
-    return control + "".join(drawn[name].html(name) for name in shown) + more
+    return control + "".join(results.charts[name].html(name) for name in others)
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    """Return every setting by its dotted name."""
+    parts = dump(config).items()
+    return {f"{section}.{key}": value for section, part in parts for key, value in part.items()}
+
+
+def _settings(results: Results) -> str:
+    """Return what differs from the defaults, then all settings and versions."""
+    usual = _flat(build({}))
+    told = [
+        [key, str(value), str(usual.get(key, ""))]
+        for key, value in _flat(results.run.config).items()
+        if value != usual.get(key)
+    ]
+    differing = Table(["setting", "this run", "by default"], told).html("Settings not by default")
+    return f"{differing}<pre>{escape(to_toml(results.run.tree()))}</pre>"
 
 
 def _cost(arms: curves.Arms) -> str:
@@ -266,14 +258,14 @@ def _stories(results: Results) -> Sections:
     for strategy in strategies[:TOLD_STRATEGIES]:
         seeds = sorted(seed for name, seed in results.evolved if name == strategy)
         parts = []
-        for place, seed in enumerate(seeds[:TOLD_SEEDS]):
+        for seed in seeds[:TOLD_SEEDS]:
             ending = f"-{strategy}-seed{seed}"
             drawn = "".join(
                 results.charts[name].html(_id(name))
                 for name in results.charts
                 if name.endswith(ending)
             )
-            parts.append(page.folded(f"Seed {seed}", drawn, opened=place < SHOWN_SEEDS))
+            parts.append(page.folded(f"Seed {seed}", drawn, opened=len(seeds) == 1))
         name = _id(f"story-{strategy}")
         body = "".join(parts) + _untold(seeds, f"rates-{strategy}-seed{seeds[-1]}")
         sections.append((name, f"How {strategy} evolved", body))
@@ -308,13 +300,13 @@ def _id(name: str) -> str:
 def _partition(results: Results) -> str:
     parts = []
     seeds = sorted({row.seed for row in results.partition})
-    for place, seed in enumerate(seeds[:TOLD_SEEDS]):
+    for seed in seeds[:TOLD_SEEDS]:
         drawn = "".join(
             results.charts[name].html(name)
             for name in (f"slices-seed{seed}", f"labels-seed{seed}")
             if name in results.charts
         )
-        parts.append(page.folded(f"Seed {seed}", drawn, opened=place < SHOWN_SEEDS))
+        parts.append(page.folded(f"Seed {seed}", drawn, opened=len(seeds) == 1))
     return "".join(parts) + _untold(seeds, f"labels-seed{seeds[-1]}")
 
 
@@ -376,12 +368,8 @@ def _runs(named: Mapping[str, Results]) -> str:
 
 def _differences(named: Mapping[str, Results]) -> str:
     flat = [
-        {
-            f"{section}.{key}": value
-            for section, part in {**dump(r.run.config), "provenance": r.run.provenance}.items()
-            for key, value in part.items()
-        }
-        for r in named.values()
+        _flat(run.run.config) | {f"provenance.{k}": v for k, v in run.run.provenance.items()}
+        for run in named.values()
     ]
     keys = dict.fromkeys(key for tree in flat for key in tree)
     # A strategy that came after a run has no section there: no setting that differs.

@@ -164,7 +164,7 @@ class Results:
     @cached_property
     def charts(self) -> Mapping[str, "Chart"]:
         """The charts by name, each with its text and its data as a table; drawn when asked for."""
-        from fedgen.report.charts import classes, contrasts, curves, evolution
+        from fedgen.report.charts import classes, contrasts, curves, evenness, evolution
         from fedgen.report.charts import partition as holdings
 
         drawn: dict[str, Callable[[], Chart]] = {
@@ -179,7 +179,7 @@ class Results:
             for name, chart in evolution.charts(rows).items():
                 drawn[f"{name}-{strategy}-seed{seed}"] = chart
         if self.evaluations:
-            drawn["clients"] = partial(curves.clients, self.evaluations_placed, self.metric)
+            drawn["clients"] = partial(evenness.clients, self.evaluations_placed, self.metric)
         for strategy in dict.fromkeys(row.strategy for row in self.classes):
             if classes.are_told_apart(self.classes, strategy):
                 drawn[f"classes-{strategy}"] = partial(classes.confusion, self.classes, strategy)

@@ -14,13 +14,21 @@ STYLE = """
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 72rem; padding: 1rem clamp(.8rem, 3vw, 2rem) 4rem;
   color: var(--ink); background: var(--page) }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0 } h2 { font-size: 1.3rem;
-  margin: 2.5rem 0 .5rem; border-bottom: 1px solid var(--line) }
+h1 { font-size: 1.35rem; line-height: 1.2; margin: .2rem 0 .4rem }
+h2 { font-size: 1.1rem; display: inline; margin: 0 }
 h3 { font-size: 1rem; margin: 1.5rem 0 0 } p, li, figcaption { max-width: 46rem }
 a { color: var(--link) } :focus-visible { outline: 2px solid var(--link); outline-offset: 2px }
-.note, figcaption { color: var(--soft); font-size: .9rem } .lead { font-size: 1.15rem }
+.note, figcaption { color: var(--soft); font-size: .9rem }
+.lead { font-size: clamp(1.05rem, 2.5vw, 1.15rem) }
 .warning { border-left: .3rem solid var(--alarm); padding-left: .8rem }
-nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem }
+.section { border-top: 1px solid var(--line) } .section > summary { padding: .7rem 0 }
+.ranked { width: 100% } .ranked td, .ranked th { padding: .35rem .4rem; text-align: left }
+.ranked th:first-child { white-space: normal; overflow-wrap: anywhere; width: 45% }
+.ranked small { color: var(--soft); font-weight: 400; display: block }
+.ranked .best th, .ranked .best td:first-of-type { font-weight: 700 }
+.ranked .best { background: var(--box) } .ranked svg { vertical-align: middle; margin-right: .4rem }
+.ranked .bar { display: block; height: .45rem; background: var(--soft); border-radius: .2rem;
+  min-width: 2px } .ranked td:last-child { width: 24% }
 figure { margin: 0 0 1.5rem } .plot { width: 100% }
 .scroll { overflow-x: auto } .data .scroll { max-height: 32rem; overflow-y: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
@@ -36,11 +44,12 @@ fieldset.switch { border: 1px solid var(--line); border-radius: .4rem; display: 
   flex-wrap: wrap; gap: .2rem 1rem; padding: .3rem .8rem; margin: .5rem 0 }
 .switch label { padding: .2rem 0 } .slider { display: flex; align-items: center; gap: .6rem }
 .slider input { flex: 1; max-width: 30rem; min-height: 2rem } output { font-weight: 600 }
-.plot text { fill: var(--ink) !important } .plot .hoverlayer text { fill: #1b1f24 !important }
+.plot text:not(.annotation-text) { fill: var(--ink) !important }
+.plot .hoverlayer text { fill: #1b1f24 !important }
 .plot .gridlayer path, .plot .zerolinelayer path { stroke: var(--line) !important }
 .plot .modebar-btn path { fill: var(--soft) !important }
 .plot .modebar-group { background: none !important }
-@media print { @page { margin: 14mm } nav, .data, .slider input, fieldset.switch, .modebar {
+@media print { @page { margin: 14mm } .data, .slider input, fieldset.switch, .modebar {
   display: none }
   body { max-width: none; padding: 0 } figure, tr { break-inside: avoid }
   h2, h3, summary { break-after: avoid } .scroll { overflow: visible }
@@ -51,17 +60,34 @@ fieldset.switch { border: 1px solid var(--line); border-radius: .4rem; display: 
 SCRIPT = """
 "use strict";
 // Charts are data until they are seen: parsed and drawn at first sight, redrawn by native controls.
+// So is the library that draws them: it is packed until there is something to draw.
 const drawn = new Set();
+let library = null;
 
-function draw(source) {
+async function unpack() {
+  const packed = atob(document.getElementById("library").textContent);
+  const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
+  const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(unpacked).text();
+  document.head.append(script);
+}
+
+async function draw(source) {
   const box = document.getElementById(source.dataset.plot);
   if (drawn.has(box)) return;
   drawn.add(box);
+  await (library ??= unpack());
   const chart = JSON.parse(source.textContent);
   box.rounds = (chart.frames || []).map((frame) => frame.name);
   chart.config = { displaylogo: false, responsive: true,
     modeBarButtons: [["toImage", "resetScale2d"]] };
-  if (innerWidth < 600) Object.assign(chart.layout.margin, { l: 48, r: 8 });
+  if (innerWidth < 600) {
+    Object.assign(chart.layout.margin, { l: 48, r: 8 });
+    Object.assign(chart.layout.legend, { y: -0.28, yanchor: "top" });
+    if (chart.layout.annotations)
+      Object.assign(chart.layout, { annotations: [], showlegend: true });
+  }
   Plotly.newPlot(box, chart).then(() => putOnAxis(box));
 }
 
@@ -89,6 +115,15 @@ function slide(slider) {
     frame: { duration: 0, redraw: true } });
 }
 
+// What is linked to opens, with all that it stands in.
+function reveal() {
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  for (let part = target; part; part = part.parentElement)
+    if (part.matches("details")) part.open = true;
+  if (target) target.scrollIntoView();
+}
+
+addEventListener("hashchange", reveal);
 for (const part of document.querySelectorAll("details.part"))
   part.addEventListener("toggle", () => drawInside(part));
 for (const button of document.querySelectorAll("input[name=axis]"))
@@ -100,4 +135,5 @@ addEventListener("beforeprint", () => drawn.forEach((box) => Plotly.relayout(box
 addEventListener("afterprint", () =>
   drawn.forEach((box) => Plotly.relayout(box, { width: null, autosize: true })));
 drawInside(document);
+reveal();
 """

@@ -127,3 +127,11 @@ def test_a_metric_of_which_less_is_better_is_ranked_upwards() -> None:
     assert "a test loss of 1.1 at equal cost (20 client-epochs), 0.3 ahead of fedavg" in winner(
         found
     )
+
+
+def test_where_nobody_has_a_figure_nobody_wins() -> None:
+    found = ranking(summary([], strategies=("fedavg", "pbt"), seeds=1))
+    assert found.places == () and found.others == {"fedavg": "no figure", "pbt": "no figure"}
+    assert winner(found) == "No strategy has a figure at equal cost yet."
+    alone = ranking(summary(arm("centralised", 0, [0.1, 0.5, 0.9])))
+    assert alone.places == () and alone.others == {"centralised": "trained on pooled data"}

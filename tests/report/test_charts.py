@@ -4,16 +4,16 @@ from typing import Any
 
 from shards import client_row
 
-from fedgen.report.charts import contrasts, curves, evolution, partition
+from fedgen.report.charts import contrasts, evenness, evolution, partition
 from fedgen.runs.rows import EvaluationRow, PartitionRow
 
 
 def test_the_worst_tenth_of_few_clients_is_one_and_is_shaded() -> None:
     rows = [EvaluationRow("fedavg", 0, 1, client, 10, 0.1 * client, 1.0) for client in range(6)]
-    (shaded,) = curves.clients(rows).figure.layout.shapes
+    (shaded,) = evenness.clients(rows).figure.layout.shapes
     assert (shaded.x0, round(shaded.x1, 3)) == (0, round(100 / 6, 3))
     many = [EvaluationRow("fedavg", 0, 1, client, 10, 0.01 * client, 1.0) for client in range(20)]
-    (shaded,) = curves.clients(many).figure.layout.shapes
+    (shaded,) = evenness.clients(many).figure.layout.shapes
     assert shaded.x1 == 10
 
 

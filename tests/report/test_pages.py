@@ -67,8 +67,8 @@ def test_hostile_strings_in_rows_and_settings_stay_text(run: Run, tmp_path: Path
     found, usual = elements(page), elements(pages.one(whole))
     assert "img" not in found.tags and "b" not in found.tags
     assert not found.handlers
-    assert set(found.tags) == set(usual.tags)
-    assert found.programs == usual.programs == 2
+    assert {*found.tags} <= {*usual.tags}  # such strategies are not ranked
+    assert found.programs == usual.programs == 1
     assert "&lt;img src=x" in page
     assert "<img src=x" not in page and "</script><" in page
 
@@ -161,9 +161,9 @@ def test_the_page_says_who_is_ahead_with_intervals_and_equal_cost(tmp_path: Path
     done = play(tmp_path / "run", run={"rounds": 1, "seeds": 2})
     page = (done.path / "report.html").read_text()
     assert re.search(
-        r'<p class="lead">(fedavg|genetic-cfl) (is ahead of|and) .*'
-        r"\(-?[0-9.]+, -?[0-9.]+, 2 seeds: too few for a claim of significance\), "
-        r"at a cost of [0-9]+ client-epochs each\.</p>",
+        r'<p class="lead">(fedavg|genetic-cfl) is best: a test accuracy of [0-9.]+ % at equal cost '
+        r"\([0-9]+ client-epochs\), [0-9.]+ points ahead of (fedavg|genetic-cfl); "
+        r"ahead on [12] of 2 seeds, too few to be sure\.</p>",
         page,
     )
     assert len(re.findall(r"<td>[0-9.]+ \([0-9.]+, [0-9.]+\)</td>", page)) >= 6
@@ -331,11 +331,11 @@ def test_few_seeds_are_drawn_in_place_of_their_interval() -> None:
 
 def test_a_page_of_many_strategies_is_short_where_it_can_be(tmp_path: Path) -> None:
     names = ["genetic-cfl", *(f"genetic-cfl+{name}" for name in CONTROLS), "random-search"]
-    assert len(names) == pages.TOLD_STRATEGIES + 1 == pages.FEW + 1
+    assert len(names) == pages.TOLD_STRATEGIES + 1 > pages.FEW
     many = play(tmp_path / "run", run={"rounds": 1, "seeds": 2, "strategies": names})
     page = (many.path / "report.html").read_text()
-    assert "<h1>genetic-cfl and 6 others on " in page
-    assert "6 strategies against genetic-cfl, in words" in page and 'class="lead"' not in page
+    assert "<h1>7 strategies on " in page and page.count('class="lead"') == 1
+    assert page.count('<tr class="') == 7 and "Each against genetic-cfl, in words" in page
     assert 'id="chart-differences"' in page and "Differences to genetic-cfl" in page
     assert 'id="chart-rates-genetic-cfl-elites-only-seed1"' in page
     assert 'id="chart-rates-random-search-seed0"' not in page

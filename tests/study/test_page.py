@@ -45,7 +45,7 @@ def test_a_panel_per_metric_and_the_choice_with_its_reason(tmp_path: Path) -> No
         *("train_seconds", "predict_seconds", "cost"),
     ]
     assert "Best: (4, 6), alpha 1. Why: highest mean validation accuracy, 0.8050" in page
-    assert page.count("the data as a table") == len(charts)
+    assert page.count("in words and as a table") == len(charts)
     assert "leaks" not in page and "&lt;b&gt;" in page and "<b>" not in page
 
 

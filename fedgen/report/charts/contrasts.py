@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 
 from fedgen.analysis import statistics
 from fedgen.config.metrics import ACCURACY, Metric
-from fedgen.report.charts.curves import COLOURS, finish, plain, translucent
+from fedgen.report.charts.curves import finish, plain
+from fedgen.report.charts.palette import COLOURS, translucent
 from fedgen.report.html import Chart, Table, number
 
 

@@ -2,26 +2,25 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import plotly.graph_objects as go
 
 from fedgen.analysis import statistics
 from fedgen.config.budget import SIMULATED_SECONDS
-from fedgen.config.metrics import ACCURACY, KNOWN, Metric
+from fedgen.config.metrics import KNOWN
+from fedgen.report.charts.palette import Style, styles, translucent
 from fedgen.report.html import Chart, Table, number
-from fedgen.report.tables import ranked, worst
 from fedgen.runs.costs import spent
-from fedgen.runs.rows import EvaluationRow, RoundRow
-
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
-"""Okabe and Ito's palette: told apart with colour blindness, too."""
+from fedgen.runs.rows import RoundRow
 
 LOGARITHMIC = ("test_loss", "validation_loss", "train_loss")
 """Columns that are drawn on a logarithmic axis."""
 
-DASHES = ("solid", "dash", "dot", "dashdot")
+MOST_LABELS, LONGEST, LINE = 10, 24, 0.055
+"""So many lines are named at their ends, in so many letters; a line of text takes such a share of
+the height."""
 
 Arms = Mapping[str, Sequence[Sequence[RoundRow]]]
 """Per strategy, the rounds of each seed."""
@@ -63,7 +62,7 @@ def finish(figure: go.Figure, x: str, y: str, height: int = 380) -> go.Figure:
     figure.update_layout(
         template="none",
         height=height,
-        margin={"l": 64, "r": 16, "t": 12, "b": 52},
+        margin={"l": 64, "r": 16, "t": 30, "b": 52},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
@@ -75,12 +74,6 @@ def finish(figure: go.Figure, x: str, y: str, height: int = 380) -> go.Figure:
     figure.update_xaxes(title=x, row=None, col=None)
     figure.update_yaxes(title=y, row=None, col=None)
     return figure
-
-
-def translucent(colour: str, opacity: float) -> str:
-    """Return a colour of the palette that lets others through."""
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def finite(value: float | None) -> float | None:
@@ -102,9 +95,11 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
     body: list[list[str]] = []
     told = []
     lowest, highest = math.inf, -math.inf
-    for place, (name, seeds) in enumerate(arms.items()):
-        colour = COLOURS[place % len(COLOURS)]
-        style = {"color": colour, "dash": DASHES[place // len(COLOURS) % len(DASHES)]}
+    looks = styles(arms)
+    ends: dict[str, float] = {}
+    for name, seeds in arms.items():
+        colour, dash = looks[name]
+        style = {"color": colour, "dash": dash}
         played = _common_rounds(seeds)
         common, axes = _evaluated(played, _axes(played, offered))
         for rows in seeds:
@@ -119,6 +114,8 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         if len(seeds) >= statistics.FEW:
             _band(figure, common, field, axes, axis, colour, name)
         _mean_line(figure, common, field, what, axes, axis, style, name)
+        if means := [m for rows in common if (m := _mean(rows, field)) is not None]:
+            ends[name] = means[-1]
         body += _curve_table(name, seeds, common, field)
         told.append(_tell(name, common, field))
     loss = field in LOGARITHMIC
@@ -127,7 +124,15 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         # Bands of few seeds reach far beyond what was seen; they may be cut, the curves not.
         low, high = (math.log10(lowest), math.log10(highest)) if loss else (lowest, highest)
         margin = 0.06 * (high - low) or 0.05
-        figure.update_yaxes(range=[low - margin, high + margin], type="log" if loss else "linear")
+        low, high = low - margin, high + margin
+        figure.update_yaxes(range=[low, high], type="log" if loss else "linear")
+        if loss:
+            figure.update_yaxes(
+                tickvals=(ticks := _ticks(low, high)), ticktext=[f"{t:g}" for t in ticks]
+            )
+            ends = {name: math.log10(value) for name, value in ends.items()}
+        if len(ends) <= MOST_LABELS:
+            _label(figure, ends, looks, low, high)
     most = max(map(len, arms.values()), default=0)
     bands = " Thick lines are means over seeds, thin lines the seeds" if most > 1 else ""
     if most >= statistics.FEW:
@@ -138,7 +143,61 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
     head = ["strategy", "seed", "round", what, "mean", "95 % interval", "client-epochs so far"]
     title = what[:1].upper() + what[1:]  # not capitalize: AUC and R² are what they are
     text = f"{title}. {' '.join(told)}{bands}"
-    return Chart(title, figure, text, Table(head, body))
+    note = f"{bands} {_dwarfing(arms)}".strip()
+    return Chart(title, figure, text, Table(head, body), note)
+
+
+def _dwarfing(arms: Arms) -> str:
+    """Say whose search before round 1 costs more than everything of the cheapest other strategy."""
+    searches = {
+        name: math.fsum(rows[0].client_epochs for rows in seeds) / len(seeds)
+        for name, seeds in arms.items()
+    }
+    whole = [spent(rows)[-1] for seeds in arms.values() for rows in seeds]
+    return " ".join(
+        f"{name} begins at {cost:,.0f} client-epochs: so much its search cost."
+        for name, cost in searches.items()
+        if cost > min(whole, default=0) > 0
+    )
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times the powers of ten between two exponents; of many, the powers."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    digits = (1, 2, 5) if high - low < 3 else (1,)
+    values = [digit * 10.0**power for power in powers for digit in digits]
+    return [value for value in values if low <= math.log10(value) <= high]
+
+
+def _label(
+    figure: go.Figure,
+    ends: Mapping[str, float],
+    looks: Mapping[str, Style],
+    low: float,
+    high: float,
+) -> None:
+    """Write names at the ends of their lines in place of a legend; the page, on a wide screen."""
+    spots = _spread(ends, LINE * (high - low), high)
+    longest = max(map(len, ends), default=0)
+    for name, spot in spots.items():
+        short = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+        figure.add_annotation(
+            **{"x": 1, "xref": "paper", "xanchor": "left", "xshift": 6, "y": spot},
+            **{"text": plain(short), "showarrow": False, "align": "left"},
+            font={"color": looks[name].colour, "size": 12},
+        )
+    figure.update_layout(showlegend=False, margin={"r": 14 + 7 * min(longest, LONGEST)})
+
+
+def _spread(ends: Mapping[str, float], apart: float, high: float) -> dict[str, float]:
+    """Return where labels stand so that none overlaps another, as near to their ends as may be."""
+    order, spots = sorted(ends, key=ends.__getitem__), dict(ends)
+    for below, name in pairwise(order):
+        spots[name] = max(spots[name], spots[below] + apart)
+    for name in reversed(order):
+        spots[name] = min(spots[name], high)
+        high = spots[name] - apart
+    return spots
 
 
 def _common_rounds(seeds: Sequence[Sequence[RoundRow]]) -> list[tuple[RoundRow, ...]]:
@@ -303,56 +362,3 @@ def _tell(name: str, common: Sequence[tuple[RoundRow, ...]], field: str) -> str:
         only = "the only one of all its seeds" if len(means) == 1 else "the only finite one"
         return f"{name}: {begin:.4f} in round {first}, {only}."
     return f"{name}: {begin:.4f} in round {first}, {end:.4f} in round {last}."
-
-
-def clients(rows: Sequence[EvaluationRow], metric: Metric = ACCURACY) -> Chart:
-    """Draw the metric of the final models on every client, the worst tenth marked.
-
-    Where clients' own models were measured, they are drawn beside, dashed.
-    """
-    figure = go.Figure()
-    told, counts = [], []
-    for place, strategy in enumerate(dict.fromkeys(row.strategy for row in rows)):
-        seeds = sorted({row.seed for row in rows if row.strategy == strategy})
-        for prefix, whose, dash in (("", "", "solid"), ("own_", ", own models", "dash")):
-            arms = [found for s in seeds if (found := ranked(rows, strategy, s, metric, prefix))]
-            if not arms:
-                continue
-            count = min(map(len, arms))
-            counts.append(count)
-            figure.add_scatter(
-                x=[100 * (i + 1) / count for i in range(count)],
-                y=[math.fsum(arm[i] for arm in arms) / len(arms) for i in range(count)],
-                mode="lines+markers",
-                marker={"size": 4},
-                line={
-                    "color": COLOURS[place % len(COLOURS)],
-                    "shape": "hv",
-                    "width": 2,
-                    "dash": dash,
-                },
-                name=plain(f"{strategy}{whose}"),
-                hovertemplate="%{y:.4f}<extra></extra>",
-            )
-            low = [math.fsum(worst(arm)) / len(worst(arm)) for arm in arms]
-            told.append(f"{strategy}{whose}: {math.fsum(low) / len(low):.4f} in the worst tenth.")
-    fewest = min(counts, default=1)
-    tenth = 100 * -(-fewest // 10) / fewest  # as many clients as ``worst`` takes
-    figure.add_vrect(x0=0, x1=tenth, fillcolor=COLOURS[1], opacity=0.12, line_width=0)
-    finish(figure, "clients, worst first (%)", metric.title)
-    more = list(dict.fromkeys(name for row in rows for name in row.measured))
-    body = [
-        [
-            *(row.strategy, str(row.seed), str(row.client), f"{row.samples:,}"),
-            *(number(row.accuracy), number(row.loss)),
-            *(number(row.measured.get(name)) for name in more),
-        ]
-        for row in rows
-    ]
-    text = (
-        f"The {metric.title} of each final model on every client's own samples, in the cohort or "
-        f"not; the shaded part is the worst tenth, one client at least. {' '.join(told)}"
-    )
-    head = ["strategy", "seed", "client", "samples", "accuracy", "loss"]
-    head += [name.replace("_", " ") for name in more]
-    return Chart(f"The {metric.title} on every client", figure, text, Table(head, body))

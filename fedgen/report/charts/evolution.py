@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from fedgen.analysis import lineage
-from fedgen.report.charts.curves import COLOURS, finish, plain, translucent
+from fedgen.report.charts.curves import finish, plain
+from fedgen.report.charts.palette import COLOURS, translucent
 from fedgen.report.html import Chart, Table, number
 from fedgen.runs.rows import ClientRow
 from strategies.core.genes import DECLARED_ONLY, KINDS

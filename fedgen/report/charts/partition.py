@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from fedgen.data.partitions.partition import effective_labels
-from fedgen.report.charts.curves import COLOURS, finish, translucent
+from fedgen.report.charts.curves import finish
+from fedgen.report.charts.palette import COLOURS, translucent
 from fedgen.report.html import Chart, Table
 from fedgen.runs.rows import PartitionRow
 

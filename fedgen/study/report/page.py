@@ -65,7 +65,7 @@ def draw(ledger: Ledger, cases: Sequence[Case], leaked: float) -> str:
     )
     lead = f'<p class="lead">{escape(told)}</p>{warning}<p class="note">{escape(_note(ledger))}</p>'
     title = f"{study.study.name}: {len(standings)} cases of {study.study.estimator}"
-    return page.document(title, lead, parts)
+    return page.document(title, lead, parts, opened=True)
 
 
 def _choice(ledger: Ledger, standings: Sequence[Standing]) -> tuple[str, str]:

@@ -8,7 +8,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from fedgen.analysis.statistics import FEW, Interval
-from fedgen.report.charts.curves import COLOURS, DASHES, finish, finite, plain, translucent
+from fedgen.report.charts.curves import finish, finite, plain
+from fedgen.report.charts.palette import COLOURS, DASHES, translucent
 from fedgen.report.html import Chart, Table, number
 from fedgen.study.cases import METRICS, Case, Study, describe
 from fedgen.study.fits.outcome import Epoch
