@@ -58,8 +58,8 @@ class Competing(RandomRates):
     halflife: Annotated[float, Gt(0)] = 1.0
     """Rounds after which what was said of an entrant's model counts half."""
     init: Literal["spread", "grid"] = "spread"
-    """Where rates start: all over the range; or, at a cost that is counted, at the one that is best
-    for single clients after an epoch, and half a decade above each other from there."""
+    """Where rates start: all over the range; or, at a cost that is counted, around the one that is
+    best for single clients after an epoch, half a decade apart."""
 
 
 class Tournament(Tuner):
@@ -143,9 +143,9 @@ class Tournament(Tuner):
             self.probing = True
             best = probed_rate(strategy, grid, arrays, genomes, (gene.low, gene.high))
             self.probing = False
-            upwards = rising(gene.place(best), gene.share(STEP), len(self.entrants))
+            rates = around(gene.place(best), gene.share(STEP), len(self.entrants))
             self.entrants = [
-                (rate, *others) for rate, (_, *others) in zip(upwards, self.entrants, strict=True)
+                (rate, *others) for rate, (_, *others) in zip(rates, self.entrants, strict=True)
             ]
         return arrays
 
@@ -282,18 +282,16 @@ def spread(entrants: int, genes: int, draw: "Generator") -> list[tuple[float, ..
     return [*zip(first, *others, strict=True)]
 
 
-def rising(lowest: float, step: float, count: int) -> list[float]:
-    """Return places one above another, from the lowest one, or lower where they would not fit.
-
-    An average of many bears larger steps than a single client's own model does, so rates that are
-    best for single clients are too low rather than too high.
+def around(middle: float, step: float, count: int) -> list[float]:
+    """Return places one above another around one, or as near to it as they fit in.
 
     Args:
-        lowest: Place in [0, 1].
+        middle: Place in [0, 1].
         step: From one to the next, greater than 0.
         count: How many.
     """
-    start = max(min(lowest, 1.0 - step * (count - 1)), 0.0)
+    whole = step * (count - 1)
+    start = max(min(middle - whole / 2, 1.0 - whole), 0.0)
     return [min(start + step * number, 1.0) for number in range(count)]
 
 

@@ -117,10 +117,18 @@ def answers(questions: Sequence[Question], arms: Mapping[str, Ends]) -> list[Ans
     return list(zip(asked, corrected, strict=True))
 
 
+def answered(answer: Answer | None) -> str:
+    """Write an answer; nothing, where the question was not asked."""
+    if answer is None:
+        return ""
+    values, p = answer
+    return f"{signed(values)}, p = {p:.2g}: {verdict(values, p)}"
+
+
 def side_by_side(questions: Sequence[Question], found: Mapping[str, Sequence[Answer]]) -> str:
     """Write the answers of several tasks, by their titles, beside one another."""
     rows = [
-        [what, *(f"{signed(values)}, p = {p:.2g}: {verdict(values, p)}" for values, p in cells)]
+        [what, *map(answered, cells)]
         for (what, *_), cells in zip(questions, zip(*found.values(), strict=True), strict=True)
     ]
     return table(["question", *found], rows)

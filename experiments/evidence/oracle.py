@@ -2,9 +2,9 @@
 
     python experiments/evidence/oracle.py CONFIG.toml SEEDS DATA_DIR > oracle.csv
 
-Every round is played once at each of ``RATES``, by FedAvg, from the same weights; those that are
-best on the server's validation share go on. Nobody can do that for the price of a round: it says
-what a perfect choice, of a rate for all and one round ahead, would be worth.
+Every round is played once at each of ``COUNT`` rates, by FedAvg, from the same weights; those that
+are best on the server's validation share go on. Nobody can do that for the price of a round: it
+says what a perfect choice, of a rate for all and one round ahead, would be worth.
 """
 
 import csv
@@ -22,8 +22,8 @@ from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import to_run_config
 from strategies.fedavg import FedAvg
 
-RATES = (1e-4, 10**-3.5, 1e-3, 10**-2.5, 1e-2, 10**-1.5, 1e-1)
-"""Those of a tournament by default."""
+COUNT = 7
+"""Rates that are tried in every round: evenly over the range of ``genes.learning_rate``."""
 
 
 def main() -> None:
@@ -34,6 +34,8 @@ def main() -> None:
     config = build(merge(read_toml(Path(sys.argv[1])), [("data", "data_dir", folder)]))
     held = Resources(config, slots=1)
     clients, cohort = len(held.partition(config.run.seed).clients), config.cohort.fraction
+    gene = config.genes.declared["learning_rate"]
+    rates = [gene.at(number / (COUNT - 1)) for number in range(COUNT)]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["seed", "round", "rate", "validation_accuracy", "test_accuracy"])
     grid = InProcessGrid(
@@ -43,13 +45,14 @@ def main() -> None:
         weights = models.get_weights(held.model(seed))
         for number in range(1, 21):
             tried = []
-            for rate in RATES:
+            for rate in rates:
                 strategy = FedAvg(
                     seed=seed,
                     clients=clients,
                     fraction=cohort,
                     local_epochs=config.training.local_epochs,
                     learning_rate=rate,
+                    local_momentum=config.training.momentum,
                 )
                 reached, _ = Federated(strategy, grid).step(number, weights)
                 validation, test = (part.evaluation for part in held.evaluate(reached, seed))

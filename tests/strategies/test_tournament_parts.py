@@ -9,7 +9,7 @@ import pytest
 from strategies.core.hyperparameters import Assignment, Genome
 from strategies.core.outcomes import ClientOutcome, RoundOutcome, Update
 from strategies.streams import rng
-from strategies.tournament import errors, groups, rising, spread
+from strategies.tournament import around, errors, groups, spread
 
 
 def outcome(client: int, number: int, wrong: float | None, samples: int = 10) -> ClientOutcome:
@@ -64,11 +64,17 @@ def test_replies_that_are_rejected_say_so_too_and_those_that_never_came_say_noth
 
 
 @pytest.mark.parametrize(
-    ("lowest", "count", "places"),
-    [(0.25, 3, [0.25, 0.5, 0.75]), (0.9, 3, [0.5, 0.75, 1.0]), (0.1, 9, [0.0, 0.25, 0.5, 0.75])],
+    ("middle", "count", "places"),
+    [
+        (0.5, 3, [0.25, 0.5, 0.75]),
+        (0.5, 2, [0.375, 0.625]),
+        (0.9, 3, [0.5, 0.75, 1.0]),
+        (0.1, 2, [0.0, 0.25]),
+        (0.1, 9, [0.0, 0.25, 0.5, 0.75]),
+    ],
 )
-def test_places_rise_from_the_lowest_as_far_as_they_fit(
-    lowest: float, count: int, places: list[float]
+def test_places_lie_around_one_as_far_as_they_fit(
+    middle: float, count: int, places: list[float]
 ) -> None:
-    found = rising(lowest, 0.25, count)
+    found = around(middle, 0.25, count)
     assert found[: len(places)] == places and len(found) == count and max(found) <= 1
