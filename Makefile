@@ -1,11 +1,16 @@
-# make test, make test-runtimes, make soak, make lint and make compare install what they need into .venv first.
+# make test, make test-runtimes, make soak, make lint, make demo and make compare install what they need into .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: compare test test-runtimes soak lint bench clean
+.PHONY: demo compare test test-runtimes soak lint bench clean
+
+# Half a minute, no download; at rates that suit the task, so that no strategy sits at chance.
+demo: $(VENV)/.run
+	$(BIN)/python -m fedgen compare --dataset digits --model mlp --clients 20 --rounds 10 --seeds 3 \
+		--strategies "genetic-cfl@rates=[1e-3,1e-2],fedavg@1e-2,fedprox@1e-2,scaffold,tournament" $(ARGS)
 
 compare: $(VENV)/.run
 	$(BIN)/python -m fedgen compare --rounds 10 $(ARGS)

@@ -1,4 +1,4 @@
-"""The README: its examples run, its help is the command's, its files and figures are there."""
+"""README and docs: examples run, the help is the command's, and links lead somewhere."""
 
 import re
 import shlex
@@ -15,15 +15,15 @@ from strategies.fedavg import FedAvg
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-STRATEGIES = (ROOT / "docs" / "strategies.md").read_text()
-GENES = (ROOT / "docs" / "genes.md").read_text()
-BLOCKS = re.findall(r"```(python|sh)\n(.*?)```\n", README + STRATEGIES + GENES, re.DOTALL)
+DOCS = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+STRATEGIES = DOCS["strategies"]
+BLOCKS = re.findall(r"```(python|sh)\n(.*?)```\n", "".join([README, *DOCS.values()]), re.DOTALL)
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def examples() -> list[tuple[dict[str, str], list[str]]]:
-    """Files and the commands that follow them, in the order of the README."""
+    """Files and the commands that follow them, page by page."""
     found: list[tuple[dict[str, str], list[str]]] = []
     files: dict[str, str] = {}
     for kind, text in BLOCKS:
@@ -64,14 +64,8 @@ def test_every_example_runs_as_it_stands(
 
 
 def test_there_are_examples_of_data_a_model_a_strategy_and_python() -> None:
-    assert [list(files) for files, _ in EXAMPLES][:6] == [
-        ["cells.py"],
-        ["letters.py"],
-        ["drawings.py"],
-        ["small.py"],
-        ["hill.py"],
-        ["notebook.py"],
-    ]
+    named = {name for files, _ in EXAMPLES for name in files}
+    assert {"cells.py", "letters.py", "drawings.py", "small.py", "hill.py", "notebook.py"} <= named
     code = next(files["hill.py"] for files, _ in EXAMPLES if "hill.py" in files)
     body = code.partition("class ")[2].splitlines()
     assert len([line for line in body if line.strip()]) <= 30
@@ -81,7 +75,12 @@ def test_there_are_examples_of_data_a_model_a_strategy_and_python() -> None:
 def test_the_help_is_the_command_s_own(command: str, tmp_path: Path) -> None:
     code, out, _ = call(["-m", "fedgen", *command.split(), "--help"], tmp_path)
     assert code == 0
-    assert f"```text\n{out.strip()}\n```" in README
+    assert f"```text\n{out.strip()}\n```" in DOCS["commands"]
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    assert len(README.splitlines()) <= 200
+    assert {*re.findall(r"\(docs/(\w+)\.md\)", README)} == {*DOCS}
 
 
 def anchors(page: Path) -> set[str]:
@@ -104,10 +103,7 @@ def test_the_page_of_strategies_names_what_strategies_change() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        *("README.md", "experiments/README.md", "docs/strategies.md", "docs/data.md"),
-        *("docs/models.md", "docs/genes.md"),
-    ],
+    ["README.md", "CHANGELOG.md", "experiments/README.md", *(f"docs/{name}.md" for name in DOCS)],
 )
 def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name
@@ -120,7 +116,7 @@ def test_links_lead_somewhere(name: str) -> None:
 
 
 def test_the_tree_names_every_room_and_door() -> None:
-    tree = README.partition("## How it is built")[2]
+    tree = DOCS["built"]
     for package in ("fedgen", "strategies"):
         for path in (ROOT / package).iterdir():
             if path.is_dir() and (path / "__init__.py").exists():

@@ -1,7 +1,7 @@
-"""The tables of the evidence in both READMEs, made from the rows in experiments/results.
+"""The tables of the evidence, in its page and two of the docs, made from experiments/results.
 
     python experiments/evidence/tables.py            # prints them
-    python experiments/evidence/tables.py --write    # puts them between their marks in the READMEs
+    python experiments/evidence/tables.py --write    # puts them between their marks there
 
 Nothing is chosen by a test accuracy: candidates are sorted by validation accuracy. What ends and
 differences are is said in ``ends.py``.
@@ -33,7 +33,8 @@ from fedgen.runs.costs import spent
 from fedgen.runs.rows import RoundRow
 
 EXPERIMENTS = Path(__file__).parents[1]
-READMES = (EXPERIMENTS / "README.md", EXPERIMENTS.parent / "README.md")
+DOCS = EXPERIMENTS.parent / "docs"
+PAGES = (EXPERIMENTS / "README.md", DOCS / "comparing.md", DOCS / "measured.md")
 MARK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 DESIGNED = "genetic-cfl"
@@ -248,7 +249,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "worth": worth,
     "main-ends": partial(finals, "main"),
 }
-"""What makes each table, by its mark in the READMEs."""
+"""What makes each table, by its mark in the pages."""
 
 
 def filled(text: str) -> str:
@@ -257,10 +258,10 @@ def filled(text: str) -> str:
 
 
 def main() -> None:
-    """Print the tables, or put them into the READMEs."""
+    """Print the tables, or put them into the pages."""
     if sys.argv[1:] == ["--write"]:
-        for readme in READMES:
-            readme.write_text(filled(readme.read_text()))
+        for page in PAGES:
+            page.write_text(filled(page.read_text()))
         return
     if sys.argv[1:]:
         sys.exit(f"expected --write or nothing, received {' '.join(sys.argv[1:])}")

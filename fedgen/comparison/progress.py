@@ -254,6 +254,8 @@ def results(summary: Mapping[str, Any]) -> None:
     Console().print(table)
     for sentence in [*told(ranked), *endings(summary)]:
         Console().print(sentence, highlight=False)
+    for doubt in summary.get("doubts", ()):
+        Console().print(f"mind: {doubt}", highlight=False, markup=False)
     for name, values in summary["strategies"].items():
         if "privacy" in values:
             Console().print(f"{name}: {claim(values['privacy'])}", highlight=False)

@@ -148,7 +148,10 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 def _warnings(results: Results) -> str:
     ended = "".join(f'<p class="warning">{escape(text)}</p>' for text in endings(results.summary))
-    return ended + _leak(results)
+    doubts = "".join(
+        f'<p class="warning">{escape(text)}</p>' for text in results.summary.get("doubts", ())
+    )
+    return ended + _leak(results) + doubts
 
 
 def _figures(results: Results) -> str:

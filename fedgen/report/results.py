@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedgen.analysis.doubts import doubts
 from fedgen.analysis.sentences import cost, endings, fair, place, sentences
 from fedgen.analysis.summary import summarise
 from fedgen.config.metrics import KNOWN, Metric, measured
@@ -96,6 +97,8 @@ class Results:
         if counts:
             values = [effective_labels(mine) for _, mine in sorted(counts.items())]
             summary["effective_labels"] = {"mean": sum(values) / len(values), "values": values}
+        if misleading := doubts(run.config, summary, self.clients, self.partition):
+            summary["doubts"] = misleading
         return summary
 
     @cached_property

@@ -51,7 +51,7 @@ def test_the_run_directory_is_complete_and_readable_without_fedgen(run: Run) -> 
     names = {f"{s}-seed{k}" for s in ("genetic-cfl", "fedavg") for k in (0, 1)}
     assert {path.name for path in (run.path / "shards").iterdir()} == names
     assert {path.stem for path in (run.path / "models").iterdir()} == names
-    assert "plotly" in (run.path / "report.html").read_text()
+    assert 'id="library"' in (run.path / "report.html").read_text()
     leftovers = [path for path in run.path.rglob("*") if ".tmp" in path.name]
     assert leftovers == []
 
