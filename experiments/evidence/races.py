@@ -135,31 +135,19 @@ def race_answers() -> str:
 
 
 def race_oracle() -> str:
-    """Say how far the winner is from the best rate of every round in hindsight."""
+    """Say how far winner and fixed rate are from the best rate of every round in hindsight."""
     rows = []
     for task, title in RACES.items():
         path = RESULTS / f"race-{task}" / "oracle.csv"
-        if path.exists():
-            last = {int(row["seed"]): row for row in csv.DictReader(path.open(newline=""))}
-            best = {seed: 100 * float(row["test_accuracy"]) for seed, row in last.items()}
-            arms = raced(task)
-            rows.append(
-                [
-                    title,
-                    spread([*best.values()]),
-                    *(
-                        signed([best[seed] - arms[name].values(METRICS[1])[seed] for seed in best])
-                        for name in (WINNER, "fedavg")
-                    ),
-                ]
-            )
-    head = [
-        "task",
-        "best rate of every round, test, %",
-        f"minus `{WINNER}`, points",
-        "minus `fedavg`",
-    ]
-    return table(head, rows)
+        if not path.exists():
+            continue
+        lines = csv.DictReader(path.read_text().splitlines())
+        best = {int(line["seed"]): 100 * float(line["test_accuracy"]) for line in lines}
+        arms = {name: raced(task)[name].values(METRICS[1]) for name in (WINNER, "fedavg")}
+        apart = [signed([mine[seed] - best[seed] for seed in best]) for mine in arms.values()]
+        rows.append([title, spread([*best.values()]), *apart])
+    head = ("best rate of every round, test, %", f"`{WINNER}` minus that, points", "`fedavg`")
+    return table(["task", *head], rows)
 
 
 RACE_TABLES: dict[str, Callable[[], str]] = {
