@@ -122,7 +122,12 @@ def several(runs: Sequence[Results]) -> str:
         for name, summary in summaries.items()
         for text in [*told(rankings[name]), *endings(summary)]
     )
-    lead = said + table(rankings) + lead + "".join(drawn[name].html(name) for name in [*drawn][:1])
+    metrics = dict.fromkeys(ranked.metric for ranked in rankings.values())
+    ranks = "".join(
+        table({name: ranked for name, ranked in rankings.items() if ranked.metric == metric})
+        for metric in metrics
+    )
+    lead = said + ranks + lead + "".join(drawn[name].html(name) for name in [*drawn][:1])
     control = page.switch("Draw against", axes := curves.axes_of(arms), next(iter(axes)))
     rest = "".join(drawn[name].html(name) for name in [*drawn][1:])
     sections: Sections = [
