@@ -156,6 +156,14 @@ def report(paths: flags.RunPaths, out: flags.Page = None) -> None:
 
 
 @app.command()
+def runs(folder: flags.RunsPath = Path("runs")) -> None:
+    """List the runs of a directory: how far they are, and who is ahead."""
+    from fedgen.command.runs import listed
+
+    listed(folder)
+
+
+@app.command()
 def export(
     path: flags.RunPath,
     optuna: flags.Optuna = None,

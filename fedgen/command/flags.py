@@ -11,6 +11,10 @@ Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", help="Se
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RunPaths = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")]
 
+RunsPath = Annotated[
+    Path, typer.Argument(metavar="[DIR]", help="A directory of runs; runs by default.")
+]
+
 Rounds = Annotated[int | None, typer.Option(help=f"Training rounds; {defaults.ROUNDS} by default.")]
 MoreRounds = Annotated[
     int | None, typer.Option(help="Training rounds in all; as before by default.")
