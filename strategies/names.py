@@ -11,6 +11,7 @@ either side of a slash.
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ AT = "@"
 
 RATE = "learning_rate"
 """The setting that is meant where a name gives a value alone."""
+
+_PLAIN = re.compile(r"[^/@\[\],]+|\[[^/@\[\]]*\]")
+"""What can be told from the rest of a name, and from other names in a list."""
 
 SELF_CHOOSING: Mapping[str, str] = {
     "fedavg-tuned": "it searches a rate of its own first",
@@ -110,6 +114,10 @@ def with_settings(name: str, section: str, settings: Mapping[str, Any]) -> str:
         name: What it is called so far.
         section: Whose settings they are: those of what chooses, before a slash, or behind it.
         settings: Text, or values of TOML.
+
+    Raises:
+        TypeError: If a value has no form as text.
+        ValueError: If one cannot be told from the rest of a name, or is there already.
     """
     chosen, slash, behind = name.partition("/")
     given = "".join(f"{AT}{key}={_written(value)}" for key, value in settings.items())
@@ -132,15 +140,17 @@ def _given(name: str) -> tuple[str, dict[str, Any]]:
     bare, *texts = name.split(AT)
     given: dict[str, Any] = {}
     for text in texts:
-        key, equals, value = text.rpartition("=")
-        if not value or bool(key) != bool(equals):
+        key, equals, value = text.partition("=")
+        if not equals:
+            key, value = RATE, text
+        if not key or not value:
             raise ValueError(
                 f"{name}: expected a learning rate or SETTING=VALUE after the {AT}, as in "
                 f"fedavg{AT}1e-3, received {text!r}"
             )
-        if (key or RATE) in given:
-            raise ValueError(f"{name}: {key or RATE} is given twice")
-        given[key or RATE] = _read(value)
+        if key in given:
+            raise ValueError(f"{name}: {key} is given twice")
+        given[key] = _read(value)
     return bare, given
 
 
@@ -153,7 +163,12 @@ def _read(text: str) -> Any:
 
 
 def _written(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    if not _PLAIN.fullmatch(text):
+        raise ValueError(
+            f"{value!r} cannot be written in a name: expected a number, a word or a list"
+        )
+    return text
 
 
 def why_not(pair: Named) -> str | None:

@@ -9,10 +9,15 @@ from fedgen.config.metrics import ACCURACY
 from fedgen.config.tree import Config
 from fedgen.runs.rows import ClientRow, PartitionRow
 from strategies import TUNERS, parse
-from strategies.names import SELF_CHOOSING
 
-NEAR_CHANCE = 1.2
-"""An accuracy of at most so many times that of guessing is at chance level."""
+SEARCHES = ("fedavg-tuned", "optuna-tpe", "optuna-asha")
+"""What searches a rate before round 1."""
+
+NEAR_CHANCE, POINTS = 1.2, 0.02
+"""An accuracy of at most so many times that of guessing, and so little above, is at chance."""
+
+JUDGES = (*(name for name in TUNERS if name != "random-search"), *SEARCHES)
+"""What judges hyperparameters by what clients say of their validation samples."""
 
 EDGE = 0.05
 """A rate that is nearer to an end of its range, as a share of its decades, is at its edge."""
@@ -43,7 +48,9 @@ def doubts(
 
 def _at_chance(name: str, figures: Mapping[str, Any], classes: int) -> str:
     final = figures.get(f"final_{ACCURACY.name}", {"mean": None})["mean"]
-    if classes < 2 or final is None or final > NEAR_CHANCE / classes:
+    if classes < 2 or final is None:
+        return ""
+    if final > min(NEAR_CHANCE / classes, 1 / classes + POINTS):
         return ""
     return (
         f"{name} ends at {100 * final:.1f} %, where guessing one of {classes} classes gets "
@@ -72,16 +79,19 @@ def _at_the_edge(name: str, config: Config, clients: Sequence[ClientRow]) -> str
     if EDGE < place < 1 - EDGE:
         return ""
     where = "lower" if place <= EDGE else "upper"
+    # As designed, genes only start in their range.
+    beyond = " or beyond it" if not 0 <= place <= 1 else ""
     return (
-        f"{name} ends at learning rates of {10 ** median(rates):.2g}, at the {where} edge of its "
-        f"range of {bounds[0]:g} to {bounds[1]:g}: a wider one may do better."
+        f"{name} ends at learning rates of {10 ** median(rates):.2g}, at the {where} edge{beyond} "
+        f"of the range of {bounds[0]:g} to {bounds[1]:g} that they are from: a wider one may do "
+        "better."
     )
 
 
 def _range(name: str, config: Config) -> tuple[float, float] | None:
     """Return the range that an arm's rates are searched in, if there is one."""
     section = parse(name).section
-    if section not in (*TUNERS, *SELF_CHOOSING):
+    if section not in (*TUNERS, *SEARCHES):
         return None
     if gene := config.genes.declared.get("learning_rate") if section in TUNERS else None:
         return gene.low, gene.high
@@ -91,7 +101,12 @@ def _range(name: str, config: Config) -> tuple[float, float] | None:
 
 
 def _judged_by_few(config: Config, partition: Sequence[PartitionRow]) -> str:
-    judging = [n for n in config.run.strategies if parse(n).section in (*TUNERS, *SELF_CHOOSING)]
+    judging = [
+        name
+        for name in config.run.strategies
+        if parse(name).section in JUDGES
+        and config.section_of(name).get("fitness") not in ("test", "common")
+    ]
     sizes = [row.validation for row in partition if row.validation]
     if not judging or not sizes or median(sizes) >= FEWEST:
         return ""

@@ -77,10 +77,10 @@ def ranking(summary: Mapping[str, Any]) -> Ranking:
     """Rank the strategies of a summary by the deciding metric on the test set, at equal cost.
 
     Where all runs cost the same they are compared at their ends, else each after its last round
-    within what every strategy has spent. Seeds count that all ranked strategies have a value of;
-    whoever lacks one for good, as it diverged there, is not ranked. p of a lead is of the exact
-    signed-rank test after Holm over all leads, and after Bonferroni over who might have led, as
-    the first place is one that was picked for its figures.
+    within what every strategy has spent. Seeds count that all ranked strategies have begun; whoever
+    has no figure on one of them, as it diverged or its search is dearer, is not ranked. p of a lead
+    is that of the exact signed-rank test after Holm over all leads, and after Bonferroni over who
+    might have led, as the first place is one that was picked for its figures.
     """
     metric = Metric(**summary["metric"])
     unit = summary.get("budget", CLIENT_EPOCHS).partition("=")[0].strip()
@@ -94,13 +94,24 @@ def ranking(summary: Mapping[str, Any]) -> Ranking:
     names = [name for name in figures if name not in others]
     key, at = _measured_by(summary, names, unit)
     asked = summary["seeds"]
-    columns = {name: figures[name][key]["values"] for name in names}
-    why = "no figure" if at is None else f"none of its rounds ends within {at:,.10g} {unit}"
-    others |= {name: why for name, column in columns.items() if column == [None] * len(column)}
-    columns = {name: column for name, column in columns.items() if name not in others}
+    columns: dict[str, list[Any]] = {}
+    for name in names:
+        rounds, column = figures[name]["rounds"]["values"], figures[name][key]["values"]
+        lines = list(zip(asked, column, rounds, strict=True))
+        if missing := [seed for seed, value, played in lines if played and value is None]:
+            within = "" if at is None else f" within {at:,.10g} {unit}"
+            others[name] = f"no figure{within} on {name_seeds(missing)}"
+        elif not any(rounds):
+            others[name] = "not begun yet"
+        else:
+            columns[name] = [value if played else None for _, value, played in lines]
     kept = [i for i in range(len(asked)) if all(c[i] is not None for c in columns.values())]
     values = {name: [column[i] for i in kept] for name, column in columns.items()}
-    if not columns or not kept:
+    if not kept or not columns:
+        others |= dict.fromkeys(columns, "no seed that all of them have begun")
+    elif at == 0:
+        others |= dict.fromkeys(columns, "not everybody has trained yet")
+    if not kept or not columns or at == 0:
         return Ranking(metric, (), at, unit, key, (), others, [*figures])
     means = {name: math.fsum(mine) / len(mine) for name, mine in values.items()}
     sign = -1 if metric.higher else 1

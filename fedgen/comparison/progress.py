@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -198,7 +199,7 @@ class LiveTable(Watcher):
             table.add_column(heading, justify="right", no_wrap=True)
         for (strategy, seed), mine in self._standings.items():
             table.add_row(
-                strategy,
+                escape(strategy),
                 str(seed),
                 f"{max(mine.round, 0)}/{mine.rounds}",
                 "" if mine.value is None else f"{mine.value:.4f}",
@@ -250,15 +251,16 @@ def results(summary: Mapping[str, Any]) -> None:
         if figures[f"final_{metric}"]["mean"] is not None and figures["final_loss"]["mean"] is None:
             cells["final_loss"] = "not finite"
         rounds = [standings[name]] if differ else []
-        table.add_row(numbers.get(name, ""), name, *rounds, *cells.values())
+        table.add_row(numbers.get(name, ""), escape(name), *rounds, *cells.values())
     Console().print(table)
     for sentence in [*told(ranked), *endings(summary)]:
-        Console().print(sentence, highlight=False)
+        Console().print(sentence, highlight=False, markup=False)
     for doubt in summary.get("doubts", ()):
         Console().print(f"mind: {doubt}", highlight=False, markup=False)
     for name, values in summary["strategies"].items():
         if "privacy" in values:
-            Console().print(f"{name}: {claim(values['privacy'])}", highlight=False)
+            text = f"{name}: {claim(values['privacy'])}"
+            Console().print(text, highlight=False, markup=False)
     if "privacy_together" in summary:
         Console().print(f"Released together: {claim(summary['privacy_together'])}", highlight=False)
 

@@ -47,7 +47,7 @@ def _name(number: int, table: object) -> str:
         return with_settings(table["strategy"], parse(table["strategy"]).section, settings)
     except KeyError as error:
         raise InputError(f"{ARMS}: unknown strategy {error.args[0]!r}") from error
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"{ARMS}: {error}") from error
 
 
@@ -74,12 +74,17 @@ def swept(names: Sequence[str], sweeps: Iterable[str]) -> list[str]:
         of = {name: section in (parse(name).section, parse(name).strategy) for name in found}
         if not any(of.values()):
             raise InputError(
-                f"--sweep {setting}: expected {section} among the strategies, "
-                f"received {','.join(names)}"
+                f"--sweep {setting}: expected the section of a strategy that is compared, without "
+                f"its variants, received {section}; compared are {','.join(names)}"
             )
-        found = [
-            with_settings(name, section, {key: value}) if swept_over else name
-            for name, swept_over in of.items()
-            for value in (values if swept_over else [None])
-        ]
+        try:
+            found = [
+                with_settings(name, section, {key: value}) if swept_over else name
+                for name, swept_over in of.items()
+                for value in (values if swept_over else [None])
+            ]
+            for name in found:
+                parse(name)
+        except ValueError as error:
+            raise InputError(f"--sweep {setting}: {error}") from error
     return found

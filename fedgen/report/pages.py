@@ -122,10 +122,10 @@ def several(runs: Sequence[Results]) -> str:
         for name, summary in summaries.items()
         for text in [*told(rankings[name]), *endings(summary)]
     )
-    metrics = dict.fromkeys(ranked.metric for ranked in rankings.values())
+    kinds = {name: (ranked.metric, ranked.unit) for name, ranked in rankings.items()}
     ranks = "".join(
-        table({name: ranked for name, ranked in rankings.items() if ranked.metric == metric})
-        for metric in metrics
+        table({name: ranked for name, ranked in rankings.items() if kinds[name] == kind})
+        for kind in dict.fromkeys(kinds.values())
     )
     lead = said + ranks + lead + "".join(drawn[name].html(name) for name in [*drawn][:1])
     control = page.switch("Draw against", axes := curves.axes_of(arms), next(iter(axes)))

@@ -24,7 +24,8 @@ def table(rankings: Mapping[str, Ranking]) -> str:
     """Return the strategies of runs in one table, the best first.
 
     Args:
-        rankings: Those of every run by its name; a single run needs none. All have one metric.
+        rankings: Those of every run by its name; a single run needs none. All have one metric and
+            unit.
     """
     entries = [(run, r, place) for run, r in rankings.items() for place in r.places]
     if not entries:
@@ -58,9 +59,10 @@ def _line(called: str, ranked: Ranking, place: Place, look: Style, share: float)
         '<svg width="22" height="8" aria-hidden="true"><line x1="0" x2="22" y1="4" y2="4" '
         f'stroke="{look.colour}" stroke-width="3" stroke-dasharray="{SHADES[look.dash]}"/></svg>'
     )
+    number = f"{place.number}. " if called == place.name else ""  # of one run
     return (
         f'<tr class="{"best" if place in ranked.level else ""}">'
-        f'<th scope="row">{place.number}. {swatch}{_breakable(called)}</th>'
+        f'<th scope="row">{number}{swatch}{_breakable(called)}</th>'
         f"<td>{escape(written(ranked, place.mean))}{seeds}</td>"
         f'<td><span class="bar" style="width:{100 * share:.0f}%"></span>'
         f"<small>{place.spent:,.10g}</small></td></tr>"

@@ -61,7 +61,7 @@ SCRIPT = """
 "use strict";
 // Charts are data until they are seen: parsed and drawn at first sight, redrawn by native controls.
 // So is the library that draws them: it is packed until there is something to draw.
-const drawn = new Set();
+const drawn = new Set(), ready = new Set();
 let library = null;
 
 async function unpack() {
@@ -88,7 +88,7 @@ async function draw(source) {
     if (chart.layout.annotations)
       Object.assign(chart.layout, { annotations: [], showlegend: true });
   }
-  Plotly.newPlot(box, chart).then(() => putOnAxis(box));
+  Plotly.newPlot(box, chart).then(() => { ready.add(box); putOnAxis(box); });
 }
 
 function drawInside(root) {
@@ -127,13 +127,21 @@ addEventListener("hashchange", reveal);
 for (const part of document.querySelectorAll("details.part"))
   part.addEventListener("toggle", () => drawInside(part));
 for (const button of document.querySelectorAll("input[name=axis]"))
-  button.addEventListener("change", () => drawn.forEach(putOnAxis));
+  button.addEventListener("change", () => ready.forEach(putOnAxis));
 for (const slider of document.querySelectorAll("input[data-slides]"))
   slider.addEventListener("input", () => slide(slider));
-// Paper is narrower than the window, and a chart's width is fixed when it is drawn.
-addEventListener("beforeprint", () => drawn.forEach((box) => Plotly.relayout(box, { width: 640 })));
-addEventListener("afterprint", () =>
-  drawn.forEach((box) => Plotly.relayout(box, { width: null, autosize: true })));
+// Paper has no folds, and is narrower than the window; a chart's width is fixed when it is drawn.
+let folds = [];
+addEventListener("beforeprint", () => {
+  folds = [...document.querySelectorAll("details.section:not([open])")];
+  for (const part of folds) part.open = true;
+  drawInside(document);
+  ready.forEach((box) => Plotly.relayout(box, { width: 640 }));
+});
+addEventListener("afterprint", () => {
+  for (const part of folds) part.open = false;
+  ready.forEach((box) => Plotly.relayout(box, { width: null, autosize: true }));
+});
 drawInside(document);
 reveal();
 """

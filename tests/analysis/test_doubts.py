@@ -35,6 +35,9 @@ def test_an_arm_at_chance_is_named() -> None:
         "fedavg ends at 11.9 %, where guessing one of 10 classes gets 10.0 %: its learning rate "
         "may be far too low or too high, or its rounds too few."
     ]
+    two = [PartitionRow(0, 0, None, None, 100, 500, "50 50")]
+    assert len(doubts(FEDAVG, ended(fedavg=0.52), [], two)) == 1
+    assert doubts(FEDAVG, ended(fedavg=0.53), [], two) == []
     assert doubts(FEDAVG, ended(fedavg=0.01), [], []) == [], "of nobody's classes nothing is known"
 
 
@@ -62,7 +65,8 @@ def test_rates_that_end_at_the_edge_of_their_range_are_named(
     assert len(found) == (edge is not None)
     if edge:
         assert found[0].startswith(f"{name} ends at learning rates of ")
-        assert f", at the {edge} edge of its range of " in found[0]
+        beyond = " or beyond it" if name == "genetic-cfl" else ""
+        assert f", at the {edge} edge{beyond} of the range of " in found[0]
 
 
 def test_judges_of_few_samples_are_named_where_somebody_judges() -> None:
@@ -72,4 +76,6 @@ def test_judges_of_few_samples_are_named_where_somebody_judges() -> None:
         "fedavg-tuned judge by."
     ]
     assert doubts(config, ended(), [], holding(100)) == []
-    assert doubts(FEDAVG, ended(), [], holding(32)) == []
+    others = ["fedavg", "fedavg-decay", "random-search", "genetic-cfl"]
+    config = build({"run": {"strategies": others}, "genetic-cfl": {"fitness": "test"}})
+    assert doubts(config, ended(), [], holding(32)) == []

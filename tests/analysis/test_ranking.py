@@ -131,7 +131,41 @@ def test_a_metric_of_which_less_is_better_is_ranked_upwards() -> None:
 
 def test_where_nobody_has_a_figure_nobody_wins() -> None:
     found = ranking(summary([], strategies=("fedavg", "pbt"), seeds=1))
-    assert found.places == () and found.others == {"fedavg": "no figure", "pbt": "no figure"}
+    assert found.places == () and found.others == dict.fromkeys(("fedavg", "pbt"), "not begun yet")
     assert winner(found) == "No strategy has a figure at equal cost yet."
     alone = ranking(summary(arm("centralised", 0, [0.1, 0.5, 0.9])))
     assert alone.places == () and alone.others == {"centralised": "trained on pooled data"}
+
+
+def test_a_search_that_is_dearer_on_some_seeds_is_not_ranked_by_the_others() -> None:
+    """Round 0 costs 30, 10 and 30 where others have spent 20: the good seed must not decide."""
+    rows = []
+    for seed, search in enumerate((30, 10, 30)):
+        rows += arm("fedavg", seed, [0.1, 0.5, 0.6])
+        tuned = arm("fedavg-tuned", seed, [0.1, 0.8, 0.95])
+        rows += [replace(tuned[0], client_epochs=search), *tuned[1:]]
+    found = ranking(summary(rows))
+    assert [place.name for place in found.places] == ["fedavg"] and found.seeds == [0, 1, 2]
+    assert found.others == {"fedavg-tuned": "no figure within 20 client-epochs on seeds 0, 2"}
+
+
+def test_while_somebody_has_yet_to_begin_nobody_is_ahead() -> None:
+    rows = [*arm("fedavg", 0, [0.1, 0.5]), *arm("fedprox", 0, [0.1, 0.7]), *arm("pbt", 0, [0.1])]
+    found = ranking(summary(rows))
+    assert found.places == () and found.others["pbt"] == "not begun yet"
+    assert {found.others[name] for name in ("fedavg", "fedprox")} == {
+        "not everybody has trained yet"
+    }
+
+
+def test_strategies_without_a_common_seed_are_not_ranked_and_not_lost() -> None:
+    found = ranking(summary([*arm("fedavg", 0, [0.1, 0.5]), *arm("pbt", 1, [0.1, 0.5])]))
+    assert found.places == ()
+    assert {*found.others} == {"fedavg", "pbt"}
+
+
+def test_a_last_round_that_was_not_evaluated_is_no_figure() -> None:
+    skipped = arm("cyclic", 0, [0.1, 0.7, 0.9], epochs=20)
+    skipped[1] = replace(skipped[1], test_accuracy=None, test_loss=None, validation_accuracy=None)
+    found = ranking(summary([*arm("fedavg", 0, [0.1, 0.5, 0.6]), *skipped]))
+    assert found.others == {"cyclic": "no figure within 20 client-epochs on seed 0"}

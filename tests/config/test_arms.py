@@ -1,5 +1,6 @@
 """One strategy at several settings: by name, as tables of a config, swept over."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,9 @@ def test_a_sweep_is_one_name_for_each_value(
         ({"arms": [{"strategy": "fedavg", "a": {"b": 1}}]}, "a: expected a value, received a t"),
         ({"arms": [{"strategy": "fedavg", "mu": 1}]}, "fedavg@mu=1: fedavg: unknown setting 'mu'"),
         ({"arms": [{"strategy": "fedavg+x"}]}, "arms: unknown strategy 'fedavg+x'"),
+        ({"arms": [{"strategy": "fedavg", "x": [[1], [2]]}]}, "[[1], [2]] cannot be written in a"),
+        ({"arms": [{"strategy": "fedavg", "x": "a,b"}]}, "'a,b' cannot be written in a name"),
+        ({"arms": [{"strategy": "fedavg", "x": date(2026, 1, 1)}]}, "arms: "),
         ({"arms": [{"strategy": "fedavg@"}]}, "arms: fedavg@: expected a learning rate or SETTI"),
         ({"arms": [{"strategy": "fedvag"}]}, "unknown strategy 'fedvag': did you mean 'fedavg'?"),
         ({"run": {"strategies": ["fedavg@-1"]}}, "fedavg@-1: fedavg.learning_rate: input should"),
@@ -132,8 +136,9 @@ def test_what_is_wrong_is_one_line(tree: dict[str, object], why: str) -> None:
         ("fedavg.learning_rate=", "expected STRATEGY.SETTING=VALUE,VALUE,..., as in fedavg.lea"),
         ("fedavg.learning_rate", "expected STRATEGY.SETTING=VALUE,VALUE,..., as in fedavg.learn"),
         ("learning_rate=1,2", "setting 'learning_rate': expected SECTION.KEY"),
-        ("training.local_epochs=1,2", "expected training among the strategies, received fedavg"),
+        ("training.local_epochs=1,2", "expected the section of a strategy that is compared"),
         ("fedavg.learning_rate=1,2", "fedavg@learning_rate=3@learning_rate=1: learning_rate is g"),
+        ("fedavg.learning_rate=a/b", "'a/b' cannot be written in a name: expected a number, a w"),
         ("fedavg.mu=1,2", "unknown setting 'mu'"),
     ],
 )

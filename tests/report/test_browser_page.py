@@ -178,7 +178,11 @@ def test_every_chart_says_what_it_shows_and_has_its_data_as_a_table(page: Page) 
 def test_it_prints_on_paper_without_its_controls_and_nothing_is_cut(
     page: Page, tmp_path: Path
 ) -> None:
-    unfold(page)
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    closed = "document.querySelectorAll('details.section:not([open])').length"
+    assert page.run(closed) == 0, "paper has no folds"
+    page.run("dispatchEvent(new Event('afterprint'))")
+    assert page.run(closed) >= 9
     page.print(tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     page.ask("Emulation.setEmulatedMedia", media="print")

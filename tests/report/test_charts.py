@@ -1,10 +1,11 @@
 """Charts against rows made so that their words would be wrong."""
 
+import math
 from typing import Any
 
 from shards import client_row
 
-from fedgen.report.charts import contrasts, evenness, evolution, partition
+from fedgen.report.charts import contrasts, curves, evenness, evolution, palette, partition
 from fedgen.runs.rows import EvaluationRow, PartitionRow
 
 
@@ -70,3 +71,25 @@ def _evolved(number: int, client: int, cluster: int, fitness: float) -> Any:
     return type(row)(
         **vars(row) | {"cluster": cluster, "fitness": fitness, "origin": "mutant", "status": "ok"}
     )
+
+
+def test_a_registered_strategy_looks_the_same_whoever_is_beside_it() -> None:
+    alone = palette.styles(["scaffold"])["scaffold"]
+    crowd = ["fedavg@1e-2", "genetic-cfl+no-mutation", "scaffold", "fedavg@1e-3", "fedprox"]
+    found = palette.styles(crowd)
+    assert list(found) == crowd and found["scaffold"] == alone
+    assert len({*found.values()}) == len(crowd)
+    assert len({style.colour for style in found.values()}) == len(crowd), "there are colours left"
+    assert palette.styles(["run: scaffold (diverged in round 1 on seed 0)"]).popitem()[1] == alone
+    many = [f"own:{n}" for n in range(len(palette.EVERY) + 3)]
+    assert {*palette.styles(many).values()} == {*palette.EVERY}
+
+
+def test_a_logarithmic_axis_has_ticks_that_people_read() -> None:
+    def ticks(low: float, high: float) -> list[float]:
+        return [float(f"{tick:.6g}") for tick in curves._ticks(math.log10(low), math.log10(high))]
+
+    assert ticks(0.15, 2.4) == [0.2, 0.5, 1, 2]
+    assert ticks(1e-5, 20) == [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10]
+    assert ticks(2.1, 2.303) == [2.1, 2.2, 2.3], "less than a factor of 5"
+    assert len(ticks(0.55, 0.95)) >= 3

@@ -346,3 +346,24 @@ def test_a_page_of_many_strategies_is_short_where_it_can_be(tmp_path: Path) -> N
 
 def test_one_seed_has_no_interval_to_draw(run: Run) -> None:
     assert "differences" not in load(run.path).charts
+
+
+def test_hostile_names_in_the_ranking_stay_text() -> None:
+    from fedgen.analysis.ranking import Place, Ranking
+    from fedgen.config.metrics import ACCURACY
+    from fedgen.report.podium import podium, table
+
+    places = [Place(n, f"{HOSTILE}/{n}", 0.5 / n, [0.5 / n], None, 10, None) for n in (1, 2)]
+    places[1] = Place(2, HOSTILE, 0.25, [0.25], None, 10, _lead())
+    names = [place.name for place in places]
+    ranked = Ranking(ACCURACY, [0], None, "client-epochs", "key", places, {HOSTILE: HOSTILE}, names)
+    for page in (podium(ranked), table({HOSTILE: ranked, "other": ranked})):
+        found = elements(page)
+        assert not found.handlers and not {"img", "b", "script"} & {*found.tags}
+        assert "&lt;img src=x" in page
+
+
+def _lead() -> object:
+    from fedgen.analysis.statistics import Comparison
+
+    return Comparison(HOSTILE, HOSTILE, (-0.25,), -0.25, None, 1, None)

@@ -128,7 +128,7 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         figure.update_yaxes(range=[low, high], type="log" if loss else "linear")
         if loss:
             figure.update_yaxes(
-                tickvals=(ticks := _ticks(low, high)), ticktext=[f"{t:g}" for t in ticks]
+                tickvals=(ticks := _ticks(low, high)), ticktext=[f"{tick:.6g}" for tick in ticks]
             )
             ends = {name: math.log10(value) for name, value in ends.items()}
         if len(ends) <= MOST_LABELS:
@@ -166,7 +166,12 @@ def _ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(low), math.ceil(high) + 1)
     digits = (1, 2, 5) if high - low < 3 else (1,)
     values = [digit * 10.0**power for power in powers for digit in digits]
-    return [value for value in values if low <= math.log10(value) <= high]
+    inside = [value for value in values if low <= math.log10(value) <= high]
+    if len(inside) > 1:
+        return inside
+    bottom, top = 10**low, 10**high  # less than a factor of 5: as on a linear axis
+    step = 10.0 ** math.floor(math.log10((top - bottom) / 2))
+    return [step * n for n in range(math.ceil(bottom / step), math.floor(top / step) + 1)]
 
 
 def _label(

@@ -1,4 +1,4 @@
-"""What lines look like: a strategy has one colour and dash on every page."""
+"""What lines look like: a registered strategy has one colour and dash on every page."""
 
 import re
 import zlib
@@ -28,21 +28,24 @@ EVERY = tuple(Style(colour, dash) for dash in DASHES for colour in COLOURS)
 def styles(labels: Iterable[str]) -> dict[str, Style]:
     """Return the styles of some arms, by what a page calls them.
 
-    Those of registered strategies are theirs everywhere; others, as variants and one's own, have
-    one by their name. Where two would have the same, the later one gets the next that is free.
+    Those of registered strategies are theirs everywhere, but where one stands there twice. Others,
+    as variants, strategies at several settings and one's own, have one by their name, of a colour
+    that nobody has, as long as there are some.
 
     Args:
         labels: Names of strategies; a run's name may stand before one, and a remark behind.
     """
     own = {name: place for place, name in enumerate((*REGISTRY, CENTRALISED))}
+    named = {label: re.sub(r" \(.*", "", label.rpartition(": ")[2]) for label in labels}
     found: dict[str, Style] = {}
-    for label in labels:
-        name = re.sub(r" \(.*", "", label.rpartition(": ")[2])
-        start = own.get(name, zlib.crc32(name.encode()))
-        tried = (EVERY[(start + further) % len(EVERY)] for further in range(len(EVERY)))
-        fresh = (style for style in tried if style not in found.values())
-        found[label] = next(fresh, EVERY[start % len(EVERY)])
-    return found
+    for label in sorted(named, key=lambda label: named[label] not in own):  # stable
+        start = own.get(named[label], zlib.crc32(named[label].encode()))
+        tried = [EVERY[(start + further) % len(EVERY)] for further in range(len(EVERY))]
+        free = [style for style in tried if style not in found.values()] or tried
+        hues = {style.colour for style in found.values()}
+        fresh = [style for style in free if style.colour not in hues]
+        found[label] = (free if named[label] in own else fresh or free)[0]
+    return {label: found[label] for label in named}
 
 
 def translucent(colour: str, opacity: float) -> str:
