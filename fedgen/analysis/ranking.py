@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedgen.analysis import statistics
-from fedgen.analysis.sentences import name_seeds
+from fedgen.analysis.sentences import cost_unit, name_seeds
 from fedgen.analysis.summary import Keys
 from fedgen.config.budget import CLIENT_EPOCHS
 from fedgen.config.metrics import Metric
@@ -83,7 +83,7 @@ def ranking(summary: Mapping[str, Any]) -> Ranking:
     might have led, as the first place is one that was picked for its figures.
     """
     metric = Metric(**summary["metric"])
-    unit = summary.get("budget", CLIENT_EPOCHS).partition("=")[0].strip()
+    unit = cost_unit(summary)
     figures: Mapping[str, Mapping[str, Any]] = summary["strategies"]
     others = {name: "trained on pooled data" for name in figures if is_pooled(name)}
     lost: dict[str, list[int]] = {}

@@ -21,7 +21,7 @@ def fair(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     for comparison in summary["comparisons"]:
         if comparison["mean"] is not None:
             by_metric.setdefault(comparison["metric"], {})[comparison["strategy"]] = comparison
-    by_epochs = _unit(summary) == CLIENT_EPOCHS
+    by_epochs = cost_unit(summary) == CLIENT_EPOCHS
     at_equal = keys.at_equal_cost if by_epochs else keys.at_equal_budget
     chosen = []
     for strategy, comparison in by_metric.get(keys.final, {}).items():
@@ -49,7 +49,7 @@ def cost(summary: Mapping[str, Any]) -> str:
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
     """Say of every strategy how it stands against the first one, in a sentence."""
-    unit = _unit(summary)
+    unit = cost_unit(summary)
     return [
         _at_the_end(comparison, summary, unit)
         if comparison["metric"] == _keys(summary).final
@@ -154,7 +154,7 @@ def _paired(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> list[i
 
 def _spent(comparison: Mapping[str, Any], summary: Mapping[str, Any], name: str) -> list[float]:
     """Return what a side cost on the seeds that both have."""
-    values = summary["strategies"][name][_unit(summary).replace("-", "_")]["values"]
+    values = summary["strategies"][name][cost_unit(summary).replace("-", "_")]["values"]
     return [value for at in _paired(comparison, summary) if (value := values[at]) is not None]
 
 
@@ -164,7 +164,7 @@ def _cost_the_same(comparison: Mapping[str, Any], summary: Mapping[str, Any]) ->
     return sides[0] == sides[1] and not pooled
 
 
-def _unit(summary: Mapping[str, Any]) -> str:
+def cost_unit(summary: Mapping[str, Any]) -> str:
     """Return the unit in which costs are equal."""
     unit: str = summary.get("budget", CLIENT_EPOCHS).partition("=")[0].strip()
     return unit

@@ -73,10 +73,10 @@ def one(results: Results) -> str:
         f"{config.cohort.fraction:.0%}, {_seeds(seeds)}. {config.partition.told}"
     )
     notes = "".join(f'<p class="note">{escape(text)}</p>' for text in (note, *run.notes))
-    drawn = "".join(results.charts[name].html(name) for name in [*results.curves][:1])
-    lead = podium(ranking(results.summary)) + _warnings(results) + drawn + notes
+    drawn = {name: results.charts[name] for name in results.curves}
+    lead = podium(ranking(results.summary)) + _warnings(results) + _deciding(drawn) + notes
     sections: Sections = [
-        ("curves", "Loss and other metrics, round by round", _curves(results)),
+        ("curves", "Loss and other metrics, round by round", _curves(drawn, results.arms)),
         ("results", "All figures, and differences seed by seed", _figures(results)),
         ("cost", "What it cost", _cost(results.placed)),
     ]
@@ -127,13 +127,11 @@ def several(runs: Sequence[Results]) -> str:
         table({name: ranked for name, ranked in rankings.items() if kinds[name] == kind})
         for kind in dict.fromkeys(kinds.values())
     )
-    lead = said + ranks + lead + "".join(drawn[name].html(name) for name in [*drawn][:1])
-    control = page.switch("Draw against", axes := curves.axes_of(arms), next(iter(axes)))
-    rest = "".join(drawn[name].html(name) for name in [*drawn][1:])
+    lead = said + ranks + lead + _deciding(drawn)
     sections: Sections = [
         ("runs", "Runs", _runs(named)),
         ("results", "All figures", _results(summaries)),
-        ("curves", "Loss and other metrics, round by round", control + rest),
+        ("curves", "Loss and other metrics, round by round", _curves(drawn, arms)),
         ("cost", "What it cost", _cost(arms)),
         ("differences", "Settings that differ", _differences(named)),
     ]
@@ -224,12 +222,16 @@ def _plain(number: float | None) -> str:
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.4g}"
 
 
-def _curves(results: Results) -> str:
-    """Return the curves beside the first screen's, and the switch that moves all of them."""
-    others = [*results.curves][1:]
-    axes = curves.axes_of(results.arms)
+def _deciding(drawn: Mapping[str, page.Chart]) -> str:
+    """Return the curves of the deciding metric, which comes first; nothing where there is none."""
+    return "".join(drawn[name].html(name) for name in [*drawn][:1])
+
+
+def _curves(drawn: Mapping[str, page.Chart], arms: curves.Arms) -> str:
+    """Return the curves of the other metrics, and the switch that moves all of them."""
+    axes = curves.axes_of(arms)
     control = page.switch("Draw against", axes, next(iter(axes)))
-    return control + "".join(results.charts[name].html(name) for name in others)
+    return control + "".join(drawn[name].html(name) for name in [*drawn][1:])
 
 
 def _flat(config: Config) -> dict[str, Any]:
