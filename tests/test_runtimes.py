@@ -55,13 +55,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(home)
 
 
-def processes(mark: Path) -> list[psutil.Process]:
-    """Processes that were started under a test's mark, this one aside."""
+def processes(mark: Path, words: str = "") -> list[psutil.Process]:
+    """Processes that were started under a test's mark with these words, this one aside.
+
+    One that ends while it is asked is none of them.
+    """
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             ours = process.environ().get(MARKER) == str(mark)
-            if ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+            told = words in " ".join(process.cmdline()) and process.pid != os.getpid()
+            if ours and told and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
@@ -279,7 +283,7 @@ def test_an_interrupted_simulation_leaves_no_process(tmp_path: Path) -> None:
 def test_one_that_is_ended_while_it_starts_leaves_none_either(tmp_path: Path) -> None:
     process = script("simulate", f"{SMALL.format(rounds=500)} out='{tmp_path}/run'")
     deadline = time.monotonic() + 120
-    while not any("flower-superlink" in " ".join(p.cmdline()) for p in processes(tmp_path)):
+    while not processes(tmp_path, "flower-superlink"):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
