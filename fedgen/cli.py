@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -82,6 +83,7 @@ def compare(
     mlflow: flags.MLflow = None,
     jobs: flags.Jobs = None,
     ray: flags.Ray = None,
+    watch: flags.Watch = False,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -115,7 +117,7 @@ def compare(
     _require_mlflow(mlflow)
     held = settle(request, _warn)
     with opening.created(held, out) as run:
-        _play(run, held, as_json, quiet, tensorboard, mlflow, spread)
+        _play(run, held, as_json, quiet, tensorboard, mlflow, spread, watch)
 
 
 @app.command()
@@ -127,6 +129,7 @@ def resume(
     mlflow: flags.MLflow = None,
     jobs: flags.Jobs = None,
     ray: flags.Ray = None,
+    watch: flags.Watch = False,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -141,7 +144,7 @@ def resume(
     with opening.resumed(path, rounds, workers) as (run, held):
         if is_finished(run) and not (as_json or quiet):
             print(f"{path}: {finished_how(run)} Its last files are written anew.")
-        _play(run, held, as_json, quiet, tensorboard, mlflow, spread)
+        _play(run, held, as_json, quiet, tensorboard, mlflow, spread, watch)
 
 
 @app.command()
@@ -161,6 +164,15 @@ def runs(folder: flags.RunsPath = Path("runs")) -> None:
     from fedgen.command.runs import listed
 
     listed(folder)
+
+
+@app.command()
+def watch(folder: flags.WatchPath = Path("runs"), port: flags.Port = flags.PORT) -> None:
+    """Follow runs in a browser as they are played, on this machine; they need not know of it."""
+    from fedgen.command.runs import watch
+
+    with suppress(KeyboardInterrupt):  # the way it ends
+        watch(folder, port)
 
 
 @app.command()
@@ -253,12 +265,14 @@ def _play(
     tensorboard: bool,
     mlflow: str | None,
     spread: Any = None,
+    watched: bool = False,
 ) -> None:
     held.start()  # quietly, before the comparison does
     from fedgen.comparison import flow
     from fedgen.comparison.progress import results, watcher
     from fedgen.errors import ArmError
     from fedgen.export.tensorboard import EventFiles
+    from fedgen.live.beside import beside
     from fedgen.runs.watch import Several, Watcher
 
     silent = as_json or quiet
@@ -281,7 +295,11 @@ def _play(
 
     try:
         watching = [Watcher() if silent else watcher(run.config.run.strategies)]
-        with Several([*watching, *([EventFiles(run.path)] if tensorboard else [])]) as told:
+        with ExitStack() as stack:
+            if watched:
+                _tell_page(stack.enter_context(beside(run.path)), silent)
+            events = [EventFiles(run.path)] if tensorboard else []
+            told = stack.enter_context(Several([*watching, *events]))
             summary = flow.play(run, held, told, spread=spread)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {_kept(run)}") from None
@@ -293,6 +311,13 @@ def _play(
         _warn(f"stopped; {_kept(run)}")
         raise
     tell(summary)
+
+
+def _tell_page(address: str, silent: bool) -> None:
+    if not address:
+        _warn("--watch: its server did not start; `python -m fedgen watch` says why")
+    else:
+        print(f"watch: {address}", file=sys.stderr if silent else sys.stdout, flush=True)
 
 
 def _kept(run: Any, failed: bool = False) -> str:

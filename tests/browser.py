@@ -75,8 +75,10 @@ class Page:
         elif method == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"])
 
-    def open(self, path: Path, width: int = 1280, height: int = 800, scheme: str = "light") -> None:
-        """Open a file in a window of some size, and wait until it is loaded."""
+    def open(
+        self, where: Path | str, width: int = 1280, height: int = 800, scheme: str = "light"
+    ) -> None:
+        """Open a file or an address in a window of some size, and wait until it is loaded."""
         self.ask(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -87,7 +89,7 @@ class Page:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.ask("Emulation.setEmulatedMedia", features=[feature])
         self._loaded = False
-        self.ask("Page.navigate", url=path.resolve().as_uri())
+        self.ask("Page.navigate", url=where if isinstance(where, str) else where.resolve().as_uri())
         while not self._loaded:
             self._next()
 

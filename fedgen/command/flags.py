@@ -15,6 +15,11 @@ RunsPath = Annotated[
     Path, typer.Argument(metavar="[DIR]", help="A directory of runs; runs by default.")
 ]
 
+WatchPath = Annotated[
+    Path,
+    typer.Argument(metavar="[RUN|DIR]", help="A run, or a directory of runs; runs by default."),
+]
+
 Rounds = Annotated[int | None, typer.Option(help=f"Training rounds; {defaults.ROUNDS} by default.")]
 MoreRounds = Annotated[
     int | None, typer.Option(help="Training rounds in all; as before by default.")
@@ -103,6 +108,11 @@ Jobs = Annotated[
 Ray = Annotated[
     str | None,
     typer.Option("--ray", help="Ray cluster to spread the arms over.", metavar="ADDRESS|auto"),
+]
+PORT = 8750
+Port = Annotated[int, typer.Option(help="Its port on this machine, 0 for any.", metavar="N")]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Print the address of a page that follows the run.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

@@ -24,7 +24,7 @@ from fedgen.runs.provenance import made_with
 from fedgen.runs.rows import PATIENCE, ClassRow, EvaluationRow, RoundRow
 from fedgen.runs.run import Run
 from fedgen.runs.shard import Shard
-from fedgen.runs.watch import Watcher
+from fedgen.runs.watch import Several, Signs, Watcher
 from strategies.core.outcomes import Unusable
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def play_arms(
         for shard in shards:
             stack.enter_context(shard.owned())
             shard.open(progress.warn)
+        signs = stack.enter_context(Signs(run.path))  # gone before the shards are left
+        progress = Several([progress, signs])
         progress.begin(
             f"seed {seed} on {engines.device(config.training)}",
             seeded,

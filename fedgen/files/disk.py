@@ -1,7 +1,7 @@
 """The one place that writes run files: whole files by replacement, rows by appending.
 
-What a call has written is on disk when it returns. A process killed inside one
-leaves the old file, or the new one, or a file of rows with a torn end.
+What a call has written is on disk when it returns, ``tell`` aside. A process killed inside
+one leaves the old file, or the new one, or a file of rows with a torn end.
 """
 
 import os
@@ -34,15 +34,16 @@ def replace(path: Path, content: bytes) -> None:
     Raises:
         RunError: If it cannot be written, with what was needed and what is free.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        _write(temporary, _NEW, content)
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):  # it may be what fills the disk; the first error is the one to tell
-            os.unlink(temporary)
-        raise _refusal(path, len(content), error) from error
+    _swap(path, content, sync=True)
+
+
+def tell(path: Path, content: bytes) -> None:
+    """Replace a file that nobody misses after a crash: nothing waits until it is on disk.
+
+    Raises:
+        RunError: If it cannot be written.
+    """
+    _swap(path, content, sync=False)
 
 
 def append(path: Path, content: bytes) -> None:
@@ -103,13 +104,27 @@ def make_folder(path: Path) -> None:
         raise RunError(f"{path}: cannot be made ({error.strerror})") from error
 
 
-def _write(path: Path, flags: int, content: bytes) -> None:
+def _swap(path: Path, content: bytes, *, sync: bool) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        _write(temporary, _NEW, content, sync=sync)
+        os.replace(temporary, path)
+        if sync:
+            _sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):  # it may be what fills the disk; the first error is the one to tell
+            os.unlink(temporary)
+        raise _refusal(path, len(content), error) from error
+
+
+def _write(path: Path, flags: int, content: bytes, *, sync: bool = True) -> None:
     file = os.open(path, flags, 0o644)
     try:
         left = memoryview(content)
         while left:
             left = left[os.write(file, left) :]
-        os.fsync(file)
+        if sync:
+            os.fsync(file)
     finally:
         os.close(file)
 

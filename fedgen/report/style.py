@@ -57,8 +57,19 @@ fieldset.switch { border: 1px solid var(--line); border-radius: .4rem; display: 
   th, td { padding: .2rem .3rem } }
 """
 
+FIT = """
+// A phone has no room beside a chart: what stands there goes below it.
+function fit(chart) {
+  if (innerWidth >= 600) return;
+  Object.assign(chart.layout.margin, { l: 48, r: 8 });
+  Object.assign(chart.layout.legend, { y: -0.28, yanchor: "top" });
+  if (chart.layout.annotations) Object.assign(chart.layout, { annotations: [], showlegend: true });
+}
+"""
+
 SCRIPT = """
 "use strict";
+// fit
 // Charts are data until they are seen: parsed and drawn at first sight, redrawn by native controls.
 // So is the library that draws them: it is packed until there is something to draw.
 const drawn = new Set(), ready = new Set();
@@ -82,12 +93,7 @@ async function draw(source) {
   box.rounds = (chart.frames || []).map((frame) => frame.name);
   chart.config = { displaylogo: false, responsive: true,
     modeBarButtons: [["toImage", "resetScale2d"]] };
-  if (innerWidth < 600) {
-    Object.assign(chart.layout.margin, { l: 48, r: 8 });
-    Object.assign(chart.layout.legend, { y: -0.28, yanchor: "top" });
-    if (chart.layout.annotations)
-      Object.assign(chart.layout, { annotations: [], showlegend: true });
-  }
+  fit(chart);
   Plotly.newPlot(box, chart).then(() => { ready.add(box); putOnAxis(box); });
 }
 
@@ -144,4 +150,4 @@ addEventListener("afterprint", () => {
 });
 drawInside(document);
 reveal();
-"""
+""".replace("// fit", FIT.strip())

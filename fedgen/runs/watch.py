@@ -1,11 +1,18 @@
-"""Who is told what happens while arms are played."""
+"""Who is told what happens while arms are played, and what of it others can read."""
 
+import json
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, astuple, dataclass, replace
+from pathlib import Path
 
 from fedgen.config.tree import Arm
 from fedgen.console import warn
+from fedgen.errors import RunError
+from fedgen.files import disk
 from fedgen.runs.rows import RoundRow
+from fedgen.runs.shard import Shard
 
 
 class Watcher:
@@ -91,3 +98,85 @@ class Several(Watcher):
 
     def __exit__(self, *_: object) -> None:
         self._entered.close()
+
+
+NOW = "now.json"
+"""Of a shard: what of the current round is done. There only while the arm is played."""
+
+OFTEN = 0.5
+"""Seconds between two signs of clients that answer: quick ones must not wait for the disk."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A sign of life of an arm.
+
+    Attributes:
+        began: When the process that plays the arm took it up, in seconds since the epoch.
+        since: The last round that was finished then, -1 for none.
+        done: The clients of the current round, or of its probe, that have answered.
+        asked: How many were asked; 0 before the first answer.
+        at: When this was said, in seconds since the epoch.
+    """
+
+    began: float
+    since: int
+    done: int
+    asked: int
+    at: float
+
+
+class Signs(Watcher):
+    """Says in the shards of arms how far they are, for whoever looks at the run directory.
+
+    Results do not need it: a sign that cannot be written is left out.
+
+    Args:
+        run: The run directory.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._signs: dict[Arm, Sign] = {}
+
+    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+        """Give a first sign of every arm."""
+        now = time.time()
+        for arm, done in zip(arms, finished, strict=True):
+            self._say(arm, Sign(now, done, 0, 0, now))
+
+    def answered(self, arm: Arm, done: int, asked: int) -> None:
+        """Say how many have answered, not too often."""
+        now = time.time()
+        if done == asked or now - self._signs[arm].at >= OFTEN:
+            self._say(arm, replace(self._signs[arm], done=done, asked=asked, at=now))
+
+    def finished(self, rows: Sequence[RoundRow]) -> None:
+        """Say that the next round begins."""
+        now, ended = time.time(), {(row.strategy, row.seed) for row in rows}
+        for arm, sign in list(self._signs.items()):
+            if (arm.strategy, arm.seed) in ended:
+                self._say(arm, replace(sign, done=0, asked=0, at=now))
+
+    def _say(self, arm: Arm, sign: Sign) -> None:
+        self._signs[arm] = sign
+        with suppress(RunError):
+            disk.tell(_place(self._run, arm), json.dumps(asdict(sign)).encode())
+
+    def __exit__(self, *_: object) -> None:
+        for arm in self._signs:
+            with suppress(RunError):
+                disk.remove(_place(self._run, arm))
+
+
+def sign(run: Path, arm: Arm) -> Sign | None:
+    """Return the latest sign of life of an arm; none where nobody plays it, or it does not read."""
+    try:
+        found = Sign(**json.loads(_place(run, arm).read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    return found if all(isinstance(value, int | float) for value in astuple(found)) else None
+
+
+def _place(run: Path, arm: Arm) -> Path:
+    return Shard(run, arm).folder / NOW

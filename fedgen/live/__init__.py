@@ -1,0 +1,1 @@
+"""Runs as they are played, looked at by way of their directories alone."""

@@ -1,0 +1,96 @@
+"""Signs of life: what a run says in its directory while it is played."""
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import FLAGS, play, start, wait_for_line
+
+from fedgen.config.tree import Arm, build
+from fedgen.runs.run import open_run
+from fedgen.runs.watch import NOW, OFTEN, Signs, sign
+
+ARM = Arm(build({"data": {"dataset": "digits"}, "model": {"name": "mlp"}}), "fedavg", 0)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where an arm's sign is."""
+    folder = tmp_path / "shards" / ARM.name
+    folder.mkdir(parents=True)
+    return folder / NOW
+
+
+def test_a_sign_follows_the_cohort_and_is_gone_at_the_end(tmp_path: Path, place: Path) -> None:
+    before = time.time()
+    with Signs(tmp_path) as signs:
+        signs.begin("seed 0", [ARM], [3])
+        first = sign(tmp_path, ARM)
+        assert first is not None and before <= first.began == first.at <= time.time()
+        assert (first.since, first.done, first.asked) == (3, 0, 0)
+        signs.answered(ARM, 1, 4)
+        assert sign(tmp_path, ARM) == first, f"within {OFTEN} seconds nothing is written"
+        signs.answered(ARM, 4, 4)  # but for the last of a round
+        last = sign(tmp_path, ARM)
+        assert last is not None and (last.done, last.asked, last.began) == (4, 4, first.began)
+        time.sleep(OFTEN)
+        signs.answered(ARM, 2, 4)
+        later = sign(tmp_path, ARM)
+        assert later is not None and (later.done, later.at > last.at) == (2, True)
+    assert list(place.parent.iterdir()) == [] and sign(tmp_path, ARM) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"3", b"{}", b"\xff\xfe", b"[" * 100_000]
+    + [json.dumps(dict.fromkeys(("began", "since", "done", "asked", "at"), "7")).encode()],
+)
+def test_what_is_no_sign_is_none(tmp_path: Path, place: Path, content: bytes) -> None:
+    place.write_bytes(content)
+    assert sign(tmp_path, ARM) is None
+
+
+def test_a_sign_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
+    with Signs(tmp_path) as signs:  # there is no such shard
+        signs.begin("seed 0", [ARM], [-1])
+        signs.answered(ARM, 4, 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_played_gives_signs_and_leaves_none(tmp_path: Path) -> None:
+    told: list[Any] = []
+    said = Signs._say
+
+    def listen(self: Signs, arm: Arm, now: Any) -> None:
+        said(self, arm, now)
+        told.append((arm.name, sign(tmp_path / "run", arm)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Signs, "_say", listen)
+        play(tmp_path / "run", run={"rounds": 1, "strategies": ["fedavg", "genetic-cfl"]})
+    assert {name for name, _ in told} == {"fedavg-seed0", "genetic-cfl-seed0"}
+    assert {found.since for _, found in told} == {-1}
+    assert max(found.done for _, found in told) == max(found.asked for _, found in told) == 6
+    assert not list((tmp_path / "run").rglob(NOW))
+
+
+def test_a_killed_run_leaves_a_sign_that_the_next_one_takes_over(tmp_path: Path) -> None:
+    more = ["--rounds=200", "--strategies=fedavg", "--out=run"]
+    process = start(["compare", *FLAGS, *more], tmp_path)
+    wait_for_line(process, "2 ")
+    process.kill()
+    process.communicate()
+    (arm,) = open_run(tmp_path / "run").arms
+    left = sign(tmp_path / "run", arm)
+    assert left is not None and left.since == -1
+    process = start(["resume", "run"], tmp_path)
+    while (taken := sign(tmp_path / "run", arm)) == left:
+        assert process.poll() is None
+        time.sleep(0.05)
+    assert taken is not None and taken.since >= 2 and taken.began > left.began
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert not list((tmp_path / "run").rglob(NOW)), "interrupted, it is gone"
