@@ -1,11 +1,11 @@
-# make test, make test-runtimes, make soak, make lint, make demo and make compare install what they need into .venv first.
+# make test, make test-runtimes, make soak, make lint, make docs, make demo and make compare install what they need into .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo compare test test-runtimes soak lint bench clean
+.PHONY: demo compare test test-runtimes soak lint docs bench clean
 
 # Half a minute, no download; at rates that suit the task, so that no strategy sits at chance.
 demo: $(VENV)/.run
@@ -37,6 +37,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The banner that is left out is about the theme's last day, not about a page.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.engine
