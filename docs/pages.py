@@ -25,7 +25,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if not target.startswith("http")
     }
     theme = [file for file in files if file.src_dir != config.docs_dir]
-    paths = sorted({*PAGES, *(path for path in linked if path.is_file())})
+    paths = sorted({*PAGES, *ROOT.glob("docs/*.css"), *(path for path in linked if path.is_file())})
     own = [
         File(str(path.relative_to(ROOT)), str(ROOT), config.site_dir, config.use_directory_urls)
         for path in paths

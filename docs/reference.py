@@ -36,7 +36,7 @@ KINDS = {
     base.Sizes: "a list of whole numbers of at least 1",
     base.Deviations: "a list of numbers over 0",
     base.Names: "a list of texts",
-    Range | None: "a table `{low, high, scale}`",
+    Range | None: 'a table `{low = A, high = B, scale = "auto"}`, or nothing',
 }
 """What validators of fedgen's own take; a test asks them."""
 WORDS = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
@@ -74,10 +74,10 @@ def _section(name: str, about: str, kind: Any, defaults: dict[str, Any] | None) 
         defaults = {f.name: getattr(settings, f.name) for f in fields(settings) if f.init}
     hints, said = get_type_hints(kind, include_extras=True), dict(_said(kind))
     rows = [
-        f"| `{key}` | {_default(value)} | {_cell(what(hints[key]))} | {_cell(said[key])} |"
+        f"| {_set(key, value)} | {_cell(said[key])}<br>*{_cell(what(hints[key]))}* |"
         for key, value in defaults.items()
     ]
-    head = ["| setting | default | may be | what it says |", "|---|---|---|---|"]
+    head = ["| setting and default | what it says, *and what it may be* |", "|---|---|"]
     return "\n".join([f"## {name}", "", _cell(about.split("\n\n")[0]), "", *head, *rows, ""])
 
 
@@ -99,10 +99,10 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("``", "`").replace("|", "\\|").replace("*", "\\*").split())
 
 
-def _default(value: object) -> str:
+def _set(key: str, value: object) -> str:
     if value is None:
-        return "no gene"
-    return f"`{re.sub(r'e-0', 'e-', json.dumps(value))}`"
+        return f"`{key}`"
+    return f"`{key} = {re.sub(r'e-0', 'e-', json.dumps(value))}`"
 
 
 def what(kind: Any) -> str:

@@ -62,6 +62,18 @@ def test_every_page_of_the_repository_is_a_page_of_the_site(site: Path) -> None:
         assert (site / page.parent.relative_to(ROOT) / name).exists(), page
 
 
+def test_the_page_of_python_has_the_docstrings(pages: dict[Path, Page], site: Path) -> None:
+    page = site / "docs" / "api.html"
+    assert {"fedgen.api.compare", "strategies.fedavg.FedAvg.enclosed"} <= pages[page].anchors
+    text = page.read_text()
+    for phrase in (
+        "Train all strategies from the same weights",
+        "<p>Return the weight of every usable update",
+    ):
+        assert phrase in text
+    assert ":::" not in text and "Args:" not in text and "Raises:\n" not in text
+
+
 def test_no_page_asks_another_host_for_anything(site: Path, pages: dict[Path, Page]) -> None:
     for path, page in pages.items():
         assert len(page.loads) >= 4
