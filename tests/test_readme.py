@@ -1,13 +1,11 @@
 """README and docs: examples run, the help is the command's, and links lead somewhere."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-from runs import environment, finish
+from examples import BLOCK, call, play
 from typer.main import get_command
-from warm import Command
 
 from fedgen.cli import app
 from strategies import REGISTRY, load
@@ -17,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 DOCS = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 STRATEGIES = DOCS["strategies"]
-BLOCKS = re.findall(r"```(python|sh)\n(.*?)```\n", "".join([README, *DOCS.values()]), re.DOTALL)
+PAGES = "".join([README, *(text for name, text in DOCS.items() if name != "tutorial")])
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -26,7 +24,7 @@ def examples() -> list[tuple[dict[str, str], list[str]]]:
     """Files and the commands that follow them, page by page."""
     found: list[tuple[dict[str, str], list[str]]] = []
     files: dict[str, str] = {}
-    for kind, text in BLOCKS:
+    for kind, text in BLOCK.findall(PAGES):
         if kind == "python":
             files[text.splitlines()[0].removeprefix("# ")] = text
         else:
@@ -36,13 +34,6 @@ def examples() -> list[tuple[dict[str, str], list[str]]]:
 
 
 EXAMPLES = examples()
-
-
-def call(words: list[str], folder: Path) -> tuple[int, str, str]:
-    """Do what follows ``python`` in an example."""
-    arguments = words[2:] if words[:2] == ["-m", "fedgen"] else words
-    assert arguments is not words or words[0].endswith(".py")
-    return finish(Command(arguments, folder, environment(folder / "cache") | {"COLUMNS": "100"}))
 
 
 @pytest.mark.parametrize(
@@ -55,12 +46,7 @@ def test_every_example_runs_as_it_stands(
         assert re.fullmatch(r"\w+\.py", name), f"the first line names no file: {name}"
         (tmp_path / name).write_text(text)
     for line in commands:
-        words = shlex.split(line)
-        assert words[0] == "python"
-        code, out, err = call(words[1:], tmp_path)
-        assert code == 0 and all(said.startswith("note: ") for said in err.splitlines()), line
-        if "compare" in words:
-            assert "again, exactly:" in out
+        play(line, tmp_path)
 
 
 def test_there_are_examples_of_data_a_model_a_strategy_and_python() -> None:
