@@ -89,7 +89,8 @@ def test_the_page_of_strategies_names_what_strategies_change() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "CHANGELOG.md", "experiments/README.md", *(f"docs/{name}.md" for name in DOCS)],
+    [*(path.name for path in ROOT.glob("*.md")), "experiments/README.md"]
+    + [f"docs/{name}.md" for name in DOCS],
 )
 def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name
