@@ -1,13 +1,17 @@
 """The files of published data sets: found, downloaded and checked."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pooch
-
 from fedgen.errors import InputError, Unavailable
+
+with warnings.catch_warnings():
+    # In a notebook without widgets the library's progress bar is one of text, and says so at once.
+    warnings.filterwarnings("ignore", "IProgress not found")
+    import pooch
 
 
 @dataclass(frozen=True)
