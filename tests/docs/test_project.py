@@ -35,3 +35,10 @@ def test_contributing_names_what_has_to_pass() -> None:
     assert {*re.findall(r"^    make (\S+)", told, re.MULTILINE)} == {*targets}
     made = (ROOT / "Makefile").read_text()
     assert all(re.search(rf"^{target}:", made, re.MULTILINE) for target in targets)
+
+
+def test_the_page_of_benchmarks_names_all_of_them() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    ran = re.findall(r"-m (benchmarks\.\w+)", (ROOT / "Makefile").read_text())
+    assert len(ran) > 10
+    assert {*ran} <= {*re.findall(r"`[^`]*-m (benchmarks\.\w+)", page)}
