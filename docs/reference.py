@@ -27,7 +27,8 @@ Every section and setting, with its default, what it may be, and what it says. T
 from the code (`python docs/reference.py`), and a test holds it to it.
 [Settings and commands](commands.md) says how settings are given: as flags, in a file, by
 `--set SECTION.KEY=VALUE`, or in a strategy's name. Lists are written as in TOML:
-`--set genetic-cfl.rates=[1e-4,1e-2]`. Whole numbers are below 2^31, those that may be 0 below 2^63.
+`--set 'genetic-cfl.rates=[1e-4,1e-2]'`. Whole numbers are below 2^31, those that may be 0 below
+2^63.
 """
 
 KINDS = {

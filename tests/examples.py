@@ -10,6 +10,11 @@ from warm import Command
 BLOCK = re.compile(r"```(python|sh)\n(.*?)```\n", re.DOTALL)
 
 
+def commands(text: str) -> list[str]:
+    """The lines of a block for a shell, those that end in a backslash with what follows."""
+    return text.replace("\\\n", " ").splitlines()
+
+
 def call(words: list[str], folder: Path) -> tuple[int, str, str]:
     """Do what follows ``python`` in an example."""
     arguments = words[2:] if words[:2] == ["-m", "fedgen"] else words

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from examples import BLOCK, call, play
+from examples import BLOCK, call, commands, play
 from typer.main import get_command
 
 from fedgen.cli import app
@@ -28,7 +28,7 @@ def examples() -> list[tuple[dict[str, str], list[str]]]:
         if kind == "python":
             files[text.splitlines()[0].removeprefix("# ")] = text
         else:
-            found.append((files, text.splitlines()))
+            found.append((files, commands(text)))
             files = {}
     return found
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from examples import BLOCK, play
+from examples import BLOCK, commands, play
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 
@@ -21,7 +21,7 @@ def test_the_tutorial_plays_from_its_first_line_to_its_last_as_it_says(tmp_path:
         if kind == "python":
             (tmp_path / text.splitlines()[0].removeprefix("# ")).write_text(text)
         else:
-            said += [play(line, tmp_path) for line in text.splitlines()]
+            said += [play(line, tmp_path) for line in commands(text)]
     first, second, third, fourth = (leads(out)[0] for out in said[:4])
     for (name, accuracy, sure), told in zip((first, fourth), leads(PAGE), strict=True):
         assert (name, sure) == (told[0], told[2]) and abs(accuracy - told[1]) < 1
