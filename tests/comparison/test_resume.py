@@ -62,7 +62,10 @@ def moment(run: Path, last_round: int) -> str:
     if (run / "report.html").exists():
         return "after the report"
     finished = [
-        max((int(path.stem[-6:]) for path in run.glob(f"shards/{name}-seed0/*.json")), default=-1)
+        max(
+            (int(path.stem[-6:]) for path in run.glob(f"shards/{name}-seed0/checkpoint-*.json")),
+            default=-1,
+        )
         for name in STRATEGIES
     ]
     if max(finished) < 0:
