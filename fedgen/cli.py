@@ -168,7 +168,7 @@ def runs(folder: flags.RunsPath = Path("runs")) -> None:
 
 @app.command()
 def watch(folder: flags.WatchPath = Path("runs"), port: flags.Port = flags.PORT) -> None:
-    """Follow runs in a browser as they are played, on this machine; they need not know of it."""
+    """Serve pages of runs that follow them as they are played."""
     from fedgen.command.runs import watch
 
     with suppress(KeyboardInterrupt):  # the way it ends
