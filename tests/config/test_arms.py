@@ -117,6 +117,18 @@ def test_a_sweep_is_one_name_for_each_value(
         ({"arms": [{"strategy": "fedavg", "x": date(2026, 1, 1)}]}, "arms: "),
         ({"arms": [{"strategy": "fedavg@"}]}, "arms: fedavg@: expected a learning rate or SETTI"),
         ({"arms": [{"strategy": "fedvag"}]}, "unknown strategy 'fedvag': did you mean 'fedavg'?"),
+        (
+            {"run": {"strategies": ["fedavg@1e-3", "fedprox", "fedavg@0.001"]}},
+            "the same arm twice: fedavg@1e-3 and fedavg@0.001",
+        ),
+        (
+            {"run": {"strategies": ["fedavg@1e-3@batch_size=8", "fedavg@batch_size=8@0.001"]}},
+            "the same arm twice: fedavg@1e-3@batch_size=8 and fedavg@batch_size=8@0.001",
+        ),
+        (
+            {"run": {"strategies": ["genetic-cfl+probe+cma-es", "genetic-cfl+cma-es+probe"]}},
+            "the same arm twice: genetic-cfl+probe+cma-es and genetic-cfl+cma-es+probe",
+        ),
         ({"run": {"strategies": ["fedavg@-1"]}}, "fedavg@-1: fedavg.learning_rate: input should"),
         ({"run": {"strategies": ["pbt@1e-3"]}}, "pbt@1e-3: pbt: unknown setting 'learning_rate'"),
         ({"run": {"strategies": ["pbt/fedprox@mu=-1"]}}, "pbt/fedprox@mu=-1: fedprox.mu: input"),

@@ -98,8 +98,16 @@ class Run(Section):
         for name in names:
             if wrong := wrong_name(name):
                 raise ValueError(wrong)
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"expected one or more different strategies, received {list(names)}")
+        if not names:
+            raise ValueError("expected one or more different strategies, received none")
+        parsed = [parse(name) for name in names]
+        for place, named in enumerate(parsed):
+            first = parsed.index(named)  # equal whatever the order of settings is
+            if first < place:
+                raise ValueError(
+                    "expected one or more different strategies, received the same arm twice: "
+                    f"{names[first]} and {names[place]}"
+                )
         return names
 
 
