@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedgen.comparison import opening
-from fedgen.comparison.progress import watcher
+from fedgen.comparison.progress.live import watcher
 from fedgen.comparison.request import read, settle
 from fedgen.config import plugins
 from fedgen.config.toml import named, parse_name
@@ -113,7 +113,7 @@ def compare(
                 datasets.write(Path(held.config.data.dataset))
             if not quiet:
                 print(f"run directory: {run.path}", flush=True)
-            with Watcher() if quiet else watcher(run.config.run.strategies) as watching:
+            with Watcher() if quiet else watcher(run) as watching:
                 flow.play(run, held, watching)
     return load_run(run.path)
 

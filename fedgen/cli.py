@@ -89,7 +89,7 @@ def compare(
 ) -> None:
     """Train all strategies from the same weights on the same clients."""
     runtime.restart_with_huge_pages()
-    from fedgen.comparison import opening
+    from fedgen.command.plan import planned
     from fedgen.comparison.request import read, settle
     from fedgen.config.toml import named, parse_setting
     from fedgen.runs import directory
@@ -112,10 +112,14 @@ def compare(
     request = read(config, laid, sweeps=sweep or (), controls=controls)
     if out is not None:
         directory.check_free(out)
+    _check_jobs(jobs, ray)
+    _tell(planned(request.config, request.names_dataset), as_json or quiet)
     _require_gpu(request.config.training, quiet)
     spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
     held = settle(request, _warn)
+    from fedgen.comparison import opening
+
     with opening.created(held, out) as run:
         _play(run, held, as_json, quiet, tensorboard, mlflow, spread, watch)
 
@@ -135,12 +139,17 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped, or add rounds to one that is finished."""
     runtime.restart_with_huge_pages()
-    from fedgen.comparison import opening
+    from fedgen.command.plan import planned
     from fedgen.runs.run import finished_how, is_finished, open_run
 
-    _require_gpu(open_run(path).config.training, quiet)
+    config = open_run(path).config
+    _check_jobs(jobs, ray)
+    _tell(f"{path}: {planned(config)}", as_json or quiet)
+    _require_gpu(config.training, quiet)
     spread = _spread(jobs, ray)
     _require_mlflow(mlflow)
+    from fedgen.comparison import opening
+
     with opening.resumed(path, rounds, workers) as (run, held):
         if is_finished(run) and not (as_json or quiet):
             print(f"{path}: {finished_how(run)} Its last files are written anew.")
@@ -239,12 +248,15 @@ def _list(lines: Mapping[str, str]) -> None:
         print(f"{name:<{width}}  {line}")
 
 
-def _spread(jobs: int | None, address: str | None) -> Any:
-    """Return what plays the arms elsewhere, if anything; a cluster is connected to at once."""
+def _check_jobs(jobs: int | None, address: str | None) -> None:
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs}: expected 1 or more")
     if jobs is not None and address is not None:
         raise InputError("--jobs and --ray: expected one of them, received both")
+
+
+def _spread(jobs: int | None, address: str | None) -> Any:
+    """Return what plays the arms elsewhere, if anything; a cluster is connected to at once."""
     if address is not None:
         from fedgen.comparison import cluster
 
@@ -269,7 +281,8 @@ def _play(
 ) -> None:
     held.start()  # quietly, before the comparison does
     from fedgen.comparison import flow
-    from fedgen.comparison.progress import results, watcher
+    from fedgen.comparison.progress.live import watcher
+    from fedgen.comparison.progress.results import results
     from fedgen.errors import ArmError
     from fedgen.export.tensorboard import EventFiles
     from fedgen.live.beside import beside
@@ -294,7 +307,7 @@ def _play(
             _log(load(run.path), mlflow, silent)
 
     try:
-        watching = [Watcher() if silent else watcher(run.config.run.strategies)]
+        watching = [Watcher() if silent else watcher(run)]
         with ExitStack() as stack:
             if watched:
                 _tell_page(stack.enter_context(beside(run.path)), silent)
@@ -355,6 +368,12 @@ def _require_mlflow(uri: str | None) -> None:
     from fedgen.export.mlflow import check
 
     check(uri)
+
+
+def _tell(line: str, silent: bool) -> None:
+    # To who waits; elsewhere bad input that is found later is one line, and no other.
+    if sys.stderr.isatty() and not silent:
+        _warn(line)
 
 
 def _warn(*lines: str) -> None:

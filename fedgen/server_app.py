@@ -11,7 +11,8 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedgen import runtime
 from fedgen.comparison import flow, opening, request
-from fedgen.comparison.progress import results, watcher
+from fedgen.comparison.progress.live import watcher
+from fedgen.comparison.progress.results import results
 from fedgen.data import datasets
 from fedgen.errors import ArmError, FedgenError, InputError
 from fedgen.federation.run_config import OUT, from_run_config
@@ -58,7 +59,7 @@ def main(grid: Grid, context: Context) -> None:
             print(f"report: {run.path.absolute() / 'report.html'}", flush=True)
 
         try:
-            with watcher(config.run.strategies) as watching:
+            with watcher(run) as watching:
                 summary = flow.play(run, held, watching, grid)
         except ArmError as error:  # the other arms have all their files
             tell(error.summary)

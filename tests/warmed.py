@@ -16,5 +16,5 @@ import sklearn.datasets  # noqa: E402, F401
 
 import fedgen.cli  # noqa: E402
 import fedgen.comparison.flow  # noqa: E402
-import fedgen.comparison.progress  # noqa: E402
+import fedgen.comparison.progress.live  # noqa: E402
 import fedgen.report.pages  # noqa: E402, F401

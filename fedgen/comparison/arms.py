@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,10 @@ from fedgen.files import disk
 from fedgen.files.csv import all_columns
 from fedgen.runs import store
 from fedgen.runs.provenance import made_with
-from fedgen.runs.rows import PATIENCE, ClassRow, EvaluationRow, RoundRow
+from fedgen.runs.rows import ClassRow, EvaluationRow, RoundRow
 from fedgen.runs.run import Run
 from fedgen.runs.shard import Shard
-from fedgen.runs.watch import Several, Signs, Watcher
+from fedgen.runs.watch import Several, Signs, Watcher, tell_end
 from strategies.core.outcomes import Unusable
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def play_arms(
             iterators.append(
                 rounds.play(arm, player, held, shard, initial, config.run.rounds, made_with(run))
             )
+        for arm in seeded:
+            progress.started(arm)
         # Entered last, so left first: clients stop before the grids wait for them.
         stack.enter_context(engine.interruptible())
         # A killed run may have left one arm a round ahead of another.
@@ -102,14 +104,15 @@ def play_arms(
             for arm, shard, iterator, mine in zip(seeded, shards, iterators, behind, strict=True):
                 if mine < left:
                     continue
-                try:
-                    if row := next(iterator, None):  # nothing of an arm that has ended
-                        rows.append(row)
-                    elif arm not in ended and (why := shard.ended()) and why.how == PATIENCE:
-                        ended.append(arm)
-                        progress.rested(arm, why.why)
-                except Unusable as error:
-                    progress.ended(arm, str(error))
+                row = None
+                with suppress(Unusable):  # the shard says why
+                    row = next(iterator, None)  # nothing of an arm that has ended
+                if row is not None:
+                    progress.played(row)
+                    rows.append(row)
+                elif arm not in ended:
+                    ended.append(arm)
+                    tell_end(shard, progress)
             if rows:
                 progress.finished(rows)
         evaluations = []

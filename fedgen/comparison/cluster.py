@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from fedgen import runtime
-from fedgen.comparison.processes import LOOK_SECONDS, Following, answer, rows_of, tell_end
+from fedgen.comparison.processes import LOOK_SECONDS, Following, answer, rows_of
 from fedgen.errors import InputError, RunError
 from fedgen.files import disk
 from fedgen.runs.directory import CONFIG
 from fedgen.runs.rows import EvaluationRow
 from fedgen.runs.run import Run
-from fedgen.runs.watch import Watcher
+from fedgen.runs.shard import Shard
+from fedgen.runs.watch import Watcher, tell_end
 
 TRIES = 3
 """How often Ray tries a task again whose node or process died."""
@@ -77,8 +78,9 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
         RunError: If a round fails, or a task does so for good.
     """
     following = Following(run, progress)
-    following.begin(f"{len(run.arms)} arms on Ray")
     workers = run.config.run.workers or 1
+    room = max(1, int(ray.cluster_resources().get("CPU", 1)) // workers)
+    following.begin(f"{len(run.arms)} arms on Ray", min(room, len(run.arms)))
     task = ray.remote(num_cpus=workers, max_retries=TRIES)(play_where_seen)
     config = (run.path / CONFIG).read_text()
     pending = {
@@ -100,7 +102,7 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
                     ) from error
                 _keep(run.path, files)
                 found += rows_of(arm, kind, text)
-                tell_end(run.path, arm, progress)
+                tell_end(Shard(run.path, arm), progress)
             following.look(at_work)
     finally:
         for reference in pending:

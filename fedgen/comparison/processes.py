@@ -26,7 +26,7 @@ from fedgen.files.csv import all_columns, parse_csv
 from fedgen.runs.rows import EvaluationRow
 from fedgen.runs.run import Run, open_run
 from fedgen.runs.shard import Shard
-from fedgen.runs.watch import Watcher
+from fedgen.runs.watch import Watcher, tell_end
 
 LOOK_SECONDS = 0.5
 """How often the parent looks at the shards for rounds to show."""
@@ -48,7 +48,7 @@ def play(run: Run, jobs: int, progress: Watcher) -> list[EvaluationRow]:
     count = min(jobs, len(waiting))
     workers = run.config.run.workers or max(1, runtime.available_cores() // count)
     following = Following(run, progress)
-    following.begin(f"{len(waiting)} arms, {count} at once")
+    following.begin(f"{len(waiting)} arms, {count} at once", count)
     found: list[EvaluationRow] = []
     with _processes(run.path, workers, count) as free:
         busy: dict[Connection, Arm] = {}
@@ -59,21 +59,16 @@ def play(run: Run, jobs: int, progress: Watcher) -> list[EvaluationRow]:
                 line, arm = idle.pop(), waiting.popleft()
                 line.send_bytes(json.dumps([arm.strategy, arm.seed]).encode())
                 busy[line] = arm
+                progress.started(arm)
             ready = connection.wait(list(busy), LOOK_SECONDS)
             at_work = list(busy.values())
             for line in [line for line in busy if line in ready]:
                 arm = busy.pop(line)
                 found += _take(line, arm, owners[line])
-                tell_end(run.path, arm, progress)
+                tell_end(Shard(run.path, arm), progress)
                 idle.append(line)
             following.look(at_work)
     return found
-
-
-def tell_end(path: Path, arm: Arm, progress: Watcher) -> None:
-    """Tell of an arm that was played elsewhere whether it could not go on."""
-    if failed := Shard(path, arm).failed():
-        progress.ended(arm, failed[0].why)
 
 
 class Elsewhere(Watcher):
@@ -91,9 +86,9 @@ class Following:
         self._shards = {arm: Shard(run.path, arm) for arm in run.arms}
         self._shown = {arm: shard.finished_round for arm, shard in self._shards.items()}
 
-    def begin(self, text: str) -> None:
-        """Tell the watcher what is there already."""
-        self._progress.begin(text, list(self._shown), list(self._shown.values()))
+    def begin(self, text: str, at_once: int) -> None:
+        """Tell the watcher what is there already, and how many arms are played at once."""
+        self._progress.begin(text, list(self._shown), list(self._shown.values()), at_once)
 
     def look(self, arms: Iterable[Arm]) -> None:
         """Show what arms have finished since the last look; those that nobody plays cost time."""
@@ -102,6 +97,7 @@ class Following:
             if shard.finished_round > self._shown[arm]:
                 for row in shard.rows("rounds.csv"):
                     if row.round > self._shown[arm]:
+                        self._progress.played(row)
                         self._progress.finished([row])
                         self._shown[arm] = row.round
 

@@ -1,22 +1,25 @@
-"""What a comparison is asked for, and whether it can be had: before anything is written."""
+"""What a comparison is asked for, and whether it can be had: before anything is written.
+
+What it takes to read a config is imported first, and at once: what that says is told in the first
+second. Libraries come in with what is checked against data.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fedgen.analysis import metrics
-from fedgen.comparison import opening
 from fedgen.config.arms import ARMS, swept
 from fedgen.config.plugins import is_own
 from fedgen.config.sections.tuning import GENES
 from fedgen.config.toml import Setting, merge, read_toml
 from fedgen.config.tree import Arm, Config, build, dump
 from fedgen.errors import InputError
-from fedgen.federation.resources import Resources
 from fedgen.runs.run import PROVENANCE
 from strategies import CONTROL_ARMS, GENETIC, parse
+
+if TYPE_CHECKING:
+    from fedgen.federation.resources import Resources
 
 Warn = Callable[[str], None]
 
@@ -110,7 +113,7 @@ def _comparing(config: Config, names: Sequence[str]) -> Config:
     return build(merge(dump(config), [("run", "strategies", names)]))
 
 
-def settle(request: Request, warn: Warn) -> Resources:
+def settle(request: Request, warn: Warn) -> "Resources":
     """Return what a run can be played with; the framework comes in here.
 
     Args:
@@ -121,6 +124,8 @@ def settle(request: Request, warn: Warn) -> Resources:
     Raises:
         InputError: If the data cannot be had, or the model or a strategy cannot be built.
     """
+    from fedgen.comparison import opening
+
     held, problem = opening.choose_dataset(request.config, request.names_dataset)
     if problem is not None:
         warn(f"!!! CIFAR-10 CANNOT BE HAD: {problem}")
@@ -134,7 +139,7 @@ def settle(request: Request, warn: Warn) -> Resources:
     return held
 
 
-def check(held: Resources, warn: Warn) -> None:
+def check(held: "Resources", warn: Warn) -> None:
     """Check that the partition, the model and the strategies of a config can be had.
 
     Args:
@@ -170,19 +175,23 @@ def check(held: Resources, warn: Warn) -> None:
             raise InputError(str(error)) from error
 
 
-def _check_metrics(held: Resources) -> None:
+def _check_metrics(held: "Resources") -> None:
     """Check that metrics of a user's own can be had, and measure something.
 
     Raises:
         InputError: If not.
     """
+    import numpy as np
+
+    from fedgen.analysis import metrics
+
     data = held.dataset
     due = data.y_test[:TRIED]
     scores = np.random.default_rng(0).normal(size=(len(due), data.outputs))
     metrics.measure(data.kind, due, scores, held.own_metrics)
 
 
-def _check_model(held: Resources) -> list[str]:
+def _check_model(held: "Resources") -> list[str]:
     """Check that the model can be had and honoured; return what its user should know."""
     from fedgen.engine import own_model, saved_model
     from fedgen.engine.zoo import augmentation

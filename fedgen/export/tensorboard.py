@@ -109,7 +109,9 @@ class EventFiles(Watcher):
         self._run = run
         self._files: dict[tuple[str, int], EventFile] = {}
 
-    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+    def begin(
+        self, text: str, arms: Sequence[Arm], finished: Sequence[int], at_once: int = 1
+    ) -> None:
         """Begin a seed's event files with the rounds that are there already."""
         for arm in arms:
             rows = shard.Shard(self._run, arm).rows("rounds.csv")

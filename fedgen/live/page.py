@@ -8,6 +8,7 @@ from html import escape
 from urllib.parse import quote
 
 from fedgen.console import duration
+from fedgen.live.standing import figure
 from fedgen.live.states import RUN, ArmState, Rows, State
 from fedgen.report.charts import evolution
 from fedgen.report.html import Chart
@@ -96,8 +97,8 @@ def _arms(state: State) -> str:
     """Return how far the arms are that are being played, and their cohorts; others are counted."""
     if not state.arms or state.finished:
         return ""
-    going = [arm for arm in state.arms if arm.sign and arm.pace.left]
-    ended = sum(not arm.pace.left for arm in state.arms)
+    going = [arm for arm in state.arms if arm.sign and arm.left]
+    ended = sum(not arm.left for arm in state.arms)
     waiting = len(state.arms) - len(going) - ended
     title = state.rows.results.metric.title if state.rows else "metric"
     head = ("arm", "round", "clients of this round", f"test {title}", "seconds a round")
@@ -113,10 +114,11 @@ def _arm(arm: ArmState, head: Sequence[str]) -> str:
     cohort = "waits" if sign else ""
     if sign and sign.asked:
         cohort = f"{sign.done} of {sign.asked}{_bar(sign.done, sign.asked)}"
-    value = "" if arm.value is None else f"{arm.value:.4g}"
-    each = "" if arm.pace.each is None else f"{arm.pace.each:.1f}"
-    name = f"{escape(arm.strategy)}, seed {arm.seed}"
-    return _row(name, head, (f"{arm.round} of {arm.rounds}", cohort, value, each))
+    mine = arm.standing
+    each = "" if mine.pace is None else f"{mine.pace:.1f}"
+    name = f"{escape(mine.arm.strategy)}, seed {mine.arm.seed}"
+    reached = f"{max(mine.round, 0)} of {mine.rounds}"
+    return _row(name, head, (reached, cohort, figure(mine.value), each))
 
 
 def _table(what: str, head: Sequence[str], lines: str) -> str:

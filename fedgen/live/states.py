@@ -1,19 +1,18 @@
 """How far a run is, whether it is being played, and who is ahead: read from its files alone."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from fedgen.analysis.pace import Pace, seconds_left
 from fedgen.analysis.ranking import Ranking, ranking, written
-from fedgen.config import budget
-from fedgen.config.tree import Arm
 from fedgen.console import duration
 from fedgen.errors import InputError
+from fedgen.live.left import Course, seconds_left
+from fedgen.live.standing import Standing, rounds_left
 from fedgen.report.results import Results, load
-from fedgen.runs import costs, watch
+from fedgen.runs import watch
 from fedgen.runs.directory import CONFIG
 from fedgen.runs.rows import RoundRow
 from fedgen.runs.run import Run, is_finished, open_run
@@ -54,24 +53,16 @@ class ArmState:
     """How far an arm is.
 
     Attributes:
-        strategy: Its strategy.
-        seed: Its seed.
-        round: The last round that is finished, 0 before the first.
-        rounds: How many were asked for.
-        value: The deciding metric on the test set, the latest there is.
-        pace: What its rounds take.
+        standing: What it has come to; it runs where there is a sign.
+        left: Rounds that it will still play.
+        rows: The rounds that it has finished.
         sign: Its sign of life, if it is being played.
-        ended: Why it ended early, if it did.
     """
 
-    strategy: str
-    seed: int
-    round: int
-    rounds: int
-    value: float | None
-    pace: Pace
+    standing: Standing
+    left: int
+    rows: Sequence[RoundRow]
     sign: watch.Sign | None
-    ended: str
 
 
 @dataclass(frozen=True)
@@ -106,12 +97,12 @@ class State:
     @property
     def done(self) -> int:
         """Rounds that are finished, of all arms; those that an arm's early end spares count."""
-        return sum(arm.rounds - arm.pace.left for arm in self.arms)
+        return self.asked - sum(arm.left for arm in self.arms)
 
     @property
     def asked(self) -> int:
         """Rounds that were asked for, of all arms."""
-        return sum(arm.rounds for arm in self.arms)
+        return sum(arm.standing.rounds for arm in self.arms)
 
     def silent(self, now: float) -> float:
         """Return the seconds since the last sign of life, or the last change of a file."""
@@ -121,7 +112,7 @@ class State:
         """Return the seconds until it ends; ``None`` where nothing tells."""
         if self.finished or not self.played or self.silent(now) > SILENT:
             return None
-        left = seconds_left([arm.pace for arm in self.arms])
+        left = _seconds_left(self.arms)
         return None if left is None else max(left - max(now - self.changed, 0.0), 0.0)
 
     def line(self, now: float) -> tuple[str, ...]:
@@ -196,32 +187,44 @@ def _arms(run: Run, results: Results | None) -> list[ArmState]:
     rows: dict[tuple[str, int], list[RoundRow]] = {}
     for row in results.rounds if results else ():
         rows.setdefault((row.strategy, row.seed), []).append(row)
-    ended = {(row.strategy, row.seed): row.why for row in results.ended} if results else {}
-    return [_arm(run, arm, rows.get((arm.strategy, arm.seed), []), ended) for arm in run.arms]
+    ended = {(row.strategy, row.seed) for row in results.ended} if results else set()
+    signs = [watch.sign(run.path, arm) for arm in run.arms]
+    played = [rows.get((arm.strategy, arm.seed), []) for arm in run.arms]
+    standings = [
+        replace(
+            Standing(arm).take_all(mine),
+            running=sign is not None,
+            ended=(arm.strategy, arm.seed) in ended,
+        )
+        for arm, mine, sign in zip(run.arms, played, signs, strict=True)
+    ]
+    return list(map(ArmState, standings, rounds_left(standings), played, signs))
 
 
-def _arm(
-    run: Run, arm: Arm, rows: Sequence[RoundRow], ended: Mapping[tuple[str, int], str]
-) -> ArmState:
-    settings, metric = run.config.run, run.config.metric
-    limit = budget.parse(settings.budget)
-    left = settings.rounds - max((row.round for row in rows), default=0)
-    if (arm.strategy, arm.seed) in ended:
-        left = 0
-    elif limit and rows and (price := costs.COSTS[limit.unit](rows[-1])):
-        left = min(left, max(0, math.floor(costs.left(limit, rows) / price)))
-    found = watch.sign(run.path, arm)
-    trained = [row for row in rows if row.round]
-    played = [row.seconds for row in rows if found and row.round > found.since]
-    since = found.at - found.began if found else 0.0
-    values = [value for row in rows if (value := row.value("test", metric.name)) is not None]
-    return ArmState(
-        arm.strategy,
-        arm.seed,
-        max((row.round for row in rows), default=0),
-        settings.rounds,
-        values[-1] if values else None,
-        Pace(arm.strategy, [row.seconds for row in trained], left, math.fsum(played), since),
-        found,
-        ended.get((arm.strategy, arm.seed), ""),
-    )
+def _seconds_left(arms: Sequence[ArmState]) -> float | None:
+    """Return the seconds until all arms are played, by what their rows and signs say.
+
+    Arms that one process took up together take turns. Rounds take as much longer than their rows
+    say as those did that the present processes have played.
+    """
+    since: dict[float, float] = {}
+    told = 0.0
+    for arm in arms:
+        if arm.sign:
+            began = arm.sign.began
+            since[began] = max(since.get(began, 0.0), arm.sign.at - began)
+            told += math.fsum(row.seconds for row in arm.rows if row.round > arm.sign.since)
+    # A second that went as told is counted, so that few of them are not noise.
+    times = (1 + math.fsum(since.values())) / (1 + told)
+    starts: dict[str, list[float]] = {}
+    rounds: dict[str, list[float]] = {}
+    for arm in arms:
+        for row in arm.rows:
+            kept = rounds if row.round else starts
+            kept.setdefault(row.strategy, []).append(times * row.seconds)
+    courses = [
+        Course(arm.standing.arm.strategy, arm.left, bool(arm.rows), arm.sign is not None)
+        for arm in arms
+        if arm.left
+    ]
+    return seconds_left(courses, starts, rounds, max(1, len(since)))

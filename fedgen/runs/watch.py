@@ -11,18 +11,29 @@ from fedgen.config.tree import Arm
 from fedgen.console import warn
 from fedgen.errors import RunError
 from fedgen.files import disk
-from fedgen.runs.rows import RoundRow
+from fedgen.runs.rows import BUDGET, DIVERGED, PATIENCE, RoundRow
 from fedgen.runs.shard import Shard
 
 
 class Watcher:
     """Is told what happens while a comparison runs; this one shows nothing but warnings."""
 
-    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
-        """A seed's arms begin, or go on from the rounds that they have finished."""
+    def begin(
+        self, text: str, arms: Sequence[Arm], finished: Sequence[int], at_once: int = 1
+    ) -> None:
+        """A seed's arms begin, or go on from the rounds that they have finished.
+
+        Or those of all seeds, so many at once.
+        """
+
+    def started(self, arm: Arm) -> None:
+        """An arm is played from now on."""
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:
         """A client of an arm's current round, or of its probe, has answered."""
+
+    def played(self, row: RoundRow) -> None:
+        """An arm has finished a round."""
 
     def finished(self, rows: Sequence[RoundRow]) -> None:
         """A round is finished in every arm; rows in the order of the strategies."""
@@ -37,6 +48,9 @@ class Watcher:
     def rested(self, arm: Arm, why: str) -> None:
         """An arm has ended early as it was asked to, by its patience."""
         self.note(f"{arm.name} ends here: {why}")
+
+    def spent(self, arm: Arm, why: str) -> None:
+        """An arm has ended early, as its next round is beyond its budget."""
 
     def warn(self, text: str) -> None:
         """Something is wrong that does not end the comparison, and must be seen."""
@@ -56,15 +70,27 @@ class Several(Watcher):
         self._watchers = watchers
         self._entered = ExitStack()
 
-    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+    def begin(
+        self, text: str, arms: Sequence[Arm], finished: Sequence[int], at_once: int = 1
+    ) -> None:
         """Tell all of a start."""
         for watcher in self._watchers:
-            watcher.begin(text, arms, finished)
+            watcher.begin(text, arms, finished, at_once)
+
+    def started(self, arm: Arm) -> None:
+        """Tell all of an arm that is played."""
+        for watcher in self._watchers:
+            watcher.started(arm)
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:
         """Tell all of a client."""
         for watcher in self._watchers:
             watcher.answered(arm, done, asked)
+
+    def played(self, row: RoundRow) -> None:
+        """Tell all of an arm's round."""
+        for watcher in self._watchers:
+            watcher.played(row)
 
     def finished(self, rows: Sequence[RoundRow]) -> None:
         """Tell all of a round."""
@@ -86,6 +112,11 @@ class Several(Watcher):
         for watcher in self._watchers:
             watcher.rested(arm, why)
 
+    def spent(self, arm: Arm, why: str) -> None:
+        """Tell all of an arm whose budget has ended it."""
+        for watcher in self._watchers:
+            watcher.spent(arm, why)
+
     def warn(self, text: str) -> None:
         """Tell all of what is wrong."""
         for watcher in self._watchers:
@@ -98,6 +129,13 @@ class Several(Watcher):
 
     def __exit__(self, *_: object) -> None:
         self._entered.close()
+
+
+def tell_end(shard: Shard, watcher: Watcher) -> None:
+    """Tell how an arm ended, if that was before its last round."""
+    told = {DIVERGED: watcher.ended, PATIENCE: watcher.rested, BUDGET: watcher.spent}
+    if ended := shard.ended():
+        told[ended.how](shard.arm, ended.why)
 
 
 NOW = "now.json"
@@ -139,7 +177,9 @@ class Signs(Watcher):
         self._run = run
         self._signs: dict[Arm, Sign] = {}
 
-    def begin(self, text: str, arms: Sequence[Arm], finished: Sequence[int]) -> None:
+    def begin(
+        self, text: str, arms: Sequence[Arm], finished: Sequence[int], at_once: int = 1
+    ) -> None:
         """Give a first sign of every arm."""
         now = time.time()
         for arm, done in zip(arms, finished, strict=True):
@@ -151,12 +191,11 @@ class Signs(Watcher):
         if done == asked or now - self._signs[arm].at >= OFTEN:
             self._say(arm, replace(self._signs[arm], done=done, asked=asked, at=now))
 
-    def finished(self, rows: Sequence[RoundRow]) -> None:
-        """Say that the next round begins."""
-        now, ended = time.time(), {(row.strategy, row.seed) for row in rows}
-        for arm, sign in list(self._signs.items()):
-            if (arm.strategy, arm.seed) in ended:
-                self._say(arm, replace(sign, done=0, asked=0, at=now))
+    def played(self, row: RoundRow) -> None:
+        """Say that the arm's next round begins."""
+        for arm, sign in self._signs.items():
+            if (arm.strategy, arm.seed) == (row.strategy, row.seed):
+                self._say(arm, replace(sign, done=0, asked=0, at=time.time()))
 
     def _say(self, arm: Arm, sign: Sign) -> None:
         self._signs[arm] = sign

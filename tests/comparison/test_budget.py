@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from runs import comparable, finish, play, rows, start
 from shards import new_shard, round_row
 from summaries import CONFIG, row
@@ -14,7 +13,6 @@ from summaries import CONFIG, row
 from fedgen.analysis.sentences import sentences
 from fedgen.analysis.summary import summarise
 from fedgen.comparison import flow, opening
-from fedgen.comparison.progress import LiveTable
 from fedgen.config import budget
 from fedgen.config.budget import Budget
 from fedgen.config.tree import Arm, build
@@ -275,18 +273,3 @@ def test_a_budget_of_another_unit_has_a_figure_of_its_own() -> None:
     assert at_budget == {"genetic-cfl": [0.25], "fedavg": [0.75]}
     assert "within 3,000 samples, as whole runs cost 3,000 against 5,000" in sentence
     assert [c["metric"] for c in summary["comparisons"]][-1] == "accuracy_at_equal_budget"
-
-
-def test_the_time_left_ends_with_the_budget() -> None:
-    """A round costs 4 client-epochs and a third of a second: 13 left are 3 rounds, a second."""
-    table = LiveTable(Console(width=100))
-    limited = build({"run": {"rounds": 500, "budget": "client-epochs=25"}})
-    table.begin("seed 0", [Arm(limited, "fedavg", 0)], [-1])
-    for number in (0, 1, 2):
-        table.finished([round_row(number)])
-    (standing,) = table._standings.values()
-    assert standing.left == pytest.approx(3 / 3)
-    table.begin("seed 0", [Arm(limited, "fedavg", 0)], [3])  # resumed: 3 rounds elsewhere
-    table.finished([round_row(4)])
-    (standing,) = table._standings.values()
-    assert standing.left == pytest.approx(2 / 3)

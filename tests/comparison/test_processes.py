@@ -157,6 +157,10 @@ def until_empty(line: Any) -> Any:
 class Told(Watcher):
     def __init__(self) -> None:
         self.rounds: list[tuple[str, int]] = []
+        self.moved: list[tuple[str, int]] = []
+
+    def played(self, row: RoundRow) -> None:
+        self.moved.append((row.strategy, row.round))
 
     def finished(self, rows: Sequence[RoundRow]) -> None:
         self.rounds += [(row.strategy, row.round) for row in rows]
@@ -182,3 +186,4 @@ def test_a_look_reads_the_shards_of_the_arms_at_work_alone(
     ]
     following.look(run.arms)
     assert len(told.rounds) == 12  # every round of every arm once
+    assert told.moved == told.rounds

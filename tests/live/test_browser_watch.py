@@ -122,6 +122,9 @@ def test_pages_fit_every_window(
                 "[...document.querySelectorAll('.runs thead')].every(h => !h.offsetHeight)"
             )
     assert page.errors == []
+    drawn = page.run("[...document.querySelectorAll('.plot')].map(box => box.id)")
+    assert "chart-rates-tournament/fedprox-seed0" in drawn and "chart-batches-pbt-seed0" in drawn
+    assert "chart-batches-tournament/fedprox-seed0" not in drawn, "a gene that never moves"
 
 
 def test_a_reader_keeps_what_he_has_zoomed_into(

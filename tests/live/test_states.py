@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from runs import play
 
-from fedgen.live.states import RUN, SILENT, read, runs_in
+from fedgen.live.states import RUN, SILENT, State, read, runs_in
 from fedgen.runs.watch import NOW
 
 
@@ -52,15 +53,33 @@ def test_every_run_has_a_state_and_says_who_is_ahead(folder: Path) -> None:
     assert runs_in(folder / "a-done") == [folder / "a-done"], "a run by itself"
 
 
+def going_with(state: State, seconds: list[float], began: float | None = None) -> State:
+    """A state whose arms have played such rounds, the last one by a process of its own if asked."""
+    arms = []
+    for arm in state.arms:
+        row = arm.rows[0]
+        rows = [replace(row, round=at, seconds=took) for at, took in enumerate(seconds)]
+        arms.append(replace(arm, rows=rows))
+    if began is not None and arms[-1].sign:
+        arms[-1] = replace(arms[-1], sign=replace(arms[-1].sign, began=began))
+    return replace(state, arms=arms)
+
+
 def test_time_left_is_told_of_what_is_played_alone(folder: Path) -> None:
     going = read(folder / "e-going")
-    assert [(arm.round, arm.rounds, arm.pace.left) for arm in going.arms] == [(1, 4, 3)] * 2
-    # Each arm has played one round of its seconds within ten: three more each take thrice as long.
-    at_the_sign = going.left(1_000_000.0)
-    assert at_the_sign == pytest.approx(3 * 10.0)
-    assert going.left(1_000_010.0) == pytest.approx(2 * 10.0)
-    assert going.left(1_000_050.0) == 0.0, "longer than was thought, never below zero"
-    assert going.left(1_000_000.0 + SILENT + 1) is None
+    assert [(arm.standing.round, arm.standing.rounds, arm.left) for arm in going.arms] == [
+        (1, 4, 3)
+    ] * 2
+    assert going.left(1_000_000.0) is None, "one round of each tells no pace"
+    slow = going_with(going, seconds=[1.0, *[8.0] * 5])
+    # Two arms have played five rounds of 8 s within ten seconds, and have three more each.
+    assert slow.left(1_000_000.0) == pytest.approx(6 * 8 * 11 / 81)
+    assert slow.left(1_000_005.0) == pytest.approx(6 * 8 * 11 / 81 - 5)
+    assert slow.left(1_000_050.0) == 0.0, "longer than was thought, never below zero"
+    assert slow.left(1_000_000.0 + SILENT + 1) is None
+    beside = going_with(slow, seconds=[1.0, *[8.0] * 5], began=999_990.5)
+    # Taken up by two processes, they have played for 19.5 s, and each has its three.
+    assert beside.left(1_000_000.0) == pytest.approx(3 * 8 * 20.5 / 81)
     for name in ("a-done", "b-stopped", "c-passed-on"):
         assert read(folder / name).left(1_000_000.0) is None
 
@@ -79,12 +98,12 @@ def test_an_arm_that_has_ended_early_has_no_round_left(tmp_path: Path) -> None:
     run = play(tmp_path / "run", run=cost)
     state = read(run.path)
     (arm,) = state.arms
-    assert arm.ended and (arm.pace.left, arm.round) == (0, 2)
+    assert arm.standing.over and (arm.left, arm.standing.round) == (0, 2)
     assert state.finished and state.done == state.asked == 9
     config = run.path / "config.toml"
     config.write_text(config.read_text().replace("client-epochs=13", "client-epochs=33"))
     (more,) = read(run.path).arms
-    assert not more.ended and more.pace.left == 3, "21 client-epochs are left, a round costs 6"
+    assert not more.standing.over and more.left == 3, "21 are left, a round costs 6"
 
 
 def test_a_directory_that_is_gone_reads_as_that(tmp_path: Path) -> None:
