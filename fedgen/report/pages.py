@@ -228,10 +228,11 @@ def _deciding(drawn: Mapping[str, page.Chart]) -> str:
 
 
 def _curves(drawn: Mapping[str, page.Chart], arms: curves.Arms) -> str:
-    """Return the curves of the other metrics, and the switch that moves all of them."""
+    """Return the other metrics' curves, the loss first, and the switch that moves all of them."""
     axes = curves.axes_of(arms)
     control = page.switch("Draw against", axes, next(iter(axes)))
-    return control + "".join(drawn[name].html(name) for name in [*drawn][1:])
+    others = sorted([*drawn][1:], key=lambda name: name != "loss")
+    return control + "".join(drawn[name].html(name) for name in others)
 
 
 def _flat(config: Config) -> dict[str, Any]:
@@ -278,7 +279,7 @@ def _stories(results: Results) -> Sections:
             parts.append(page.folded(f"Seed {seed}", drawn, opened=len(seeds) == 1))
         name = _id(f"story-{strategy}")
         body = "".join(parts) + _untold(seeds, f"rates-{strategy}-seed{seeds[-1]}")
-        sections.append((name, f"How {strategy} evolved", body))
+        sections.append((name, f"Hyperparameters of {strategy}, round by round", body))
     if untold := strategies[TOLD_STRATEGIES:]:
         seed = min(seed for name, seed in results.evolved if name == untold[0])
         example = _drawn_by_python(f"rates-{untold[0]}-seed{seed}")
@@ -286,7 +287,7 @@ def _stories(results: Results) -> Sections:
             f'<p class="note">Not told here: {escape(", ".join(untold))}. From Python, all can be '
             f"drawn: {example}</p>"
         )
-        sections.append(("untold", "How others evolved", body))
+        sections.append(("untold", "Hyperparameters of other strategies", body))
     return sections
 
 

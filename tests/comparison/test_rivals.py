@@ -140,7 +140,7 @@ def test_a_comparison_of_all_rivals_goes_on_to_the_same_bytes(tmp_path: Path) ->
     assert set(applied.values()) == {"ok"}
     report = (whole.path / "report.html").read_text()
     for name in ("random-search", "pbt", "fedex"):
-        assert f"How {name} evolved" in report
+        assert f"Hyperparameters of {name}, round by round" in report
 
 
 @pytest.mark.parametrize(

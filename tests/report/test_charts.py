@@ -5,7 +5,7 @@ from typing import Any
 
 from shards import client_row
 
-from fedgen.report.charts import contrasts, curves, evenness, evolution, palette, partition
+from fedgen.report.charts import axes, contrasts, evenness, evolution, palette, partition
 from fedgen.runs.rows import EvaluationRow, PartitionRow
 
 
@@ -39,6 +39,32 @@ def test_a_cluster_that_came_later_is_told_from_its_own_first_round() -> None:
     text = evolution.fitness(rows).text
     assert "From each one's first round to its last" in text
     assert "cluster 0: 2.9500 to 1.9500" in text
+
+
+def _words(rows: list[Any]) -> str:
+    """Everything that the story of an arm says and shows as text, lower case."""
+    drawn = [make() for make in evolution.charts(rows).values()]
+    texts = [
+        f"{c.title} {c.text} {c.table.head} {c.table.body} {c.figure.to_json()}" for c in drawn
+    ]
+    return " ".join(texts).lower()
+
+
+def test_groups_are_called_what_they_are() -> None:
+    """A tournament has entrants; a strategy that groups nobody has neither word nor legend."""
+    rows = [_evolved(n, client, client % 2, 1.0 / n) for n in (1, 2) for client in range(4)]
+
+    def named(strategy: str, **changes: object) -> list[Any]:
+        return [type(row)(**vars(row) | {"strategy": strategy} | changes) for row in rows]
+
+    genetic = _words(named("genetic-cfl+probe/fedprox"))
+    assert "cluster 1" in genetic and "fitness per cluster" in genetic
+    for name in ("tournament", "tournament@entrants=2/fedprox@mu=0.5"):
+        told = _words(named(name))
+        assert "entrant 1" in told and "clients per entrant" in told and "cluster" not in told
+    alone = _words(named("pbt", cluster=None))
+    assert "cluster" not in alone and "entrant" not in alone
+    assert "fitness of the cohort" in alone and '"showlegend":true' not in alone
 
 
 def test_every_declared_gene_has_a_chart() -> None:
@@ -87,9 +113,11 @@ def test_a_registered_strategy_looks_the_same_whoever_is_beside_it() -> None:
 
 def test_a_logarithmic_axis_has_ticks_that_people_read() -> None:
     def ticks(low: float, high: float) -> list[float]:
-        return [float(f"{tick:.6g}") for tick in curves._ticks(math.log10(low), math.log10(high))]
+        return [float(text) for text in axes.decades(math.log10(low), math.log10(high))["ticktext"]]
 
     assert ticks(0.15, 2.4) == [0.2, 0.5, 1, 2]
     assert ticks(1e-5, 20) == [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10]
     assert ticks(2.1, 2.303) == [2.1, 2.2, 2.3], "less than a factor of 5"
     assert len(ticks(0.55, 0.95)) >= 3
+    assert axes.log_axis(10, [3e-4, 0.02])["ticktext"] == ["0.0001", "0.001", "0.01", "0.1"]
+    assert axes.log_axis(2, [16, 40])["ticktext"] == ["16", "32", "64"]

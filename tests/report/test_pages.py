@@ -272,6 +272,11 @@ def test_final_models_are_evaluated_on_every_client_and_the_partition_is_kept(ru
         assert held.counts == np.bincount(data.y_train[shard.train], minlength=10).tolist()
 
 
+def test_the_loss_comes_first_after_what_decides(run: Run) -> None:
+    drawn = re.findall('id="chart-([a-z_0-9]+)" ', pages.one(load(run.path)))
+    assert drawn[:2] == ["accuracy", "loss"] and "macro_f1" in drawn[2:]
+
+
 def test_a_page_of_many_seeds_tells_three_and_says_how_to_see_the_others(run: Run) -> None:
     from dataclasses import replace
 

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from fedgen.analysis import statistics
 from fedgen.config.budget import SIMULATED_SECONDS
 from fedgen.config.metrics import KNOWN
+from fedgen.report.charts.axes import decades
 from fedgen.report.charts.palette import Style, styles, translucent
 from fedgen.report.html import Chart, Table, number
 from fedgen.runs.costs import spent
@@ -127,9 +128,7 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         low, high = low - margin, high + margin
         figure.update_yaxes(range=[low, high], type="log" if loss else "linear")
         if loss:
-            figure.update_yaxes(
-                tickvals=(ticks := _ticks(low, high)), ticktext=[f"{tick:.6g}" for tick in ticks]
-            )
+            figure.update_yaxes(decades(low, high))
             ends = {name: math.log10(value) for name, value in ends.items()}
         if len(ends) <= MOST_LABELS:
             _label(figure, ends, looks, low, high)
@@ -159,19 +158,6 @@ def _dwarfing(arms: Arms) -> str:
         for name, cost in searches.items()
         if cost > min(whole, default=0) > 0
     )
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2 and 5 times the powers of ten between two exponents; of many, the powers."""
-    powers = range(math.floor(low), math.ceil(high) + 1)
-    digits = (1, 2, 5) if high - low < 3 else (1,)
-    values = [digit * 10.0**power for power in powers for digit in digits]
-    inside = [value for value in values if low <= math.log10(value) <= high]
-    if len(inside) > 1:
-        return inside
-    bottom, top = 10**low, 10**high  # less than a factor of 5: as on a linear axis
-    step = 10.0 ** math.floor(math.log10((top - bottom) / 2))
-    return [step * n for n in range(math.ceil(bottom / step), math.floor(top / step) + 1)]
 
 
 def _label(

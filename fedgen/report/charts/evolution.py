@@ -1,22 +1,26 @@
-"""The story of evolving hyperparameters: clusters, genes, fitness, and the winner's ancestors."""
+"""The story of hyperparameters: who is grouped, genes, fitness, and the winner's ancestors."""
 
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from fedgen.analysis import lineage
+from fedgen.report.charts.axes import log_axis, whole_rounds
 from fedgen.report.charts.curves import finish, plain
 from fedgen.report.charts.palette import COLOURS, translucent
 from fedgen.report.html import Chart, Table, number
 from fedgen.runs.rows import ClientRow
 from strategies.core.genes import DECLARED_ONLY, KINDS
+from strategies.names import without_settings
 
 NOISE, NOISE_COLOUR = -1, "#8c8c8c"
+
+GROUPS = {"tournament": "entrant"}
+"""What clients with the same label are to a strategy, or a tuner, if not a cluster."""
 
 MOST_FRAMES = 100
 """Rounds that the slider stops at; of longer runs, an even choice with the first and the last."""
@@ -72,7 +76,7 @@ def charts(rows: Rows) -> dict[str, Callable[[], Chart]]:
         **further,
         "fitness": partial(fitness, rows),
     }
-    if _labels(rows) == [None]:
+    if not _group(rows):
         del told["sizes"]
     inherited = any(row.parent is not None for row in rows)
     best = lineage.best_of_last_round(rows) if inherited else None
@@ -86,29 +90,29 @@ def _base(gene: str, values: Iterable[float | None]) -> int | None:
 
 
 def clusters(rows: Rows) -> Chart:
-    """Draw the clients in the plane of their genes, a frame per round."""
+    """Draw the clients in the plane of their genes, a frame per round, coloured by group."""
     rounds = _some(sorted({row.round for row in rows}))
-    labels = _labels(rows)
+    labels, group = _labels(rows), _group(rows)
     frames = [
-        go.Frame(name=str(at), data=[_dots(rows, at, label) for label in labels]) for at in rounds
+        go.Frame(name=str(at), data=[_dots(rows, at, label, group) for label in labels])
+        for at in rounds
     ]
     figure = go.Figure(data=frames[-1].data, frames=frames)
-    finish(figure, "batch size (log2)", "learning rate (log10)", height=460)
-    figure.update_xaxes(_log_axis(2, [row.batch_size or 1 for row in rows]))
-    figure.update_yaxes(_log_axis(10, [row.learning_rate or 1 for row in rows]))
+    finish(figure, "batch size", "learning rate", height=460)
+    figure.update_xaxes(log_axis(2, [row.batch_size or 1 for row in rows]))
+    figure.update_yaxes(log_axis(10, [row.learning_rate or 1 for row in rows]))
     last = [row for row in rows if row.round == rounds[-1]]
-    clustered = labels != [None]
-    parts = [f"{_count(last, label)} in {_name(label)}" for label in _labels(last)]
+    parts = [f"{_count(last, label)} in {_name(label, group)}" for label in _labels(last)]
     text = (
         "Every client of the cohort by its batch size and learning rate"
-        f"{', coloured by cluster' if clustered else ''}. In round {rounds[-1]}: "
-        f"{', '.join(parts) if clustered else f'{len(last)} clients'}."
+        f"{f', coloured by {group}' if group else ''}. In round {rounds[-1]}: "
+        f"{', '.join(parts) if group else f'{len(last)} clients'}."
     )
-    title = "Clusters" if clustered else "Genes"
+    title = f"{group.capitalize()}s" if group else "Genes"
     return Chart(f"{title}, round by round", figure, text, _table(rows))
 
 
-def _dots(rows: Rows, at: int, label: int | None) -> go.Scatter:
+def _dots(rows: Rows, at: int, label: int | None, group: str) -> go.Scatter:
     mine = [row for row in rows if row.round == at and row.cluster == label]
     return go.Scatter(
         x=[row.batch_size for row in mine],
@@ -122,7 +126,7 @@ def _dots(rows: Rows, at: int, label: int | None) -> go.Scatter:
             "opacity": 0.85,
             "line": {"width": 1, "color": "#ffffff"},
         },
-        name=_name(label),
+        name=_name(label, group),
         hovertemplate="%{text}<br>rate %{customdata[0]:.3g}, batch %{customdata[1]}"
         "<br>fitness %{customdata[2]}<extra></extra>",
     )
@@ -136,35 +140,9 @@ def _origin(row: ClientRow) -> str:
     return f"{plain(row.origin or '')}, rate of client {row.parent}"
 
 
-def _ticks(base: int, values: Sequence[float]) -> dict[str, list[Any]]:
-    """Return ticks at powers of a base, and between powers of 10 where they lie close together."""
-    powers = [math.log(value, base) for value in values]
-    low, high = math.floor(min(powers)), math.ceil(max(powers))
-    between = (1, 2, 5) if base == 10 and max(powers) - min(powers) < 1.5 else (1,)
-    every = max(1, (high - low) // 12)
-    steps = [(step, power) for power in range(low, high + 1, every) for step in between]
-    return {
-        "tickvals": [step * float(base) ** power for step, power in steps],
-        "ticktext": [f"{step}e{p}" if base == 10 else f"{2.0**p:g}" for step, p in steps],
-    }
-
-
-def _log_axis(base: int, values: Sequence[float]) -> dict[str, Any]:
-    """Return a logarithmic axis that holds some values, and the ticks next to them."""
-    ticks = _ticks(base, values)
-    below = [tick for tick in ticks["tickvals"] if tick <= min(values)]
-    above = [tick for tick in ticks["tickvals"] if tick >= max(values)]
-    ends = max(below, default=min(values)), min(above, default=max(values))
-    margin = 0.04 * math.log10(ends[1] / ends[0]) + 0.04
-    return {
-        "type": "log",
-        "range": [math.log10(ends[0]) - margin, math.log10(ends[1]) + margin],
-        **ticks,
-    }
-
-
 def sizes(rows: Rows) -> Chart:
-    """Draw how many clients each cluster has, round by round."""
+    """Draw how many clients each group has, round by round."""
+    group = _group(rows)
     figure = go.Figure()
     rounds = sorted({row.round for row in rows})
     body = []
@@ -172,29 +150,30 @@ def sizes(rows: Rows) -> Chart:
     for row in rows:
         counts[row.round, row.cluster] = counts.get((row.round, row.cluster), 0) + 1
     for label in _labels(rows):
+        name = _name(label, group)
         mine = [counts.get((at, label), 0) for at in rounds]
         figure.add_bar(
             x=rounds,
             y=mine,
-            name=_name(label),
+            name=name,
             marker={"color": _colour(label)},
-            hovertemplate=f"{_name(label)}, round %{{x}}: %{{y}} clients<extra></extra>",
+            hovertemplate=f"{name}, round %{{x}}: %{{y}} clients<extra></extra>",
         )
-        body += [[_name(label), str(at), str(n)] for at, n in zip(rounds, mine, strict=True)]
+        body += [[name, str(at), str(n)] for at, n in zip(rounds, mine, strict=True)]
     finish(figure, "round", "clients", height=300)
     figure.update_layout(barmode="stack", bargap=0.25)
-    _whole_rounds(figure, rounds)
+    whole_rounds(figure, rounds)
     found = sum(label is not None and label >= 0 for label in _labels(rows))
     noise = ", and noise" if NOISE in _labels(rows) else ""
-    several = f"{found} {'cluster' if found == 1 else 'clusters'}{noise}"
-    text = f"Clients per cluster; {several if found else 'no cluster, all are noise'}."
-    return Chart("Cluster sizes", figure, text, Table(["cluster", "round", "clients"], body))
+    several = f"{found} {group if found == 1 else f'{group}s'}{noise}"
+    text = f"Clients per {group}; {several if found else f'no {group}, all are noise'}."
+    return Chart(f"Clients per {group}", figure, text, Table([group, "round", "clients"], body))
 
 
 def genes(
     rows: Rows, what: str, gene: Callable[[ClientRow], float | None], base: int | None = None
 ) -> Chart:
-    """Draw one gene of every client over the rounds, coloured by its latest cluster.
+    """Draw one gene of every client over the rounds, coloured by its latest group.
 
     Args:
         rows: Rows of one arm.
@@ -203,7 +182,7 @@ def genes(
         base: Of a logarithmic axis; ``None`` for a linear one.
     """
     figure = go.Figure()
-    seen: set[int | None] = set()
+    seen, group = set[int | None](), _group(rows)
     by_client: dict[int, list[ClientRow]] = {}
     for row in rows:
         by_client.setdefault(row.client, []).append(row)
@@ -215,17 +194,17 @@ def genes(
             mode="lines+markers",
             marker={"size": 4},
             line={"color": _colour(label), "width": 1.3},
-            name=_name(label),
+            name=_name(label, group),
             legendgroup=str(label),
-            showlegend=label not in seen,
+            showlegend=bool(group) and label not in seen,
             hovertemplate=f"client {client}, round %{{x}}: {what} %{{y:.3g}}<extra></extra>",
         )
         seen.add(label)
     finish(figure, "round", what)
     if base is not None:
-        figure.update_yaxes(_log_axis(base, [value for row in rows if (value := gene(row))]))
+        figure.update_yaxes(log_axis(base, [value for row in rows if (value := gene(row))]))
     rounds = sorted({row.round for row in rows if gene(row) is not None})
-    _whole_rounds(figure, rounds)
+    whole_rounds(figure, rounds)
     ends = [
         [value for row in rows if row.round == at and (value := gene(row)) is not None]
         for at in (rounds[0], rounds[-1])
@@ -233,19 +212,20 @@ def genes(
     medians = [f"{statistics.median(values):.3g}" for values in ends]
     later = f", {medians[1]} in round {rounds[-1]}" if len(rounds) > 1 else ""
     text = f"The {what} of every client. Median {medians[0]} in round {rounds[0]}{later}."
-    head = ["client", "round", "cluster", what]
+    head = ["client", "round", *_column(group), what]
     body = [
-        [str(row.client), str(row.round), _name(row.cluster), number(gene(row), ".4g")]
+        [*(str(row.client), str(row.round)), *_cells(row, group), number(gene(row), ".4g")]
         for row in sorted(rows, key=lambda row: (row.round, row.client))
     ]
     return Chart(f"{what.capitalize()} of every client", figure, text, Table(head, body))
 
 
 def fitness(rows: Rows) -> Chart:
-    """Draw every cluster's fitness: its median, from its best member to its worst."""
+    """Draw every group's fitness: its median, from its best member to its worst."""
     figure = go.Figure()
     body = []
     told = []
+    group = _group(rows)
     for label in _labels(rows):
         by_round: dict[int, list[float]] = {}
         for row in rows:
@@ -256,7 +236,7 @@ def fitness(rows: Rows) -> Chart:
         rounds = sorted(by_round)
         low, high = ([pick(by_round[at]) for at in rounds] for pick in (min, max))
         middle = [statistics.median(by_round[at]) for at in rounds]
-        colour, name = _colour(label), _name(label)
+        colour, name = _colour(label), _name(label, group)
         figure.add_scatter(
             x=[*rounds, *rounds[::-1]],
             y=[*high, *low[::-1]],
@@ -277,6 +257,7 @@ def fitness(rows: Rows) -> Chart:
             line={"color": colour, "width": 2},
             name=name,
             legendgroup=name,
+            showlegend=bool(group),
             hovertemplate=f"{name}, round %{{x}}: median %{{y:.4f}}, "
             "%{customdata[0]:.4f} to %{customdata[1]:.4f}<extra></extra>",
         )
@@ -288,16 +269,17 @@ def fitness(rows: Rows) -> Chart:
         ]
     finish(figure, "round", "fitness (lower is better)")
     played = sorted({row.round for row in rows})
-    _whole_rounds(figure, played)
+    whole_rounds(figure, played)
     first = f"In round {played[0]}"
     if len(played) > 1:
-        first = "From each one's first round to its last"
+        first = "From each one's first round to its last" if group else "First and last"
     text = (
-        "Median fitness of every cluster, shaded from its best client to its worst; lower is "
-        f"better. {first}: {'; '.join(told) or 'none known'}."
+        f"Median fitness of {f'every {group}' if group else 'the cohort'}, shaded from its best "
+        f"client to its worst; lower is better. {first}: {'; '.join(told) or 'none known'}."
     )
-    head = ["cluster", "round", "median", "best", "worst"]
-    return Chart("Fitness per cluster", figure, text, Table(head, body))
+    head = [group or "of", "round", "median", "best", "worst"]
+    title = f"Fitness per {group}" if group else "Fitness of the cohort"
+    return Chart(title, figure, text, Table(head, body))
 
 
 def ancestors(rows: Rows, best: ClientRow) -> Chart:
@@ -328,12 +310,12 @@ def ancestors(rows: Rows, best: ClientRow) -> Chart:
             cliponaxis=False,
             hovertemplate="%{customdata}<extra></extra>",
         )
-        axes.append(_log_axis(10 if place == 1 else 2, [step.value for step in steps]))
+        axes.append(log_axis(10 if place == 1 else 2, [step.value for step in steps]))
     finish(figure, "", "", height=460)
     for place, (gene, _) in enumerate(ways, 1):
         figure.update_yaxes(axes[place - 1], title=gene, row=place, col=1)
     figure.update_xaxes(title="round", row=2, col=1)
-    _whole_rounds(figure, sorted({row.round for row in rows}))
+    whole_rounds(figure, sorted({row.round for row in rows}))
     ends = [text for gene, text in body if gene == "learning rate"]
     text = (
         f"Client {best.client} ends with the best fitness, {number(best.fitness)}, at rate "
@@ -351,13 +333,14 @@ def _arrives(steps: Sequence[lineage.Step], index: int) -> bool:
 
 
 def _table(rows: Rows) -> Table:
+    group = _group(rows)
     head = (
-        *("client", "round", "cluster", "learning rate", "batch size", "fitness", "origin"),
+        *("client", "round", *_column(group), "learning rate", "batch size", "fitness", "origin"),
         *("rate of", "factor", "batch size of"),
     )
     body = [
         [
-            *(str(row.client), str(row.round), _name(row.cluster), f"{row.learning_rate:.4g}"),
+            *(str(row.client), str(row.round), *_cells(row, group), f"{row.learning_rate:.4g}"),
             *(str(row.batch_size), number(row.fitness), row.origin or ""),
             *(_cell(value) for value in (row.parent, row.mutation, row.batch_parent)),
         ]
@@ -377,10 +360,6 @@ def _some(rounds: list[int]) -> list[int]:
     return [rounds[last * i // (MOST_FRAMES - 1)] for i in range(MOST_FRAMES)]
 
 
-def _whole_rounds(figure: go.Figure, rounds: list[int]) -> None:
-    figure.update_xaxes(dtick=max(1, (rounds[-1] - rounds[0]) // 12), tick0=rounds[0])
-
-
 def _labels(rows: Rows) -> list[int | None]:
     return sorted({row.cluster for row in rows}, key=lambda label: -2 if label is None else label)
 
@@ -389,11 +368,27 @@ def _count(rows: Rows, label: int | None) -> int:
     return sum(row.cluster == label for row in rows)
 
 
+def _group(rows: Rows) -> str:
+    """Return what the strategy calls clients of one label, or nothing, where it has no labels."""
+    if _labels(rows) == [None]:
+        return ""
+    chooses = without_settings(rows[0].strategy).partition("/")[0]
+    return GROUPS.get(chooses, "cluster")
+
+
+def _column(group: str) -> list[str]:
+    return [group] if group else []
+
+
+def _cells(row: ClientRow, group: str) -> list[str]:
+    return [_name(row.cluster, group)] if group else []
+
+
 def _colour(label: int | None) -> str:
     return NOISE_COLOUR if label is None or label < 0 else COLOURS[label % len(COLOURS)]
 
 
-def _name(label: int | None) -> str:
+def _name(label: int | None, group: str) -> str:
     if label is None:
-        return "no cluster"
-    return "noise" if label < 0 else f"cluster {label}"
+        return f"no {group}" if group else "all clients"
+    return "noise" if label < 0 else f"{group} {label}"
