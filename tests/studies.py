@@ -1,5 +1,6 @@
 """Small real studies on digits, in this process."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ from fedgen.data import datasets
 from fedgen.study import cases as studies
 from fedgen.study import ledger, sweep
 from fedgen.study.cases import Case, Study
+from fedgen.study.fits.outcome import Epoch, Fit
 from fedgen.study.ledger import Ledger
+from fedgen.study.report import page as report
 
 SECONDS = ("train_seconds", "predict_seconds")
 
@@ -51,3 +54,19 @@ def rows(path: Path) -> list[list[str]]:
     table = [line.split(",") for line in path.read_text().splitlines()]
     kept = [place for place, name in enumerate(table[0]) if name not in SECONDS]
     return [[line[place] for place in kept] for line in table]
+
+
+def drawn(folder: Path, study: Study, leaked: float = 0.0, **changes: object) -> str:
+    """Return the page of a study whose fits are made up."""
+    (folder / "study.toml").write_text("[study]\nname = '<b>'\n")
+    kept, mine = Ledger(folder, study), studies.cases(study, "")
+    for number, case in enumerate(mine):
+        for seed in study.seeds:
+            score = 0.5 + 0.1 * number + 0.01 * seed
+            fit = Fit(case.key, seed, "ok", None, *[score] * 6, 2.0 + number, 0.5, 3, True, 10)
+            kept.fits[case.key, seed] = replace(fit, **changes) if number == 0 else fit
+            if study.study.estimator == "keras":
+                kept.epochs[case.key, seed] = [
+                    Epoch(case.key, seed, e, 1 / e, score, 2 / e, score, "held-out") for e in (1, 2)
+                ]
+    return report.draw(kept, mine, leaked)

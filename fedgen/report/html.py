@@ -108,11 +108,10 @@ def folded(title: str, body: str, *, opened: bool) -> str:
     return f'<details class="part"{mark}><summary>{escape(title)}</summary>{body}</details>'
 
 
-def section(name: str, title: str, body: str, *, opened: bool = False) -> str:
-    """Return a part of a page with a heading; ``name`` is what a link goes to."""
-    mark = " open" if opened else ""
+def section(name: str, title: str, body: str) -> str:
+    """Return a part of a page with a heading, closed; ``name`` is what a link goes to."""
     return (
-        f'<details class="part section" id="{escape(name)}"{mark}>'
+        f'<details class="part section" id="{escape(name)}">'
         f"<summary><h2>{escape(title)}</h2></summary>{body}</details>"
     )
 
@@ -127,9 +126,7 @@ def switch(title: str, choices: dict[str, str], chosen: str) -> str:
     return f'<fieldset class="switch"><legend>{escape(title)}</legend>{buttons}</fieldset>'
 
 
-def document(
-    title: str, lead: str, sections: Sequence[tuple[str, str, str]], *, opened: bool = False
-) -> str:
+def document(title: str, lead: str, sections: Sequence[tuple[str, str, str]]) -> str:
     """Return the whole page.
 
     It may run its own two scripts and nothing else, and may fetch nothing at all. The larger one,
@@ -138,15 +135,14 @@ def document(
     Args:
         title: Its title.
         lead: HTML that every reader sees first.
-        sections: Id, heading, and HTML of every section.
-        opened: Whether sections stand open; else a reader opens what is of interest.
+        sections: Id, heading, and HTML of every section; a reader opens what is of interest.
     """
     packed, library = _library()
     hashes = f"'sha256-{library}' 'sha256-{_sum(SCRIPT)}'"
     policy = (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
     )
-    body = "".join(section(*part, opened=opened) for part in sections)
+    body = "".join(section(*part) for part in sections)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'

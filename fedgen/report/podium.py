@@ -1,7 +1,7 @@
 """What a reader sees first: who wins in a sentence, and the strategies ranked."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from fedgen.analysis import statistics
@@ -17,7 +17,12 @@ def podium(ranked: Ranking) -> str:
     """Return who wins, the ranked table, and who is not ranked."""
     first, *others = told(ranked)
     rest = "".join(f'<p class="note">{escape(text)}</p>' for text in others)
-    return f'<p class="lead">{escape(first)}</p>{table({"": ranked})}{rest}'
+    return f"{lead(first)}{table({'': ranked})}{rest}"
+
+
+def lead(text: str) -> str:
+    """Return the sentence that a page begins with; no line ends before a percent sign."""
+    return f'<p class="lead">{escape(text).replace(" %", "&nbsp;%")}</p>'
 
 
 def table(rankings: Mapping[str, Ranking]) -> str:
@@ -45,10 +50,24 @@ def table(rankings: Mapping[str, Ranking]) -> str:
         f"test {metric.title}{' at equal cost' if equal else ''}",
         f"cost, {entries[0][1].unit}",
     )
+    return framed(head, lines)
+
+
+def framed(head: Sequence[str], lines: str, kind: str = "") -> str:
+    """Return the ranked table of some lines of HTML; of cases, names are long."""
     cells = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    rows = f"<thead><tr>{cells}</tr></thead><tbody>{lines}</tbody>"
     return (
         '<div class="scroll" role="region" tabindex="0" aria-label="Ranking">'
-        f'<table class="ranked"><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>'
+        f'<table class="ranked {kind}">{rows}</table></div>'
+    )
+
+
+def bar(share: float, text: str) -> str:
+    """Return the cell of a cost: a bar of a share of the largest, and the number."""
+    return (
+        f'<td><span class="bar" style="width:{100 * share:.0f}%"></span>'
+        f"<small>{escape(text)}</small></td>"
     )
 
 
@@ -64,8 +83,7 @@ def _line(called: str, ranked: Ranking, place: Place, look: Style, share: float)
         f'<tr class="{"best" if place in ranked.level else ""}">'
         f'<th scope="row">{number}{swatch}{_breakable(called)}</th>'
         f"<td>{escape(written(ranked, place.mean))}{seeds}</td>"
-        f'<td><span class="bar" style="width:{100 * share:.0f}%"></span>'
-        f"<small>{place.spent:,.10g}</small></td></tr>"
+        f"{bar(share, f'{place.spent:,.10g}')}</tr>"
     )
 
 

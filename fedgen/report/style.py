@@ -49,6 +49,10 @@ fieldset.switch { border: 1px solid var(--line); border-radius: .4rem; display: 
 .plot .gridlayer path, .plot .zerolinelayer path { stroke: var(--line) !important }
 .plot .modebar-btn path { fill: var(--soft) !important }
 .plot .modebar-group { background: none !important }
+@media (max-width: 600px) { th:first-child { white-space: normal; min-width: 7rem }
+  .cases tr { display: grid; grid-template-columns: repeat(3, 1fr) }
+  .cases th:first-child { grid-column: 1 / -1; width: auto; border: 0; padding-bottom: 0 }
+  .cases td:last-child { width: auto } }
 @media print { @page { margin: 14mm } .data, .slider input, fieldset.switch, .modebar {
   display: none }
   body { max-width: none; padding: 0 } figure, tr { break-inside: avoid }
@@ -61,8 +65,8 @@ FIT = """
 // A phone has no room beside a chart: what stands there goes below it.
 function fit(chart) {
   if (innerWidth >= 600) return;
-  Object.assign(chart.layout.margin, { l: 48, r: 8 });
-  Object.assign(chart.layout.legend, { y: -0.28, yanchor: "top" });
+  Object.assign(chart.layout.margin, { l: Math.min(chart.layout.margin.l, 48), r: 8 });
+  Object.assign(chart.layout.legend, { y: 0, yref: "container", yanchor: "bottom" });
   if (chart.layout.annotations) Object.assign(chart.layout, { annotations: [], showlegend: true });
 }
 """

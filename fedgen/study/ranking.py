@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedgen.analysis import statistics
+from fedgen.analysis.ranking import LEVEL
 from fedgen.analysis.statistics import Interval
 from fedgen.errors import InputError
 from fedgen.study.cases import METRICS, Case
@@ -13,6 +14,9 @@ from fedgen.study.fits.outcome import Fit
 from fedgen.study.ledger import LEAK, Ledger
 
 MEASURED = (*METRICS, "epochs", "parameters")
+
+CHOOSES = "validation_accuracy"
+"""What the best case is chosen by."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,16 @@ class Standing:
 
 @dataclass(frozen=True)
 class Choice:
-    """The best case, and why it is."""
+    """The best case.
+
+    Attributes:
+        standing: The case.
+        told: A sentence that says it is the best, by how much, and how sure that is.
+        reason: Why it is chosen, in full.
+    """
 
     standing: Standing
+    told: str
     reason: str
 
 
@@ -83,7 +94,7 @@ def rank(ledger: Ledger, cases: Sequence[Case]) -> list[Standing]:
 
 def ranked_by(ledger: Ledger) -> str:
     """Return the metric that ranks: the test set does only where no other images are held out."""
-    return "validation_accuracy" if ledger.study.chooses else "accuracy"
+    return CHOOSES if ledger.study.chooses else "accuracy"
 
 
 def choose(ledger: Ledger, standings: Sequence[Standing]) -> Choice:
@@ -102,44 +113,76 @@ def choose(ledger: Ledger, standings: Sequence[Standing]) -> Choice:
         )
     if not standings[0].sound:
         raise InputError(f"{ledger.path}: no case ran without a diverged or failed fit")
-    return Choice(standings[0], _reason(standings))
+    sound = [standing for standing in standings if standing.sound]
+    lead = _lead(sound) if len(sound) > 1 else None
+    return Choice(sound[0], _told(sound[0], lead), _reason(sound, lead))
 
 
-def _reason(standings: Sequence[Standing]) -> str:
-    metric, best = "validation_accuracy", standings[0]
-    repeats, each = len(best.fits), spread(best, metric)
+def _lead(sound: Sequence[Standing]) -> statistics.Comparison:
+    """Return how far the best is ahead of the next one, seed by seed.
+
+    The pair was picked among all pairs by what it scored, so its p counts as one of so many.
+    """
+    best, second, *_ = sound
+    (lead,) = statistics.compare(
+        [(standing.case.title, _by_seed(standing)) for standing in (second, best)],
+        statistics.SHARES_APART,
+        math.comb(len(sound), 2),
+    )
+    return lead
+
+
+def _told(best: Standing, lead: statistics.Comparison | None) -> str:
+    text = f"{best.case.title} is best: a validation accuracy of {share(best.mean(CHOOSES))}"
+    if lead is None:
+        return f"{text}; there is no other sound case."
+    if not lead.differences:
+        return f"{text}; {lead.baseline} has no repeat in common with it."
+    if abs(lead.mean) < LEVEL:
+        return f"{text}, level with {lead.baseline}."
+    return f"{text}, {100 * lead.mean:.2f} points ahead of {lead.baseline}; {_chance(lead)}."
+
+
+def _chance(lead: statistics.Comparison) -> str:
+    if len(lead.differences) == 1:
+        return "one repeat cannot tell whether that is chance"
+    if lead.p is None:
+        return "too few repeats to tell whether that is chance"
+    return "more than chance" if lead.significant and lead.mean > 0 else "may be chance"
+
+
+def _reason(sound: Sequence[Standing], lead: statistics.Comparison | None) -> str:
+    best = sound[0]
+    repeats, each = len(best.fits), spread(best, CHOOSES)
     text = (
-        f"highest mean validation accuracy, {best.mean(metric):.4f}{f' ({each})' if each else ''} "
+        f"highest mean validation accuracy, {best.mean(CHOOSES):.4f}{f' ({each})' if each else ''} "
         f"over {repeats} {'repeat' if repeats == 1 else 'repeats'}"
     )
-    sound = [standing for standing in standings if standing.sound]
-    if len(sound) == 1:
+    if lead is None:
         return f"{text}; there is no other sound case"
     text += f", the best of {len(sound)} by this very figure, which flatters it"
-    # The pair was picked among all pairs by what it scored, so its p counts as one of so many.
-    picked = math.comb(len(sound), 2)
-    (ahead,) = statistics.compare(
-        [(standing.case.title, _by_seed(standing)) for standing in (sound[1], best)],
-        statistics.SHARES_APART,
-        picked,
-    )
-    if not ahead.differences:
-        return f"{text}; {ahead.baseline} has no repeat in common with it"
-    if not ahead.counted:
+    if not lead.differences:
+        return f"{text}; {lead.baseline} has no repeat in common with it"
+    if not lead.counted:
         return (
-            f"{text}; level with {ahead.baseline} in every repeat: of equals, the one with fewer "
+            f"{text}; level with {lead.baseline} in every repeat: of equals, the one with fewer "
             "parameters is chosen, then the first in the study"
         )
-    text += f"; {ahead.mean:.4f} ahead of {ahead.baseline}"
-    told = statistics.told(ahead.differences, ahead.interval, lambda value: f"{value:.4f}")
+    text += f"; {lead.mean:.4f} ahead of {lead.baseline}"
+    told = statistics.told(lead.differences, lead.interval, lambda value: f"{value:.4f}")
     if not told:
-        return f"{text}; one repeat cannot tell whether that is chance"
-    text += f" ({told if len(ahead.differences) < statistics.FEW else f'95 % interval {told}'}"
-    if ahead.p is None:
-        return f"{text}): too few repeats to tell whether that is chance"
+        return f"{text}; {_chance(lead)}"
+    text += f" ({told if len(lead.differences) < statistics.FEW else f'95 % interval {told}'}"
+    if lead.p is None:
+        return f"{text}): {_chance(lead)}"
+    picked = math.comb(len(sound), 2)
     pairs = f", corrected for {picked} pairs" if picked > 1 else ""
-    verdict = "more than chance" if ahead.significant and ahead.mean > 0 else "may be chance"
-    return f"{text}, Wilcoxon p = {ahead.p:.3g}{pairs}): {verdict}"
+    return f"{text}, Wilcoxon p = {lead.p:.3g}{pairs}): {_chance(lead)}"
+
+
+def share(value: float | None) -> str:
+    """Return a share in percent."""
+    return "none" if value is None else f"{100 * value:.2f} %"
 
 
 def _by_seed(standing: Standing) -> dict[int, float]:

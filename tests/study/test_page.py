@@ -2,32 +2,12 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import studies
-from studies import KERAS, SKLEARN
+from studies import KERAS, SKLEARN, drawn
 
-from fedgen.study.fits.outcome import Epoch, Fit
-from fedgen.study.ledger import Ledger
-from fedgen.study.report import page as report
 from fedgen.study.report import panels
-
-
-def drawn(folder: Path, study: studies.Study, leaked: float = 0.0, **changes: object) -> str:
-    """Return the page of a study whose fits are made up."""
-    (folder / "study.toml").write_text("[study]\nname = '<b>'\n")
-    kept = Ledger(folder, study)
-    for number, case in enumerate(studies.cases(study)):
-        for seed in study.seeds:
-            score = 0.5 + 0.1 * number + 0.01 * seed
-            fit = Fit(case.key, seed, "ok", None, *[score] * 6, 2.0 + number, 0.5, 3, True, 10)
-            kept.fits[case.key, seed] = replace(fit, **changes) if number == 0 else fit
-            if study.study.estimator == "keras":
-                kept.epochs[case.key, seed] = [
-                    Epoch(case.key, seed, e, 1 / e, score, 2 / e, score, "held-out") for e in (1, 2)
-                ]
-    return report.draw(kept, studies.cases(study), leaked)
 
 
 def figures(page: str) -> dict[str, dict]:
@@ -41,29 +21,79 @@ def test_a_panel_per_metric_and_the_choice_with_its_reason(tmp_path: Path) -> No
     page = drawn(tmp_path, studies.build(SKLEARN))
     charts = figures(page)
     assert [*charts] == [
-        *("accuracy", "precision", "recall", "zero_one_loss"),
+        *("cases", "accuracy", "precision", "recall", "zero_one_loss"),
         *("train_seconds", "predict_seconds", "cost"),
     ]
-    assert "Best: (4, 6), alpha 1. Why: highest mean validation accuracy, 0.8050" in page
+    lead = "(4, 6), alpha 1 is best: a validation accuracy of 80.50&nbsp;%, 10.00 points ahead of"
+    assert f"{lead} (4, 6), alpha 0.0001; too few repeats to tell whether that is chance." in page
+    assert "(4, 6), alpha 1 is chosen: highest mean validation accuracy, 0.8050" in page
     assert page.count("in words and as a table") == len(charts)
     assert "leaks" not in page and "&lt;b&gt;" in page and "<b>" not in page
 
 
-def test_numbers_are_joined_by_lines_and_other_settings_are_grouped_points(tmp_path: Path) -> None:
+def test_the_first_screen_ranks_by_what_decides_and_says_what_training_took(tmp_path: Path) -> None:
+    page = drawn(tmp_path, studies.build(SKLEARN))
+    head, first, *_ = re.findall("<tr.*?</tr>", page[page.index('<table class="ranked') :])
+    assert re.findall("<th[^>]*>(.*?)</th>", head) == [
+        *("case", "validation accuracy", "test accuracy", "seconds to train")
+    ]
+    assert 'class="best"' in first and "1. (4, 6), alpha 1</th>" in first
+    assert "<td>80.50 %<small>80.00, 81.00</small></td>" in first
+    assert 'style="width:100%"' in first and "<small>5.0</small>" in first
+    assert page.count('<details class="part section" ') >= 6 and " open>" not in page
+
+
+def test_every_case_has_a_row_the_best_on_top(tmp_path: Path) -> None:
+    chart = figures(drawn(tmp_path, studies.build(SKLEARN)))["cases"]
+    repeats, means, names = chart["data"]
+    titles = [f"({layers}), alpha {alpha}" for layers in ("4, 6", "8") for alpha in (1, 0.0001)]
+    assert names["text"] == means["text"] == titles
+    assert means["y"] == [3, 2, 1, 0] and len(repeats["x"]) == 2 * 4
+    assert means["x"] == sorted(means["x"], reverse=True)
+    assert means["marker"]["symbol"] == ["star", "circle", "circle", "circle"]
+    assert all(y < at < y + 1 for y, at in zip(means["y"], names["y"], strict=True))
+    assert {*names["x"]} == {chart["layout"]["xaxis"]["range"][0]}, "names begin where rows do"
+
+
+def test_many_cases_are_cut_to_the_best_and_the_page_says_so(tmp_path: Path) -> None:
+    layers = [[width] for width in range(1, panels.MOST + 3)]
+    study = studies.build(SKLEARN | {"axes": {"hidden_layers": layers}})
+    page = drawn(tmp_path, study)
+    assert len(figures(page)["cases"]["data"][1]["y"]) == panels.MOST
+    assert f"The best {panels.MOST} of {len(layers)} cases." in page
+
+
+def test_numbers_are_joined_by_lines_and_other_settings_have_a_row_each(tmp_path: Path) -> None:
     study = studies.build(SKLEARN)
-    lines = [t for t in figures(drawn(tmp_path, study))["accuracy"]["data"] if "name" in t]
+    charts = figures(drawn(tmp_path, study))
+    lines = [t for t in charts["accuracy"]["data"] if "name" in t]
     assert [(t["name"], t["mode"], t["x"]) for t in lines] == [
         ("(8)", "lines+markers", [1e-4, 1.0]),
         ("(4, 6)", "lines+markers", [1e-4, 1.0]),
     ]
-    assert figures(drawn(tmp_path, study))["accuracy"]["layout"]["xaxis"]["type"] == "log"
+    assert charts["accuracy"]["layout"]["xaxis"]["type"] == "log"
     axes = {"hidden_layers": [[8], [4, 6]], "solver": ["sgd", "adam"]}
-    page = drawn(tmp_path, studies.build(SKLEARN | {"axes": axes}))
-    points = [t for t in figures(page)["accuracy"]["data"] if "name" in t]
-    assert [(t["name"], t["mode"], t["x"]) for t in points] == [
-        ("sgd", "markers", ["(8)", "(4, 6)"]),
-        ("adam", "markers", ["(8)", "(4, 6)"]),
+    _, means, _ = figures(drawn(tmp_path, studies.build(SKLEARN | {"axes": axes})))["accuracy"][
+        "data"
     ]
+    assert means["text"] == ["(4, 6), adam", "(4, 6), sgd", "(8), adam", "(8), sgd"]
+
+
+def test_seconds_far_apart_have_a_logarithmic_scale_with_ticks_that_people_read(
+    tmp_path: Path,
+) -> None:
+    page = drawn(tmp_path, studies.build(SKLEARN), train_seconds=500.0)
+    for name, axis in (("train_seconds", "yaxis"), ("cost", "xaxis")):
+        scale = figures(page)[name]["layout"][axis]
+        assert scale["type"] == "log" and scale["ticktext"] == [
+            "5",
+            "10",
+            "20",
+            "50",
+            "100",
+            "200",
+            "500",
+        ]
 
 
 def test_settings_that_follow_from_others_split_no_series() -> None:
@@ -72,10 +102,13 @@ def test_settings_that_follow_from_others_split_no_series() -> None:
         {"hidden_layers": [8], "batch_norm": False, "initialiser": "he-normal"},
         {"hidden_layers": [9], "batch_norm": True, "initialiser": "glorot-uniform"},
     ]
-    study = studies.build(KERAS | {"axes": {}}, cases=listed)
+    study = studies.build(KERAS | {"axes": {"dropout": [0.1, 0.2]}}, cases=listed)
     where = panels.layout(study, studies.cases(study))
-    assert (where.axis, where.groups) == ("hidden_layers", ("batch_norm",))
-    assert where.names == ["batch norm", "no batch norm"]
+    assert where is not None
+    assert (where.axis, where.groups) == ("dropout", ("hidden_layers", "batch_norm"))
+    assert where.names == ["(8), batch norm", "(8), no batch norm", "(9), batch norm"]
+    alone = studies.build(KERAS | {"axes": {}}, cases=listed)
+    assert panels.layout(alone, studies.cases(alone)) is None, "no axis of numbers"
 
 
 def test_keras_has_curves(tmp_path: Path) -> None:
@@ -99,7 +132,8 @@ def test_leaks_and_faults_are_told(tmp_path: Path) -> None:
 
 def test_nothing_is_chosen_by_the_test_set(tmp_path: Path) -> None:
     page = drawn(tmp_path, studies.build(SKLEARN, data={"validation_fraction": 0.0}))
-    assert "No case is chosen: no images are held out" in page and "Best:" not in page
+    assert "No case is chosen: no images are held out" in page and "is best" not in page
+    assert "validation accuracy</th>" not in page.partition("<main>")[0]
 
 
 def test_fits_without_scores_are_drawn_as_gaps(tmp_path: Path) -> None:

@@ -9,13 +9,17 @@ from fedgen.errors import InputError
 from fedgen.files import disk
 from fedgen.report import html as page
 from fedgen.report.html import Table, number
-from fedgen.study.cases import Case
+from fedgen.report.podium import bar, framed, lead
+from fedgen.study.cases import METRICS, Case
 from fedgen.study.fits.outcome import Epoch
 from fedgen.study.ledger import LEAK, STUDY, Ledger
-from fedgen.study.ranking import Standing, choose, rank, ranked_by
+from fedgen.study.ranking import Standing, choose, rank, ranked_by, share
 from fedgen.study.report import panels
 
 NAME = "study.html"
+
+FIRST = 5
+"""So many cases are in the first screen's table."""
 
 
 def write(ledger: Ledger, cases: Sequence[Case], leaked: float) -> Path:
@@ -37,22 +41,29 @@ def write(ledger: Ledger, cases: Sequence[Case], leaked: float) -> Path:
 def draw(ledger: Ledger, cases: Sequence[Case], leaked: float) -> str:
     """Return the page as HTML."""
     study, standings = ledger.study, rank(ledger, cases)
-    where = panels.layout(study, cases)
+    where, decides = panels.layout(study, cases), ranked_by(ledger)
+    best, told, why = _choice(ledger, standings)
     drawn = "".join(
-        panels.panel(metric, where, standings).html(metric) for metric in study.study.metrics
+        (
+            panels.panel(metric, where, standings)
+            if where
+            else panels.dots(metric, standings, best)
+        ).html(metric)
+        for metric in study.study.metrics
     )
-    best, told = _choice(ledger, standings)
+    cost = panels.cost(standings, best)
     fits = [
         (case, ledger.epochs[case.key, fit.seed])
         for case in cases
         for fit in ledger.of(case)
         if ledger.epochs.get((case.key, fit.seed))
     ]
+    against = f"against {where.axis.replace('_', ' ')}" if where else "case by case"
     parts = [
-        ("results", "Results", _results(ledger, standings)),
-        ("metrics", "Every metric", drawn),
-        *([("curves", "Training curves", _curves(where, fits))] if fits else []),
-        ("cost", "Cost against accuracy", panels.cost(standings, best).html("cost")),
+        ("results", "All figures, case by case", why + _results(ledger, standings)),
+        ("metrics", f"Every metric, {against}", drawn),
+        *([("curves", "Loss and accuracy, epoch by epoch", _curves(fits))] if fits else []),
+        ("cost", "Test accuracy against seconds to train", cost.html("cost")),
         ("faults", "Fits that diverged, failed or did not converge", _faults(standings)),
         ("fits", "Every fit", _fits(standings).html("Every fit")),
         ("settings", "Settings and versions", _settings(ledger)),
@@ -63,23 +74,56 @@ def draw(ledger: Ledger, cases: Sequence[Case], leaked: float) -> str:
         if study.leaks
         else ""
     )
-    lead = f'<p class="lead">{escape(told)}</p>{warning}<p class="note">{escape(_note(ledger))}</p>'
+    first = (
+        f"{lead(told)}{warning}{_podium(standings, decides, best)}"
+        f"{panels.dots(decides, standings, best).html('cases')}"
+        f'<p class="note">{escape(_note(ledger))}</p>'
+    )
     title = f"{study.study.name}: {len(standings)} cases of {study.study.estimator}"
-    return page.document(title, lead, parts, opened=True)
+    return page.document(title, first, parts)
 
 
-def _choice(ledger: Ledger, standings: Sequence[Standing]) -> tuple[str, str]:
-    """Return the hash of the best case, if one is chosen, and what is said of it."""
+def _choice(ledger: Ledger, standings: Sequence[Standing]) -> tuple[str, str, str]:
+    """Return the hash of the best case, if one is chosen, what is said of it, and why it is."""
     try:
         choice = choose(ledger, standings)
     except InputError:
         if not ledger.study.chooses:
-            return "", (
+            told = (
                 "No case is chosen: no images are held out to choose by, and the test set must "
                 "not. Cases are ranked by test accuracy, which flatters the first one."
             )
-        return "", "No case is chosen: none ran without a diverged or failed fit."
-    return choice.standing.case.key, f"Best: {choice.standing.case.title}. Why: {choice.reason}."
+            return "", told, ""
+        return "", "No case is chosen: none ran without a diverged or failed fit.", ""
+    why = f"<p>{escape(f'{choice.standing.case.title} is chosen: {choice.reason}.')}</p>"
+    return choice.standing.case.key, choice.told, why
+
+
+def _podium(standings: Sequence[Standing], decides: str, best: str) -> str:
+    """Return the first cases ranked: what decides, the test accuracy, and what training took."""
+    shares = dict.fromkeys((decides, "accuracy"))
+    most = max((s.mean("train_seconds") or 0.0 for s in standings[:FIRST]), default=0.0) or 1.0
+    lines = "".join(
+        f'<tr class="{"best" if standing.case.key == best else ""}">'
+        f'<th scope="row">{place}. {escape(standing.case.title)}</th>'
+        f"{''.join(_share(standing, metric) for metric in shares)}"
+        f"{bar(seconds / most, f'{seconds:,.1f}')}</tr>"
+        for place, standing in enumerate(standings[:FIRST], 1)
+        for seconds in [standing.mean("train_seconds") or 0.0]
+    )
+    more = len(standings) - FIRST
+    rest = f'<p class="note">{more} more below.</p>' if more > 0 else ""
+    head = ["case", *(METRICS[metric] for metric in shares), METRICS["train_seconds"]]
+    return framed(head, lines, "cases") + rest
+
+
+def _share(standing: Standing, metric: str) -> str:
+    values = [100 * value for value in standing.values(metric)]
+    bounds = standing.interval(metric)
+    around = bounds and (100 * bounds[0], 100 * bounds[1])
+    each = statistics.told(values, around, lambda value: f"{value:.2f}")
+    seeds = f"<small>{escape(each)}</small>" if each else ""
+    return f"<td>{escape(share(standing.mean(metric)))}{seeds}</td>"
 
 
 def _note(ledger: Ledger) -> str:
@@ -100,7 +144,8 @@ def _note(ledger: Ledger) -> str:
 
 
 def _results(ledger: Ledger, standings: Sequence[Standing]) -> str:
-    metrics = ("accuracy", "precision", "recall", "zero_one_loss", "validation_accuracy")
+    shares = ("accuracy", "precision", "recall", "zero_one_loss", "validation_accuracy")
+    metrics = tuple(dict.fromkeys((ranked_by(ledger), *shares)))  # what decides is seen first
     others = {"train_accuracy": ".4f", "train_seconds": ".1f", "predict_seconds": ".3f"}
     others |= {"epochs": ",.0f", "parameters": ",.0f"}
     body = [
@@ -124,8 +169,8 @@ def _cell(standing: Standing, name: str) -> str:
     return statistics.beside(mean, values, standing.interval(name), number)
 
 
-def _curves(where: panels.Layout, fits: Sequence[tuple[Case, Sequence[Epoch]]]) -> str:
-    charts = {what: panels.curves(what, where, fits) for what in ("loss", "accuracy")}
+def _curves(fits: Sequence[tuple[Case, Sequence[Epoch]]]) -> str:
+    charts = {what: panels.curves(what, fits) for what in ("loss", "accuracy")}
     return "".join(chart.html(f"epochs-{what}") for what, chart in charts.items())
 
 

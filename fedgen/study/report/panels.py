@@ -1,4 +1,4 @@
-"""The charts of a study: a panel per metric, training curves, cost against accuracy."""
+"""The charts of a study: cases row by row, against a number, epoch by epoch, against cost."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from fedgen.analysis.statistics import FEW, Interval
+from fedgen.report.charts.axes import decades
 from fedgen.report.charts.curves import finish, finite, plain
 from fedgen.report.charts.palette import COLOURS, DASHES, translucent
 from fedgen.report.html import Chart, Table, number
@@ -20,20 +21,21 @@ TIMES = ("train_seconds", "predict_seconds")
 WIDE = 100
 """A scale is logarithmic where the largest value is so many times the smallest."""
 
+MOST, LONGEST, ROW = 40, 60, 38
+"""So many cases have a row of their own, their names in so many letters, so many pixels high."""
+
 
 @dataclass(frozen=True)
 class Layout:
-    """How cases lie in a panel.
+    """How cases lie in a chart against a number.
 
     Attributes:
-        axis: The setting along the horizontal axis; "" for a single case.
-        ordered: Whether its values are numbers, so that lines join them.
+        axis: The setting along the horizontal axis.
         groups: The settings that tell series apart.
         cases: The cases, in the order of the study.
     """
 
     axis: str
-    ordered: bool
     groups: tuple[str, ...]
     cases: tuple[Case, ...]
 
@@ -49,10 +51,7 @@ class Layout:
 
     def position(self, case: Case) -> Any:
         """Return where a case lies on the axis."""
-        if not self.axis:
-            return case.title
-        value = getattr(case.settings, self.axis)
-        return value if self.ordered else plain(describe(self.axis, value))
+        return getattr(case.settings, self.axis)
 
     def series(self, case: Case) -> str:
         """Return which series a case belongs to."""
@@ -60,10 +59,11 @@ class Layout:
         return ", ".join(text for text in texts if text) or "all cases"
 
 
-def layout(study: Study, cases: Sequence[Case]) -> Layout:
-    """Choose the axis: the first of [axes] whose values are numbers, else the first that varies."""
-    ordered = [name for name, values in study.axes.items() if _numbers(values)]
-    axis = next(iter([*ordered, *study.varied]), "")
+def layout(study: Study, cases: Sequence[Case]) -> Layout | None:
+    """Lay cases out along the first of [axes] whose values are numbers, if there is one."""
+    axis = next((name for name, values in study.axes.items() if _numbers(values)), "")
+    if not axis:
+        return None
     groups = [name for name in study.varied if name != axis]
 
     def told_apart(names: Sequence[str]) -> bool:
@@ -73,37 +73,113 @@ def layout(study: Study, cases: Sequence[Case]) -> Layout:
     # What follows from the others, as an initialiser may, would only split series.
     for name in reversed(groups[:]):
         fewer = [other for other in groups if other != name]
-        if axis and told_apart(fewer):
+        if told_apart(fewer):
             groups = fewer
-    return Layout(axis, bool(ordered), tuple(groups), tuple(cases))
+    return Layout(axis, tuple(groups), tuple(cases))
 
 
 def _numbers(values: Sequence[Any]) -> bool:
     return len(values) > 1 and all(type(value) in (int, float) for value in values)
 
 
+def dots(metric: str, standings: Sequence[Standing], best: str) -> Chart:
+    """Draw a metric of cases, a row each: the mean, its interval, and the repeats.
+
+    Names stand above their rows, so that they take no width from the dots, on a phone either.
+
+    Args:
+        metric: What is drawn.
+        standings: The cases, the best first.
+        best: Hash of the chosen one; "" for none.
+    """
+    figure, rows = go.Figure(), standings[:MOST]
+    height = dict(zip((s.case.key for s in rows), range(len(rows) - 1, -1, -1), strict=True))
+    shown = [s for s in rows if s.mean(metric) is not None]
+    values = [value for s in shown for value in s.values(metric)]
+    if any(len(s.values(metric)) > 1 for s in shown):
+        repeats = [(value, height[s.case.key]) for s in shown for value in s.values(metric)]
+        figure.add_scatter(
+            x=[finite(x) for x, _ in repeats],
+            y=[y for _, y in repeats],
+            mode="markers",
+            marker={"size": 6, "color": translucent(COLOURS[0], 0.6), "opacity": 1},
+            hoverinfo="skip",
+        )
+    marks = [_mark(s, best) for s in shown]
+    figure.add_scatter(
+        x=[s.mean(metric) for s in shown],
+        y=[height[s.case.key] for s in shown],
+        error_x=_bars(metric, shown),
+        text=[plain(s.case.title) for s in shown],
+        mode="markers",
+        marker={
+            "size": [15 if s.case.key == best else 11 for s in shown],
+            "opacity": 1,
+            "line": {"width": 0},
+            "symbol": [symbol for symbol, _ in marks],
+            "color": [colour for _, colour in marks],
+        },
+        hovertemplate="%{text}: %{x:.4g}<extra></extra>",
+    )
+    finish(figure, METRICS[metric], "", height=100 + ROW * len(rows))
+    log, low, high = _span(metric, values)
+    figure.add_scatter(
+        x=[10**low if log else low] * len(rows),
+        y=[height[s.case.key] + 0.32 for s in rows],
+        text=[plain(_short(s.case.title)) for s in rows],
+        mode="text",
+        textposition="middle right",
+        textfont={"size": 11},
+        cliponaxis=False,
+        hoverinfo="skip",
+    )
+    figure.update_layout(showlegend=False, margin={"l": 12})
+    figure.update_xaxes(_scale(log, low, high))
+    lines = {"tickvals": [*height.values()], "showticklabels": False}
+    figure.update_yaxes(range=[-0.6, len(rows) - 0.1], title="", **lines)
+    fewer = f" The best {MOST} of {len(standings)} cases." if len(standings) > MOST else ""
+    note = f"{_legend(metric, shown, best)}{fewer}".strip()
+    return _chart(metric, figure, standings, note)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def _mark(standing: Standing, best: str) -> tuple[str, str]:
+    """Return the symbol and colour of a case."""
+    if standing.case.key == best:
+        return "star", COLOURS[1]
+    return ("circle" if standing.sound else "x"), COLOURS[0]
+
+
 def panel(metric: str, where: Layout, standings: Sequence[Standing]) -> Chart:
-    """Draw a metric of all cases against the study's axis: means, intervals, and the repeats."""
-    name, figure = METRICS[metric], go.Figure()
+    """Draw a metric of all cases against a number: means, intervals, and the repeats."""
+    figure = go.Figure()
     shown = [s for s in standings if s.mean(metric) is not None]
     for place, series in enumerate(where.names):
         mine = [s for s in shown if where.series(s.case) == series]
         mine.sort(key=lambda s: where.positions.index(where.position(s.case)))
         _series(figure, metric, where, mine, series, place)
-    finish(figure, where.axis.replace("_", " ") or "case", name, height=420)
-    if not where.ordered:
-        figure.update_xaxes(type="category", categoryorder="array", categoryarray=where.positions)
-        figure.update_layout(scattermode="group", scattergap=0.5)
-    elif _spread(where.positions):
+    finish(figure, where.axis.replace("_", " "), METRICS[metric], height=420)
+    if _spread(where.positions):
         ticks = [f"{value:g}" for value in where.positions]
         figure.update_xaxes(type="log", tickvals=where.positions, ticktext=ticks)
-    _fit(figure, metric, [value for s in shown for value in s.values(metric)])
+    values = [value for s in shown for value in s.values(metric)]
+    figure.update_yaxes(_scale(*_span(metric, values)))
+    return _chart(metric, figure, standings, _legend(metric, shown, ""))
+
+
+def _chart(metric: str, figure: go.Figure, standings: Sequence[Standing], note: str) -> Chart:
+    """Return a metric's chart with its text and its data."""
+    name = METRICS[metric]
     body = [
         [s.case.title, str(len(s.values(metric))), number(s.mean(metric)), spread(s, metric)]
         for s in standings
     ]
     table = Table(["case", "repeats", f"mean {name}", "every one, or 95 % interval"], body)
-    return Chart(name.capitalize(), figure, _told(metric, shown), table)
+    shown = [s for s in standings if s.mean(metric) is not None]
+    return Chart(name.capitalize(), figure, f"{_told(metric, shown)} {note}".strip(), table, note)
 
 
 def _series(
@@ -115,26 +191,18 @@ def _series(
     place: int,
 ) -> None:
     colour = COLOURS[place % len(COLOURS)]
-    means = [s.mean(metric) or 0.0 for s in standings]
-    bounds = [_bar(s, metric) for s in standings]
     figure.add_scatter(
         x=[where.position(s.case) for s in standings],
-        y=means,
-        error_y={
-            "array": [b[1] - m if b else 0 for b, m in zip(bounds, means, strict=True)],
-            "arrayminus": [m - b[0] if b else 0 for b, m in zip(bounds, means, strict=True)],
-            "visible": any(bounds),
-            "thickness": 1,
-        },
+        y=[s.mean(metric) for s in standings],
+        error_y=_bars(metric, standings),
         text=[plain(s.case.title) for s in standings],
-        mode="lines+markers" if where.ordered else "markers",
+        mode="lines+markers",
         marker={
             "size": 9,
             "color": colour,
             "symbol": ["circle" if s.sound else "x" for s in standings],
         },
         line={"color": colour, "dash": DASHES[place // len(COLOURS) % len(DASHES)]},
-        offsetgroup=str(place),
         legendgroup=series,
         name=plain(series),
         hovertemplate="%{text}: %{y:.4g}<extra></extra>",
@@ -147,23 +215,42 @@ def _series(
         y=[finite(y) for _, y in repeats],
         mode="markers",
         marker={"size": 5, "color": translucent(colour, 0.4)},
-        offsetgroup=str(place),
         legendgroup=series,
         showlegend=False,
         hoverinfo="skip",
     )
 
 
-def _fit(figure: go.Figure, metric: str, values: Sequence[float]) -> None:
-    """Fit the vertical axis to what was seen: intervals of few repeats reach far beyond it."""
+def _bars(metric: str, standings: Sequence[Standing]) -> dict[str, Any]:
+    """Return the bars of the intervals; few repeats say more themselves."""
+    bounds = [_bar(s, metric) for s in standings]
+    means = [s.mean(metric) or 0.0 for s in standings]
+    return {
+        "array": [b[1] - m if b else 0 for b, m in zip(bounds, means, strict=True)],
+        "arrayminus": [m - b[0] if b else 0 for b, m in zip(bounds, means, strict=True)],
+        "visible": any(bounds),
+        "thickness": 1,
+    }
+
+
+def _span(metric: str, values: Sequence[float]) -> tuple[bool, float, float]:
+    """Return whether a scale is logarithmic, and its ends: as exponents, if it is.
+
+    It fits what was seen: intervals of few repeats reach far beyond it.
+    """
     if not values:
-        return
+        return False, 0.0, 1.0
     low, high = min(values), max(values)
     log = metric in (*TIMES, "zero_one_loss") and _spread(values)
     if log:
         low, high = math.log10(low), math.log10(high)
     margin = 0.06 * (high - low) or 0.05 * (abs(high) or 1)
-    figure.update_yaxes(type="log" if log else "linear", range=[low - margin, high + margin])
+    return log, low - margin, high + margin
+
+
+def _scale(log: bool, low: float, high: float) -> dict[str, Any]:
+    ticks = decades(low, high) if log else {}
+    return {"type": "log" if log else "linear", "range": [low, high], **ticks}
 
 
 def _told(metric: str, standings: Sequence[Standing]) -> str:
@@ -171,17 +258,24 @@ def _told(metric: str, standings: Sequence[Standing]) -> str:
         return "No fit has a value."
     ranked = sorted(standings, key=lambda s: s.mean(metric) or 0.0)
     low, high = ranked[0], ranked[-1]
-    text = (
+    return (
         f"Lowest: {low.case.title}, {number(low.mean(metric))}. "
         f"Highest: {high.case.title}, {number(high.mean(metric))}."
     )
-    if any(s.interval(metric) for s in standings):
-        text += " Small points are the repeats."
+
+
+def _legend(metric: str, standings: Sequence[Standing], best: str) -> str:
+    """Say what the marks stand for, those that there are."""
+    parts = []
+    if any(s.case.key == best for s in standings):
+        parts.append("The star is the chosen case.")
+    if any(len(s.values(metric)) > 1 for s in standings):
+        parts.append("Small points are the repeats.")
     if any(_bar(s, metric) for s in standings):
-        text += " Bars are 95 % intervals of the mean over repeats."
+        parts.append("Bars are 95 % intervals of the mean over repeats.")
     if not all(s.sound for s in standings):
-        text += " A cross is a case with a diverged or failed fit."
-    return text
+        parts.append("A cross is a case with a diverged or failed fit.")
+    return " ".join(parts)
 
 
 def _spread(values: Sequence[float]) -> bool:
@@ -190,23 +284,21 @@ def _spread(values: Sequence[float]) -> bool:
 
 
 def _bar(standing: Standing, metric: str) -> Interval | None:
-    """Return the interval to draw; few repeats say more themselves."""
     return standing.interval(metric) if len(standing.values(metric)) >= FEW else None
 
 
-def curves(what: str, where: Layout, fits: Sequence[tuple[Case, Sequence[Epoch]]]) -> Chart:
+def curves(what: str, fits: Sequence[tuple[Case, Sequence[Epoch]]]) -> Chart:
     """Draw training and validation loss or accuracy of Keras fits, epoch by epoch.
 
     Args:
         what: ``"loss"`` or ``"accuracy"``.
-        where: How the study's panels call its cases.
         fits: The epochs of every fit, with its case; at least one.
     """
     figure = go.Figure()
     first = fits[0][1][0].seed
+    places = {key: place for place, key in enumerate(dict.fromkeys(c.key for c, _ in fits))}
     for case, epochs in fits:
-        place = where.cases.index(case)
-        name = plain(f"{where.position(case)}, {where.series(case)}")
+        place, name = places[case.key], plain(case.title)
         for part, dash in {"train": "dot", "validation": "solid"}.items():
             figure.add_scatter(
                 x=[epoch.epoch for epoch in epochs],
@@ -219,9 +311,11 @@ def curves(what: str, where: Layout, fits: Sequence[tuple[Case, Sequence[Epoch]]
                 hovertemplate=f"epoch %{{x}}, seed {epochs[0].seed}: %{{y:.4f}}"
                 f"<extra>{name}, {part}</extra>",
             )
-    finish(figure, "epoch", what, height=420 + 12 * len(where.cases))
-    if what == "loss":
-        figure.update_yaxes(type="log")
+    finish(figure, "epoch", what, height=420 + 12 * len(places))
+    drawn = [y for trace in figure.data for y in trace.y if y]
+    if what == "loss" and drawn:
+        low, high = math.log10(min(drawn)), math.log10(max(drawn))
+        figure.update_yaxes(_scale(True, low - 0.04, high + 0.04))
     body = [
         [
             *(case.title, str(epoch.seed), str(epoch.epoch)),
@@ -258,7 +352,7 @@ def cost(standings: Sequence[Standing], best: str) -> Chart:
         best: Hash of the chosen one; "" for none.
     """
     shown = [s for s in standings if s.mean("accuracy") is not None]
-    figure = go.Figure()
+    figure, marks = go.Figure(), [_mark(s, best) for s in shown]
     figure.add_scatter(
         x=[s.mean("train_seconds") for s in shown],
         y=[s.mean("accuracy") for s in shown],
@@ -266,15 +360,17 @@ def cost(standings: Sequence[Standing], best: str) -> Chart:
         mode="markers",
         marker={
             "size": [15 if s.case.key == best else 9 for s in shown],
-            "symbol": ["star" if s.case.key == best else "circle" for s in shown],
-            "color": [COLOURS[1] if s.case.key == best else COLOURS[0] for s in shown],
+            "opacity": 1,
+            "line": {"width": 0},
+            "symbol": [symbol for symbol, _ in marks],
+            "color": [colour for _, colour in marks],
         },
         showlegend=False,
         hovertemplate="%{text}<br>%{y:.4f} after %{x:.3g} s<extra></extra>",
     )
     finish(figure, "seconds to train", "test accuracy", height=420)
-    if _spread([s.mean("train_seconds") or 0.0 for s in shown]):
-        figure.update_xaxes(type="log")
+    seconds = [s.mean("train_seconds") or 0.0 for s in shown]
+    figure.update_xaxes(_scale(*_span("train_seconds", seconds)))
     body = [
         [
             *(s.case.title, number(s.mean("train_seconds"), ".2f"), number(s.mean("accuracy"))),
@@ -289,7 +385,6 @@ def cost(standings: Sequence[Standing], best: str) -> Chart:
             f" The fastest is {fastest.case.title}: {number(fastest.mean('accuracy'))} after "
             f"{number(fastest.mean('train_seconds'), '.2f')} s."
         )
-    if best:
-        text += " The star is the chosen case."
+    note = "The star is the chosen case." if best else ""
     head = ["case", "seconds to train", "test accuracy", "parameters"]
-    return Chart("Cost against accuracy", figure, text, Table(head, body))
+    return Chart("Test accuracy against seconds to train", figure, text, Table(head, body), note)
