@@ -15,7 +15,11 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from fedgen.report.still import still
 from fedgen.report.style import SCRIPT, STYLE
+
+LONG = 10_000
+"""Letters of a closed part from which on it is packed."""
 
 MOST_ROWS = 1_000
 """Rows of a chart's data table; the CSV files have them all."""
@@ -73,8 +77,13 @@ class Chart:
     table: Table
     note: str = ""
 
-    def html(self, name: str) -> str:
-        """Return the chart with an id; ``SCRIPT`` draws it when it comes into sight."""
+    def html(self, name: str, *, first: bool = False) -> str:
+        """Return the chart with an id; ``SCRIPT`` draws it when it comes into sight.
+
+        Args:
+            name: What the id is made of.
+            first: Whether it is the first one of a page, to be seen before any script has run.
+        """
         key, title = f"chart-{escape(name)}", escape(self.title)  # sections have ids as well
         data = self.figure.to_json()  # "<" escaped: inside a script element its end is markup
         note = f"<figcaption>{escape(self.note)}</figcaption>" if self.note else ""
@@ -82,7 +91,7 @@ class Chart:
             f"<figure><h3>{title}</h3>{note}{self._slider(key)}"
             f'<div id="{key}" class="plot" style="min-height:{self.figure.layout.height or 320}px" '
             f'role="img" aria-label="{title}" '
-            f'aria-describedby="{key}-text"></div>'
+            f'aria-describedby="{key}-text">{still(self.figure) if first else ""}</div>'
             f'<script type="application/json" data-plot="{key}">{data}</script>'
             f'<details class="data"><summary>{title}, in words and as a table</summary>'
             f'<p id="{key}-text">{escape(self.text)}</p>'
@@ -103,8 +112,10 @@ class Chart:
 
 
 def folded(title: str, body: str, *, opened: bool) -> str:
-    """Return a part that a reader opens; what is closed is not drawn."""
+    """Return a part that a reader opens; what is closed is not drawn, and packed if it is long."""
     mark = " open" if opened else ""
+    if not opened and len(body) > LONG:
+        body = f'<script type="application/gzip" class="packed">{_packed(body)}</script>'
     return f'<details class="part"{mark}><summary>{escape(title)}</summary>{body}</details>'
 
 
@@ -158,7 +169,12 @@ def document(title: str, lead: str, sections: Sequence[tuple[str, str, str]]) ->
 def _library() -> tuple[str, str]:
     """Return Plotly, packed as text, and the hash of what is unpacked."""
     script = get_plotlyjs()
-    return base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode(), _sum(script)
+    return _packed(script), _sum(script)
+
+
+def _packed(text: str) -> str:
+    """Return a text as ``SCRIPT`` unpacks it."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _sum(text: str) -> str:

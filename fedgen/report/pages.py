@@ -224,7 +224,7 @@ def _plain(number: float | None) -> str:
 
 def _deciding(drawn: Mapping[str, page.Chart]) -> str:
     """Return the curves of the deciding metric, which comes first; nothing where there is none."""
-    return "".join(drawn[name].html(name) for name in [*drawn][:1])
+    return "".join(drawn[name].html(name, first=True) for name in [*drawn][:1])
 
 
 def _curves(drawn: Mapping[str, page.Chart], arms: curves.Arms) -> str:

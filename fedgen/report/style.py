@@ -29,7 +29,15 @@ a { color: var(--link) } :focus-visible { outline: 2px solid var(--link); outlin
 .ranked .best { background: var(--box) } .ranked svg { vertical-align: middle; margin-right: .4rem }
 .ranked .bar { display: block; height: .45rem; background: var(--soft); border-radius: .2rem;
   min-width: 2px } .ranked td:last-child { width: 24% }
-figure { margin: 0 0 1.5rem } .plot { width: 100% }
+figure { margin: 0 0 1.5rem } .plot { width: 100%; position: relative }
+.still { position: absolute } .still svg { width: 100%; height: 100%; overflow: visible }
+.still path { vector-effect: non-scaling-stroke } .still path:not([fill]) { fill: none }
+.still .grid { stroke: var(--line) } .still .dot { stroke-linecap: round }
+.still span { position: absolute; font: 12px/1 sans-serif; white-space: nowrap }
+.still .below { top: calc(100% + 6px); transform: translateX(-50%) }
+.still .beside { right: calc(100% + 6px); transform: translateY(50%) }
+.still .end { left: calc(100% + 6px); transform: translateY(50%) }
+.still .within { font-size: 11px; transform: translateY(50%) }
 .scroll { overflow-x: auto } .data .scroll { max-height: 32rem; overflow-y: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
@@ -52,7 +60,8 @@ fieldset.switch { border: 1px solid var(--line); border-radius: .4rem; display: 
 @media (max-width: 600px) { th:first-child { white-space: normal; min-width: 7rem }
   .cases tr { display: grid; grid-template-columns: repeat(3, 1fr) }
   .cases th:first-child { grid-column: 1 / -1; width: auto; border: 0; padding-bottom: 0 }
-  .cases td:last-child { width: auto } }
+  .cases td:last-child { width: auto } .still .end { display: none }
+  .still { right: 8px !important } }
 @media print { @page { margin: 14mm } .data, .slider input, fieldset.switch, .modebar {
   display: none }
   body { max-width: none; padding: 0 } figure, tr { break-inside: avoid }
@@ -79,12 +88,17 @@ SCRIPT = """
 const drawn = new Set(), ready = new Set();
 let library = null;
 
+function unpacked(source) {
+  const packed = atob(source.textContent);
+  const bytes = new Uint8Array(packed.length);
+  for (let at = 0; at < bytes.length; at += 1) bytes[at] = packed.charCodeAt(at);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
+
 async function unpack() {
-  const packed = atob(document.getElementById("library").textContent);
-  const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
-  const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   const script = document.createElement("script");
-  script.textContent = await new Response(unpacked).text();
+  script.textContent = await unpacked(document.getElementById("library"));
   document.head.append(script);
 }
 
@@ -98,12 +112,23 @@ async function draw(source) {
   chart.config = { displaylogo: false, responsive: true,
     modeBarButtons: [["toImage", "resetScale2d"]] };
   fit(chart);
+  box.replaceChildren();
   Plotly.newPlot(box, chart).then(() => { ready.add(box); putOnAxis(box); });
 }
 
 function drawInside(root) {
   for (const source of root.querySelectorAll("script[data-plot]"))
     if (!source.closest("details:not([open])")) draw(source);
+}
+
+// What is closed and long is packed as well, until it is opened.
+async function unfold(part) {
+  const packed = part.querySelector(":scope > script.packed");
+  if (packed) {
+    packed.remove();
+    part.insertAdjacentHTML("beforeend", await unpacked(packed));
+  }
+  drawInside(part);
 }
 
 function putOnAxis(box) {
@@ -134,12 +159,15 @@ function reveal() {
 }
 
 addEventListener("hashchange", reveal);
-for (const part of document.querySelectorAll("details.part"))
-  part.addEventListener("toggle", () => drawInside(part));
-for (const button of document.querySelectorAll("input[name=axis]"))
-  button.addEventListener("change", () => ready.forEach(putOnAxis));
-for (const slider of document.querySelectorAll("input[data-slides]"))
-  slider.addEventListener("input", () => slide(slider));
+addEventListener("toggle", (event) => {
+  if (event.target.matches("details.part[open]")) unfold(event.target);
+}, true);
+addEventListener("change", (event) => {
+  if (event.target.matches("input[name=axis]")) ready.forEach(putOnAxis);
+});
+addEventListener("input", (event) => {
+  if (event.target.matches("input[data-slides]")) slide(event.target);
+});
 // Paper has no folds, and is narrower than the window; a chart's width is fixed when it is drawn.
 let folds = [];
 addEventListener("beforeprint", () => {

@@ -51,6 +51,7 @@ def show(browser: Page, path: Path, **window: object) -> None:
 def unfold(page: Page) -> None:
     """Open every part of a page, and wait until all charts are drawn."""
     page.run("document.querySelectorAll('details.part').forEach(part => part.open = true)")
+    page.wait("document.querySelector('script.packed') === null")
     page.wait(f"{IN_SIGHT}.every(p => p.data)")
 
 
@@ -116,6 +117,31 @@ def test_the_page_is_small_and_its_first_chart_is_there_at_once(browser: Page, p
     assert browser.run("document.head.querySelectorAll('script').length") == 1
 
 
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1366, 768)])
+def test_the_first_chart_is_seen_before_any_script_has_run(
+    browser: Page, path: Path, width: int, height: int
+) -> None:
+    """Its lines lie where the chart, which replaces it, draws them."""
+    browser.ask("Emulation.setScriptExecutionDisabled", value=True)
+    browser.open(path, width=width, height=height)
+    still = f"{CURVE}.querySelector('.still svg')"
+    ends = "getBoundingClientRect().toJSON()"
+    frame = browser.run(f"{still}.{ends}")
+    lines = f"[...{still}.querySelectorAll('path[stroke-dasharray]')]"
+    drawn = browser.run(f"{lines}.map(line => line.{ends})")
+    browser.ask("Emulation.setScriptExecutionDisabled", value=False)
+    assert len(drawn) == 2 * 3, "two strategies, each with two seeds and their mean"
+    assert all(frame["left"] < line["left"] < line["right"] < frame["right"] for line in drawn)
+    show(browser, path, width=width, height=height)
+    assert browser.run(f"{CURVE}.querySelector('.still')") is None
+    chart = browser.run(
+        f"[...{CURVE}.querySelectorAll('.scatterlayer .js-line')].map(line => line.{ends})"
+    )
+    for one, other in zip(drawn, chart, strict=True):
+        assert abs(one["top"] - other["top"]) < (30 if width > 600 else 90)
+        assert abs(one["left"] - other["left"]) < 40
+
+
 def test_the_switch_moves_all_curves_to_another_axis_by_keyboard(page: Page) -> None:
     rounds = "document.querySelector('input[value=rounds]')"
     unfold(page)
@@ -150,15 +176,19 @@ def test_the_slider_moves_the_clusters_to_another_round_by_keyboard(page: Page) 
 
 def test_what_is_folded_is_drawn_when_it_is_opened(page: Page) -> None:
     other = "document.getElementById('chart-clusters-genetic-cfl-seed1')"
-    assert page.run(f"{other}.data === undefined")
-    page.run("document.getElementById('story-genetic-cfl').querySelector('summary').click()")
-    assert page.run(f"{other}.data === undefined"), "every seed is closed"
-    page.run(f"{other}.closest('details').querySelector('summary').click()")
-    page.wait(f"{other}.data && {other}.querySelectorAll('.points path').length > 0")
+    story = "document.getElementById('story-genetic-cfl')"
+    page.run(f"{story}.querySelector('summary').click()")
+    seed = f"{story}.querySelectorAll('details.part')[1]"
+    assert page.run(f"{seed}.open") is False and page.run(f"{other} === null"), "it is packed"
+    # Clicked in haste, it opens, closes, opens: it is unpacked once.
+    page.run(f"[1, 2, 3].forEach(() => {seed}.querySelector('summary').click())")
+    page.wait(f"{other} && {other}.data && {other}.querySelectorAll('.points path').length > 0")
+    assert page.run(f"document.querySelectorAll('[id={other.split(chr(39))[1]}]').length") == 1
     assert page.errors == []
 
 
 def test_every_chart_says_what_it_shows_and_has_its_data_as_a_table(page: Page) -> None:
+    unfold(page)
     charts = page.run(
         "[...document.querySelectorAll('.plot')].map(plot => [plot.getAttribute('role'),"
         " plot.getAttribute('aria-label'),"

@@ -1,12 +1,13 @@
 """Charts against rows made so that their words would be wrong."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
-from shards import client_row
+from shards import client_row, round_row
 
-from fedgen.report.charts import axes, contrasts, evenness, evolution, palette, partition
-from fedgen.runs.rows import EvaluationRow, PartitionRow
+from fedgen.report.charts import axes, contrasts, curves, evenness, evolution, palette, partition
+from fedgen.runs.rows import EvaluationRow, PartitionRow, RoundRow
 
 
 def test_the_worst_tenth_of_few_clients_is_one_and_is_shaded() -> None:
@@ -82,6 +83,18 @@ def test_every_declared_gene_has_a_chart() -> None:
     assert (mu.figure.layout.yaxis.type, decay.figure.layout.yaxis.type) == ("log", None)
     assert "The weight decay of every client. Median 0 in round 1, 0.002" in decay.text
     assert "label_smoothing" not in drawn
+
+
+def test_curves_that_lie_on_one_another_are_named() -> None:
+    def arm(*accuracies: float) -> list[list[RoundRow]]:
+        return [[replace(round_row(n), test_accuracy=value) for n, value in enumerate(accuracies)]]
+
+    arms = {"a": arm(0.1, 0.5, 0.9), "b": arm(0.1, 0.6, 0.9), "c": arm(0.1, 0.5, 0.902)}
+    assert "a and c lie on one another." in curves.curves(arms, "test_accuracy", "x").note
+    apart = curves.curves(arms | {"c": arm(0.1, 0.5, 0.91)}, "test_accuracy", "x")
+    assert "lie on" not in apart.note
+    longer = curves.curves(arms | {"c": arm(0.1, 0.5, 0.9, 0.9)}, "test_accuracy", "x")
+    assert "lie on" not in longer.note
 
 
 def test_what_rounds_to_no_point_has_no_sign() -> None:

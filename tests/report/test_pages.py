@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from packed import unpacked
 from runs import FLAGS, finish, play, start
 
 from fedgen.federation.resources import Resources
@@ -63,8 +64,8 @@ def test_hostile_strings_in_rows_and_settings_stay_text(run: Run, tmp_path: Path
     whole = load(run.path)
     extras = [[poison(row) for row in rows] for rows in (whole.evaluations, whole.partition)]
     hostile = Run(run.path, run.config, {"dataset": HOSTILE, HOSTILE: HOSTILE})
-    page = pages.one(Results(hostile, rounds, clients, *extras))  # type: ignore[arg-type]
-    found, usual = elements(page), elements(pages.one(whole))
+    page = unpacked(pages.one(Results(hostile, rounds, clients, *extras)))  # type: ignore[arg-type]
+    found, usual = elements(page), elements(unpacked(pages.one(whole)))
     assert "img" not in found.tags and "b" not in found.tags
     assert not found.handlers
     assert {*found.tags} <= {*usual.tags}  # such strategies are not ranked
@@ -161,8 +162,8 @@ def test_the_page_says_who_is_ahead_with_intervals_and_equal_cost(tmp_path: Path
     done = play(tmp_path / "run", run={"rounds": 1, "seeds": 2})
     page = (done.path / "report.html").read_text()
     assert re.search(
-        r'<p class="lead">(fedavg|genetic-cfl) is best: a test accuracy of [0-9.]+ % at equal cost '
-        r"\([0-9]+ client-epochs\), [0-9.]+ points ahead of (fedavg|genetic-cfl); "
+        r'<p class="lead">(fedavg|genetic-cfl) is best: a test accuracy of [0-9.]+&nbsp;% at '
+        r"equal cost \([0-9]+ client-epochs\), [0-9.]+ points ahead of (fedavg|genetic-cfl); "
         r"ahead on [12] of 2 seeds, too few to be sure\.</p>",
         page,
     )
@@ -288,7 +289,7 @@ def test_a_page_of_many_seeds_tells_three_and_says_how_to_see_the_others(run: Ru
     four = [again(list(r), 4) for r in (whole.rounds, whole.clients, whole.evaluations)]
     many = Results(run, *four, again(list(whole.partition), 4))
     assert "rates-genetic-cfl-seed3" in many.charts and many.figure("labels-seed3").data
-    page = pages.one(many)
+    page = unpacked(pages.one(many))
     assert "Told of 3 of 4 seeds" in page
     assert 'id="chart-rates-genetic-cfl-seed2"' in page
     assert 'id="chart-rates-genetic-cfl-seed3"' not in page
@@ -338,7 +339,7 @@ def test_a_page_of_many_strategies_is_short_where_it_can_be(tmp_path: Path) -> N
     names = ["genetic-cfl", *(f"genetic-cfl+{name}" for name in CONTROLS), "random-search"]
     assert len(names) == pages.TOLD_STRATEGIES + 1 > pages.FEW
     many = play(tmp_path / "run", run={"rounds": 1, "seeds": 2, "strategies": names})
-    page = (many.path / "report.html").read_text()
+    page = unpacked((many.path / "report.html").read_text())
     assert "<h1>7 strategies on " in page and page.count('class="lead"') == 1
     assert page.count('<tr class="') == 7 and "Each against genetic-cfl, in words" in page
     assert 'id="chart-differences"' in page and "Differences to genetic-cfl" in page

@@ -23,6 +23,12 @@ MOST_LABELS, LONGEST, LINE = 10, 24, 0.055
 """So many lines are named at their ends, in so many letters; a line of text takes such a share of
 the height."""
 
+CLOSE = 0.004
+"""Curves that are nowhere farther apart than such a share of the height lie on one another."""
+
+Course = Sequence[tuple[float | None, float | None]]
+"""Where a curve goes."""
+
 Arms = Mapping[str, Sequence[Sequence[RoundRow]]]
 """Per strategy, the rounds of each seed."""
 
@@ -98,6 +104,7 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
     lowest, highest = math.inf, -math.inf
     looks = styles(arms)
     ends: dict[str, float] = {}
+    paths: dict[str, Course] = {}
     for name, seeds in arms.items():
         colour, dash = looks[name]
         style = {"color": colour, "dash": dash}
@@ -115,8 +122,10 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         if len(seeds) >= statistics.FEW:
             _band(figure, common, field, axes, axis, colour, name)
         _mean_line(figure, common, field, what, axes, axis, style, name)
-        if means := [m for rows in common if (m := _mean(rows, field)) is not None]:
-            ends[name] = means[-1]
+        means = [_mean(rows, field) for rows in common]
+        paths[name] = list(zip(axes[axis], means, strict=True))
+        if known := [mean for mean in means if mean is not None]:
+            ends[name] = known[-1]
         body += _curve_table(name, seeds, common, field)
         told.append(_tell(name, common, field))
     loss = field in LOGARITHMIC
@@ -142,8 +151,31 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
     head = ["strategy", "seed", "round", what, "mean", "95 % interval", "client-epochs so far"]
     title = what[:1].upper() + what[1:]  # not capitalize: AUC and R² are what they are
     text = f"{title}. {' '.join(told)}{bands}"
-    note = f"{bands} {_dwarfing(arms)}".strip()
+    together = _coinciding(paths, highest - lowest)
+    note = " ".join(said for said in (bands.strip(), together, _dwarfing(arms)) if said)
     return Chart(title, figure, text, Table(head, body), note)
+
+
+def _coinciding(paths: Mapping[str, Course], height: float) -> str:
+    """Say whose curves cannot be told apart by eye."""
+    groups: list[list[str]] = []
+    for name, path in paths.items():
+        alike = (group for group in groups if _alike(paths[group[0]], path, CLOSE * height))
+        if group := next(alike, None):
+            group.append(name)
+        else:
+            groups.append([name])
+    return " ".join(
+        f"{', '.join(others)} and {last} lie on one another." for *others, last in groups if others
+    )
+
+
+def _alike(one: Course, other: Course, least: float) -> bool:
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) > 0 and all(
+        x == z and y is not None and w is not None and abs(y - w) <= least
+        for (x, y), (z, w) in pairs
+    )
 
 
 def _dwarfing(arms: Arms) -> str:

@@ -76,7 +76,7 @@ def draw(ledger: Ledger, cases: Sequence[Case], leaked: float) -> str:
     )
     first = (
         f"{lead(told)}{warning}{_podium(standings, decides, best)}"
-        f"{panels.dots(decides, standings, best).html('cases')}"
+        f"{panels.dots(decides, standings, best).html('cases', first=True)}"
         f'<p class="note">{escape(_note(ledger))}</p>'
     )
     title = f"{study.study.name}: {len(standings)} cases of {study.study.estimator}"
