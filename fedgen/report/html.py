@@ -11,12 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
+from typing import Any
 
 import plotly.graph_objects as go
+from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
 from fedgen.report.still import still
 from fedgen.report.style import SCRIPT, STYLE
+
+DIGITS = 7
+"""Of a number in a chart."""
 
 LONG = 10_000
 """Letters of a closed part from which on it is packed."""
@@ -85,7 +90,8 @@ class Chart:
             first: Whether it is the first one of a page, to be seen before any script has run.
         """
         key, title = f"chart-{escape(name)}", escape(self.title)  # sections have ids as well
-        data = self.figure.to_json()  # "<" escaped: inside a script element its end is markup
+        # "<" is escaped: inside a script element its end is markup.
+        data = to_json_plotly(_shortened(self.figure.to_plotly_json()))
         note = f"<figcaption>{escape(self.note)}</figcaption>" if self.note else ""
         return (
             f"<figure><h3>{title}</h3>{note}{self._slider(key)}"
@@ -109,6 +115,15 @@ class Chart:
             f'max="{len(frames) - 1}" {last}>'
             f' <output for="{key}-slider">{frames[-1]}</output></p>'
         )
+
+
+def _shortened(value: Any) -> Any:
+    """Return a figure whose numbers have as many digits as can be seen."""
+    if isinstance(value, dict):
+        return {key: _shortened(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shortened(part) for part in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def folded(title: str, body: str, *, opened: bool) -> str:

@@ -30,7 +30,7 @@ a { color: var(--link) } :focus-visible { outline: 2px solid var(--link); outlin
 .ranked .bar { display: block; height: .45rem; background: var(--soft); border-radius: .2rem;
   min-width: 2px } .ranked td:last-child { width: 24% }
 figure { margin: 0 0 1.5rem } .plot { width: 100%; position: relative }
-.still { position: absolute } .still svg { width: 100%; height: 100%; overflow: visible }
+.still { position: absolute } .still svg { width: 100%; height: 100% }
 .still path { vector-effect: non-scaling-stroke } .still path:not([fill]) { fill: none }
 .still .grid { stroke: var(--line) } .still .dot { stroke-linecap: round }
 .still span { position: absolute; font: 12px/1 sans-serif; white-space: nowrap }
@@ -108,6 +108,7 @@ async function draw(source) {
   drawn.add(box);
   await (library ??= unpack());
   const chart = JSON.parse(source.textContent);
+  box.range = chart.layout.xaxis && chart.layout.xaxis.range;
   box.rounds = (chart.frames || []).map((frame) => frame.name);
   chart.config = { displaylogo: false, responsive: true,
     modeBarButtons: [["toImage", "resetScale2d"]] };
@@ -134,10 +135,12 @@ async function unfold(part) {
 function putOnAxis(box) {
   const chosen = document.querySelector("input[name=axis]:checked");
   if (!chosen || !box.data.some((trace) => trace.meta && trace.meta.axes)) return;
+  const cut = chosen.defaultChecked && box.range;
   Plotly.update(
     box,
     { x: box.data.map((trace) => trace.meta.axes[chosen.value]) },
-    { "xaxis.title.text": chosen.dataset.title, "xaxis.autorange": true },
+    { "xaxis.title.text": chosen.dataset.title,
+      ...(cut ? { "xaxis.range": [...cut] } : { "xaxis.autorange": true }) },
   );
 }
 

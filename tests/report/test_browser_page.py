@@ -51,6 +51,8 @@ def show(browser: Page, path: Path, **window: object) -> None:
 def unfold(page: Page) -> None:
     """Open every part of a page, and wait until all charts are drawn."""
     page.run("document.querySelectorAll('details.part').forEach(part => part.open = true)")
+    parts = "[...document.querySelectorAll('details.part')]"
+    page.wait(f"{parts}.every(part => part.children.length > 1)")  # what was packed is there
     page.wait("document.querySelector('script.packed') === null")
     page.wait(f"{IN_SIGHT}.every(p => p.data)")
 
@@ -158,6 +160,23 @@ def test_the_switch_moves_all_curves_to_another_axis_by_keyboard(page: Page) -> 
     assert page.errors == []
 
 
+def test_a_search_that_dwarfs_the_rest_is_out_of_sight_until_another_axis_is_chosen(
+    browser: Page, tmp_path: Path
+) -> None:
+    names = ["genetic-cfl+probe", "fedavg", "fedprox"]
+    run = play(tmp_path / "run", run={"rounds": 1, "strategies": names})
+    show(browser, run.path / "report.html")
+    right = f"{CURVE}.layout.xaxis.range[1]"
+    ends = f"{CURVE}.data.map(trace => trace.x.at(-1))"
+    browser.wait(f"{CURVE}.querySelector('.main-svg')")
+    assert browser.run(f"{right} < Math.max(...{ends})")
+    unfold(browser)
+    browser.run("document.querySelector('input[value=rounds]').click()")
+    browser.wait(f"{right} < 1.5 && {right} > Math.max(...{ends})")
+    browser.run("document.querySelector('input[value=client-epochs]').click()")
+    browser.wait(f"{right} > 1.5 && {right} < Math.max(...{ends})")
+
+
 def test_the_slider_moves_the_clusters_to_another_round_by_keyboard(page: Page) -> None:
     slider = "document.getElementById('chart-clusters-genetic-cfl-seed0-slider')"
     unfold(page)
@@ -180,8 +199,9 @@ def test_what_is_folded_is_drawn_when_it_is_opened(page: Page) -> None:
     page.run(f"{story}.querySelector('summary').click()")
     seed = f"{story}.querySelectorAll('details.part')[1]"
     assert page.run(f"{seed}.open") is False and page.run(f"{other} === null"), "it is packed"
-    # Clicked in haste, it opens, closes, opens: it is unpacked once.
-    page.run(f"[1, 2, 3].forEach(() => {seed}.querySelector('summary').click())")
+    page.run(f"{seed}.querySelector('summary').click()")
+    # Opened, closed and opened in haste, it is unpacked once.
+    page.run(f"[1, 2, 3].forEach(() => {seed}.dispatchEvent(new Event('toggle')))")
     page.wait(f"{other} && {other}.data && {other}.querySelectorAll('.points path').length > 0")
     assert page.run(f"document.querySelectorAll('[id={other.split(chr(39))[1]}]').length") == 1
     assert page.errors == []

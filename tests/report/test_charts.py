@@ -97,6 +97,39 @@ def test_curves_that_lie_on_one_another_are_named() -> None:
     assert "lie on" not in longer.note
 
 
+def test_a_search_that_dwarfs_the_rest_does_not_squeeze_it() -> None:
+    def arm(first: int, each: int) -> list[list[RoundRow]]:
+        costs = [first, each, each]
+        return [[replace(round_row(n), client_epochs=cost) for n, cost in enumerate(costs)]]
+
+    arms = {"a": arm(0, 10), "b": arm(200, 10), "c": arm(0, 9)}
+    chart = curves.curves(arms, "test_accuracy", "x")
+    assert list(chart.figure.layout.xaxis.range) == [-1, 21]
+    assert "b begins at 200 client-epochs, beyond the right edge: so much its" in chart.note
+    rounds = curves.curves(arms, "test_accuracy", "x", "rounds")
+    assert rounds.figure.layout.xaxis.range is None and "begins" not in rounds.note
+    pair = curves.curves({"a": arm(0, 10), "b": arm(200, 10)}, "test_accuracy", "x")
+    assert pair.figure.layout.xaxis.range is None, "it would hide one of two"
+    near = curves.curves(arms | {"b": arm(25, 5)}, "test_accuracy", "x")
+    assert near.figure.layout.xaxis.range is None, "there is room for both"
+    assert "b begins at 25 client-epochs: so much its search cost." in near.note
+
+
+def test_bands_are_drawn_as_long_as_they_can_be_told_apart() -> None:
+    def drawn(count: int) -> curves.Chart:
+        seeds = [
+            [replace(round_row(n), seed=seed, test_accuracy=0.1 * seed) for n in (0, 1)]
+            for seed in range(5)
+        ]
+        arms = {f"own{n}": seeds for n in range(count)}
+        return curves.curves(arms, "test_accuracy", "x")
+
+    few, many = drawn(curves.MOST_BANDS), drawn(curves.MOST_BANDS + 1)
+    assert sum(trace.fill == "tonexty" for trace in few.figure.data) == curves.MOST_BANDS
+    assert "bands 95 % intervals" in few.note
+    assert not any(trace.fill for trace in many.figure.data) and "band" not in many.note
+
+
 def test_what_rounds_to_no_point_has_no_sign() -> None:
     compared: dict[str, Any] = {"strategy": "x", "baseline": "fedavg", "p": None, "counted": 2}
     compared |= {"mean": -1e-6, "values": [-1e-6, 1e-7], "interval": [-1e-5, 1e-5]}

@@ -321,7 +321,7 @@ def test_differences_are_drawn_by_hand_best_on_top() -> None:
     assert chart.table.body[0] == ["better", "+5.00", "+1.00 to +9.00", "5", "none"]
     assert chart.text.endswith("better +5.00, level +1.00, worse -2.00.")
     assert "95 % intervals, filled where" in chart.text
-    assert "&lt;b>" in chart.figure.layout.xaxis.title.text
+    assert "<b>" not in chart.figure.layout.xaxis.title.text
 
 
 def test_few_seeds_are_drawn_in_place_of_their_interval() -> None:

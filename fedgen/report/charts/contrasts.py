@@ -80,8 +80,7 @@ def differences(
             hovertemplate="%{y}: %{x:+.4g}" + points + ", a seed<extra></extra>",
         )
         figure.update_layout(showlegend=False)
-    title = f"test {metric.title} minus that of {plain(baseline)}{unit}"
-    finish(figure, title, "", height=110 + 24 * len(order))
+    finish(figure, f"test {metric.title}, difference{unit}", "", height=110 + 24 * len(order))
     body = [
         [
             *(comparison["strategy"], form(mean), text),

@@ -8,8 +8,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from fedgen.analysis import statistics
-from fedgen.config.budget import SIMULATED_SECONDS
+from fedgen.config.budget import CLIENT_EPOCHS, SIMULATED_SECONDS
 from fedgen.config.metrics import KNOWN
+from fedgen.report.charts import remarks
 from fedgen.report.charts.axes import decades
 from fedgen.report.charts.palette import Style, styles, translucent
 from fedgen.report.html import Chart, Table, number
@@ -23,11 +24,8 @@ MOST_LABELS, LONGEST, LINE = 10, 24, 0.055
 """So many lines are named at their ends, in so many letters; a line of text takes such a share of
 the height."""
 
-CLOSE = 0.004
-"""Curves that are nowhere farther apart than such a share of the height lie on one another."""
-
-Course = Sequence[tuple[float | None, float | None]]
-"""Where a curve goes."""
+MOST_BANDS = 4
+"""Bands of more strategies than that cannot be told apart; their intervals stand in tables."""
 
 Arms = Mapping[str, Sequence[Sequence[RoundRow]]]
 """Per strategy, the rounds of each seed."""
@@ -104,7 +102,7 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
     lowest, highest = math.inf, -math.inf
     looks = styles(arms)
     ends: dict[str, float] = {}
-    paths: dict[str, Course] = {}
+    paths: dict[str, remarks.Course] = {}
     for name, seeds in arms.items():
         colour, dash = looks[name]
         style = {"color": colour, "dash": dash}
@@ -118,8 +116,9 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
                     [(row,) for row in rows], {key: positions(rows, key) for key in offered}
                 )
                 mine = [row for (row,) in alone]
-                _line(figure, mine, field, places, axis, translucent(colour, 0.35), name)
-        if len(seeds) >= statistics.FEW:
+                faint = translucent(colour, 0.35 if len(arms) <= MOST_BANDS else 0.2)
+                _line(figure, mine, field, places, axis, faint, name)
+        if len(seeds) >= statistics.FEW and len(arms) <= MOST_BANDS:
             _band(figure, common, field, axes, axis, colour, name)
         _mean_line(figure, common, field, what, axes, axis, style, name)
         means = [_mean(rows, field) for rows in common]
@@ -130,6 +129,9 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
         told.append(_tell(name, common, field))
     loss = field in LOGARITHMIC
     finish(figure, AXES[axis], what)
+    beyond, edge = remarks.beyond(arms) if axis == CLIENT_EPOCHS else ({}, None)
+    if edge is not None:
+        figure.update_xaxes(range=[-0.05 * edge, 1.05 * edge])
     if math.isfinite(lowest) and (not loss or lowest > 0):
         # Bands of few seeds reach far beyond what was seen; they may be cut, the curves not.
         low, high = (math.log10(lowest), math.log10(highest)) if loss else (lowest, highest)
@@ -143,7 +145,7 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
             _label(figure, ends, looks, low, high)
     most = max(map(len, arms.values()), default=0)
     bands = " Thick lines are means over seeds, thin lines the seeds" if most > 1 else ""
-    if most >= statistics.FEW:
+    if most >= statistics.FEW and len(arms) <= MOST_BANDS:
         fewer = min(map(len, arms.values())) < statistics.FEW
         of = f" of {statistics.FEW} seeds or more" if fewer else ""
         bands += f", bands 95 % intervals of the mean{of}"
@@ -151,45 +153,10 @@ def curves(arms: Arms, field: str, what: str, axis: str = "client-epochs") -> Ch
     head = ["strategy", "seed", "round", what, "mean", "95 % interval", "client-epochs so far"]
     title = what[:1].upper() + what[1:]  # not capitalize: AUC and R² are what they are
     text = f"{title}. {' '.join(told)}{bands}"
-    together = _coinciding(paths, highest - lowest)
-    note = " ".join(said for said in (bands.strip(), together, _dwarfing(arms)) if said)
+    together = remarks.coinciding(paths, highest - lowest)
+    dear = remarks.dwarfing(beyond, edge)
+    note = " ".join(said for said in (bands.strip(), together, dear) if said)
     return Chart(title, figure, text, Table(head, body), note)
-
-
-def _coinciding(paths: Mapping[str, Course], height: float) -> str:
-    """Say whose curves cannot be told apart by eye."""
-    groups: list[list[str]] = []
-    for name, path in paths.items():
-        alike = (group for group in groups if _alike(paths[group[0]], path, CLOSE * height))
-        if group := next(alike, None):
-            group.append(name)
-        else:
-            groups.append([name])
-    return " ".join(
-        f"{', '.join(others)} and {last} lie on one another." for *others, last in groups if others
-    )
-
-
-def _alike(one: Course, other: Course, least: float) -> bool:
-    pairs = zip(one, other, strict=False)
-    return len(one) == len(other) > 0 and all(
-        x == z and y is not None and w is not None and abs(y - w) <= least
-        for (x, y), (z, w) in pairs
-    )
-
-
-def _dwarfing(arms: Arms) -> str:
-    """Say whose search before round 1 costs more than everything of the cheapest other strategy."""
-    searches = {
-        name: math.fsum(rows[0].client_epochs for rows in seeds) / len(seeds)
-        for name, seeds in arms.items()
-    }
-    whole = [spent(rows)[-1] for seeds in arms.values() for rows in seeds]
-    return " ".join(
-        f"{name} begins at {cost:,.0f} client-epochs: so much its search cost."
-        for name, cost in searches.items()
-        if cost > min(whole, default=0) > 0
-    )
 
 
 def _label(
