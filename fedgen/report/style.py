@@ -66,7 +66,8 @@ fieldset.switch { border: 1px solid var(--line); border-radius: .4rem; display: 
   display: none }
   body { max-width: none; padding: 0 } figure, tr { break-inside: avoid }
   h2, h3, summary { break-after: avoid } .scroll { overflow: visible }
-  thead th { position: static } pre { white-space: pre-wrap } table { font-size: .75rem }
+  thead th { position: static } th:first-child { white-space: normal }
+  pre { white-space: pre-wrap } table { font-size: .75rem }
   th, td { padding: .2rem .3rem } }
 """
 

@@ -93,3 +93,14 @@ def test_no_table_hides_its_numbers_behind_names_on_a_phone(browser: Page, path:
     assert browser.run(decides) == "validation accuracy"
     sticky = "getComputedStyle(document.querySelector('#results tbody th')).position"
     assert browser.run(sticky) == "static"
+
+
+def test_paper_holds_whole_tables(browser: Page, path: Path) -> None:
+    browser.open(path, width=700, height=1000)
+    browser.wait(f"{IN_SIGHT}.every(p => p.data)")
+    browser.run("document.querySelectorAll('details.section').forEach(part => part.open = true)")
+    browser.ask("Emulation.setEmulatedMedia", media="print")
+    tables = "[...document.querySelectorAll('.scroll:not(.data *)')]"
+    widest = browser.run(f"Math.max(...{tables}.map(box => box.firstChild.{BOX}.right))")
+    browser.ask("Emulation.setEmulatedMedia", media="")
+    assert widest <= 700
