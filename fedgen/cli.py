@@ -242,6 +242,14 @@ def datasets() -> None:
     _list(catalogue.datasets_there_are())
 
 
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a config, for editors."""
+    from fedgen.command.schema import schema as made
+
+    print(json.dumps(made(), indent=2))
+
+
 def _list(lines: Mapping[str, str]) -> None:
     width = max(map(len, lines))
     for name, line in lines.items():

@@ -105,7 +105,7 @@ CASES = [
         "--set max_iter=VALUE .sklearn-mlp. or --set epochs=VALUE .keras.$",
     ),
     ("compere", "no such command 'compere': did you mean 'compare'\\?$"),
-    ("xyz", "no such command 'xyz': expected one of compare, resume, .*datasets$"),
+    ("xyz", "no such command 'xyz': expected one of .*compare, resume, .*schema$"),
     ("--verison", "no such option '--verison': did you mean '--version'\\?$"),
     ("compare --jobs 0", "--jobs 0: expected 1 or more"),
     (

@@ -23,7 +23,10 @@ def _as_sizes(value: object) -> object:
     return tuple(sizes)
 
 
-Sizes = Annotated[tuple[int, ...], BeforeValidator(_as_sizes)]
+Sizes = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_as_sizes, json_schema_input_type=list[Annotated[int, Field(ge=1, lt=2**31)]]),
+]
 Deviations = Annotated[tuple[Rate, ...], BeforeValidator(as_tuple)]
 
 _COMMA = re.compile(r",(?![^\[\]]*\])")
@@ -39,7 +42,10 @@ def as_names(value: object) -> object:
     return as_tuple(value)
 
 
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_names)]
+_Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[
+    tuple[_Name, ...], BeforeValidator(as_names, json_schema_input_type=list[_Name] | str)
+]
 
 
 def _as_scale(value: object) -> float | Literal["auto"]:
@@ -50,7 +56,13 @@ def _as_scale(value: object) -> float | Literal["auto"]:
     raise ValueError(f"expected 'auto' or a number from 1e-30 to 1e30, received {value!r}")
 
 
-Scale = Annotated[float | Literal["auto"], PlainValidator(_as_scale)]
+Scale = Annotated[
+    float | Literal["auto"],
+    PlainValidator(
+        _as_scale,
+        json_schema_input_type=Literal["auto"] | Annotated[float, Field(ge=1e-30, le=1e30)],
+    ),
+]
 
 
 def _as_decay(value: object) -> float | Literal["auto"]:
@@ -61,7 +73,12 @@ def _as_decay(value: object) -> float | Literal["auto"]:
     raise ValueError(f"expected 'auto' or a number of at least 0, received {value!r}")
 
 
-Decay = Annotated[float | Literal["auto"], PlainValidator(_as_decay)]
+Decay = Annotated[
+    float | Literal["auto"],
+    PlainValidator(
+        _as_decay, json_schema_input_type=Literal["auto"] | Annotated[float, Field(ge=0)]
+    ),
+]
 
 
 class Section(BaseModel):

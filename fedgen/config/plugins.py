@@ -25,10 +25,11 @@ from typing import Any
 from fedgen.errors import InputError
 from fedgen.files import disk
 
-_OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+"""How the name of what is a user's own looks."""
 
 FORM = "MODULE:NAME"
-"""How such a name looks, for people."""
+"""The same, for people."""
 
 SESSION = "__main__"
 """The module of what a notebook or a script defines; other processes cannot import it."""
@@ -39,7 +40,7 @@ _imported: dict[str, str] = {}
 
 def is_own(name: str) -> bool:
     """Whether a name is one of a user's own, and not one of fedgen's."""
-    return _OWN.fullmatch(name) is not None
+    return OWN.fullmatch(name) is not None
 
 
 def give(made: Callable[..., Any], taken: Collection[str] = ()) -> str:

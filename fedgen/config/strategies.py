@@ -71,20 +71,28 @@ def read(name: str, given: Mapping[str, Any]) -> Any:
     """
     kind = settings_class(name)
     try:
-        section = _section(kind)(**{key: as_tuple(value) for key, value in given.items()})
+        checked = section(kind)(**{key: as_tuple(value) for key, value in given.items()})
     except ValidationError as error:
         problem = error.errors()[0]
         raise InputError(
             explain({**problem, "loc": (name, *problem["loc"])}, keys(name))
         ) from error
     try:
-        return kind(**dict(section))
+        return kind(**dict(checked))
     except ValueError as error:
         raise InputError(f"{name}.{error}") from error
 
 
 @lru_cache(maxsize=64)
-def _section(kind: Any) -> type[Section]:
+def section(kind: Any) -> type[Section]:
+    """Return the section that a strategy's settings are read by, with the same fields.
+
+    Args:
+        kind: The class of the settings.
+
+    Raises:
+        InputError: If that is no dataclass with defaults, or has a field that is fedgen's.
+    """
     try:
         defaults = kind()
         values = {f.name: getattr(defaults, f.name) for f in fields(defaults) if f.init}
