@@ -62,6 +62,14 @@ def fedgen(
 
 
 @app.command()
+def init(folder: flags.StartPath = Path(".")) -> None:
+    """Write a config, a model and a strategy to start from."""
+    from fedgen.command import init
+
+    print(init.write(folder))
+
+
+@app.command()
 def compare(
     config: flags.Config = None,
     rounds: flags.Rounds = None,

@@ -19,6 +19,9 @@ WatchPath = Annotated[
     Path,
     typer.Argument(metavar="[RUN|DIR]", help="A run, or a directory of runs; runs by default."),
 ]
+StartPath = Annotated[
+    Path, typer.Argument(metavar="[DIR]", help="Where the files go.", show_default=False)
+]
 
 Rounds = Annotated[int | None, typer.Option(help=f"Training rounds; {defaults.ROUNDS} by default.")]
 MoreRounds = Annotated[

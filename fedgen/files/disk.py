@@ -6,6 +6,7 @@ one leaves the old file, or the new one, or a file of rows with a torn end.
 
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,6 +45,32 @@ def tell(path: Path, content: bytes) -> None:
         RunError: If it cannot be written.
     """
     _swap(path, content, sync=False)
+
+
+def create(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make files in a directory, all of them or none; a file that is there stays as it is.
+
+    Args:
+        folder: The directory.
+        files: Their contents, by name.
+
+    Raises:
+        RunError: If one is there, or cannot be written.
+    """
+    made: list[Path] = []
+    try:
+        for path, content in ((folder / name, content) for name, content in files.items()):
+            os.close(os.open(path, _NEW | os.O_EXCL, 0o644))
+            made.append(path)
+            _write(path, _END, content)
+        _sync_folder(folder)
+    except BaseException as error:  # Ctrl-C as well
+        for one in made:
+            with suppress(OSError):  # the first error is the one to tell
+                os.unlink(one)
+        if isinstance(error, OSError):
+            raise _refusal(path, len(content), error) from error
+        raise
 
 
 def append(path: Path, content: bytes) -> None:

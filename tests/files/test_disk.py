@@ -232,3 +232,12 @@ def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"none/a\.bin: cannot be written \(No such file"):
             write()
     disk.remove(gone)
+
+
+def test_files_that_are_made_together_leave_one_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "second").write_text("kept")
+    with pytest.raises(RunError, match="second: cannot be written .File exists"):
+        disk.create(tmp_path, {"first": b"1", "second": b"2", "third": b"3"})
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["kept"]
+    disk.create(tmp_path, {"first": b"1", "third": b"3"})
+    assert (tmp_path / "first").read_text() + (tmp_path / "third").read_text() == "13"
