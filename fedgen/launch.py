@@ -269,6 +269,11 @@ def read_run_config(text: str) -> dict[str, Any]:
         left = left or str(error)
     if left or not all(isinstance(value, str | int | float) for value in given.values()):
         raise InputError(f"run config {text!r}: expected \"key='text' key=1 ...\" ({left})")
+    if not (PROJECT / "pyproject.toml").exists():
+        raise InputError(
+            f"fedgen.launch: expected a checkout of fedgen, Flower's app, received "
+            f"a package installed in {PROJECT}; `python -m fedgen compare` needs none"
+        )
     defaults = read_toml(PROJECT / "pyproject.toml")["tool"]["flwr"]["app"]["config"]
     config = from_run_config(defaults | given)
     held = Resources(absolute(config))
