@@ -96,7 +96,8 @@ def test_the_source_archive_has_what_a_wheel_needs_and_no_tests(built: Built) ->
     with tarfile.open(built.sdist) as archive:
         names = {Path(name) for name in archive.getnames()}
     tops = {path.parts[1] for path in names if len(path.parts) > 1}
-    told = {"CHANGELOG.md", "MANIFEST.in", "README.md", "constraints.txt", "pyproject.toml"}
+    told = {"CHANGELOG.md", "LICENSE", "README.md", "constraints.txt", "pyproject.toml"}
+    told.add("MANIFEST.in")
     assert tops == {*PACKAGES, *told, "PKG-INFO", "fedgen.egg-info", "setup.cfg"}
 
 
@@ -105,6 +106,7 @@ def test_the_metadata_are_those_of_the_project(built: Built) -> None:
     read = Metadata.from_email(raw, validate=True)
     assert (str(read.version), read.summary) == (PROJECT["version"], PROJECT["description"])
     assert str(read.license_expression) == "Apache-2.0"
+    assert f"{ARCHIVE}.dist-info/licenses/LICENSE" in contents(built.wheel)
     assert read.description_content_type == "text/markdown"
     assert read.description == (CHECKOUT / "README.md").read_text()
     assert set(read.provides_extra or ()) == {*PROJECT["optional-dependencies"]}
