@@ -195,20 +195,25 @@ def watch(folder: flags.WatchPath = Path("runs"), port: flags.Port = flags.PORT)
 @app.command()
 def export(
     path: flags.RunPath,
+    parquet: flags.Parquet = False,
     optuna: flags.Optuna = None,
     mlflow: flags.MLflow = None,
     tensorboard: flags.TensorBoard = False,
 ) -> None:
-    """Hand a run, finished or half-done, on to Optuna, MLflow or TensorBoard."""
+    """Hand a run, finished or half-done, on to other tools."""
     from fedgen.report.results import load
 
-    if optuna is None and mlflow is None and not tensorboard:
+    if optuna is None and mlflow is None and not (tensorboard or parquet):
         raise InputError(
-            "export: expected at least one of --optuna URL, --mlflow URI and --tensorboard, "
-            "received none"
+            "export: expected at least one of --parquet, --optuna URL, --mlflow URI and "
+            "--tensorboard, received none"
         )
     results = load(path)
     _require_mlflow(mlflow)
+    if parquet:
+        from fedgen.export.parquet import write as write_tables
+
+        print(f"Parquet: {', '.join(map(str, write_tables(results)))}")
     if tensorboard:
         runtime.import_tensorflow()
         from fedgen.export.tensorboard import write as write_events

@@ -164,7 +164,10 @@ CASES = [
     ("compare --set fedavg.batch_size=0", "fedavg.batch_size.*received 0"),
     ("compare --mlflow ftp://x", "--mlflow ftp://x: expected an MLflow server"),
     ("resume @/nowhere --mlflow ftp://x", "nowhere.*not a run directory"),
-    ("export @/nowhere", "expected at least one of --optuna URL, --mlflow URI and --tensorboard"),
+    (
+        "export @/nowhere",
+        "expected at least one of --parquet, --optuna URL, --mlflow URI and --tens",
+    ),
     ("export @/nowhere --tensorboard", "nowhere.*not a run directory"),
     ("export @/full --optuna sqlite:///x.db --mlflow sqlite:///x.db", "full.*not a run directory"),
     ("compare --dataset digits --out @/full", "--out .*full.*not an empty directory"),

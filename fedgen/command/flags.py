@@ -125,6 +125,9 @@ TensorBoard = Annotated[
 MLflow = Annotated[
     str | None, typer.Option(help="Log to this MLflow server or database.", metavar="URI")
 ]
+Parquet = Annotated[
+    bool, typer.Option("--parquet", help="Write the rows as Parquet files into RUN.")
+]
 Optuna = Annotated[
     str | None,
     typer.Option(help="Write genomes as a study into this database.", metavar="URL"),

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,16 @@ def columns(kind: type[Any], *, optional: bool = False) -> list[str]:
     """Return the column names of a kind of row: of its fields without a default, or of all."""
     own = (field for field in fields(kind) if field.name != MEASURED)
     return [field.name for field in own if optional or field.default is MISSING]
+
+
+def holds(kind: type[Any]) -> dict[str, str]:
+    """Return what the columns of a kind of row hold: "bool", "float", "int" or "str"."""
+    own = (field for field in fields(kind) if field.name != MEASURED)
+    return {field.name: _held(field) for field in own}
+
+
+def _held(field: Field[Any]) -> str:
+    return next(name for name in _CONVERT if name in str(field.type))
 
 
 def cell(value: object) -> object:
@@ -78,10 +88,14 @@ def to_csv(
     return write_lines([[*names, *measured], *lines] if header else lines)
 
 
+def measured_in(rows: Iterable[Any]) -> list[str]:
+    """Return the names of ``MEASURED`` that any row has use for."""
+    return list(dict.fromkeys(name for row in rows for name in getattr(row, MEASURED, ())))
+
+
 def all_columns(rows: Sequence[Any], kind: type[Any]) -> str:
     """Write rows as CSV with every column that any of them has use for."""
-    measured = list(dict.fromkeys(name for row in rows for name in getattr(row, MEASURED, ())))
-    return to_csv(rows, kind, header=True, optional=True, measured=measured)
+    return to_csv(rows, kind, header=True, optional=True, measured=measured_in(rows))
 
 
 def read_csv(path: Path, kind: type[Any]) -> list[Any]:
@@ -174,11 +188,10 @@ def parse(
         )
     parsed: list[Any] = []
     for field, text in zip(wanted, values, strict=True):
-        annotation = str(field.type)
-        if text == "" and "None" in annotation:
+        if text == "" and "None" in str(field.type):
             parsed.append(None)
             continue
-        name = next(name for name in _CONVERT if name in annotation)
+        name = _held(field)
         try:
             value = _CONVERT[name](text)
             if name == "int" and not -(2**63) <= int(value) < 2**63:

@@ -23,19 +23,26 @@ SHARDS = "shards"
 ROWS: dict[str, type[Row]] = {"rounds.csv": RoundRow, "clients.csv": ClientRow}
 
 
-def written(config: Config, name: str, rows: Iterable[Row], *, header: bool = True) -> str:
-    """Return rows as the text of one of ``ROWS``, with all columns where there is more to tell."""
-    names: Sequence[str]
+def columns(config: Config, name: str) -> tuple[bool, list[str]]:
+    """Return which columns one of ``ROWS`` has, all where there is more to tell.
+
+    Returns:
+        Whether fields of a row with a default are columns, and what of ``measured`` is.
+    """
     if name == "rounds.csv":
-        told = config.devices.speed != "none"
         metrics = measured(config.data.targets, config.run.metrics)
         names = [f"{split}_{metric}" for split in ("test", "validation") for metric in metrics]
         names += [gene for gene in OF_THE_SERVER if gene in config.genes.declared]
-    else:
-        told = config.has_further_genes
-        asked = config.run.personalise == "rounds"
-        names = [gene for gene in DECLARED_ONLY if gene in config.genes.declared]
-        names += [f"{whose}_{config.metric.name}" for whose in protocol.MEASURED if asked]
+        return config.devices.speed != "none", names
+    asked = config.run.personalise == "rounds"
+    names = [gene for gene in DECLARED_ONLY if gene in config.genes.declared]
+    names += [f"{whose}_{config.metric.name}" for whose in protocol.MEASURED if asked]
+    return config.has_further_genes, names
+
+
+def written(config: Config, name: str, rows: Iterable[Row], *, header: bool = True) -> str:
+    """Return rows as the text of one of ``ROWS``."""
+    told, names = columns(config, name)
     return to_csv(rows, ROWS[name], header=header, optional=told, measured=names)
 
 
