@@ -2,13 +2,12 @@
 
 import json
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import click
 import typer
@@ -17,6 +16,7 @@ from fedgen import runtime
 from fedgen.command import flags, hints
 from fedgen.command.study import study
 from fedgen.errors import FedgenError, InputError, Interrupted, without_passwords
+from fedgen.playing import check_jobs, play, require_gpu, spread_over, tell_who_waits, warn
 
 app = typer.Typer(
     name="fedgen",
@@ -89,6 +89,7 @@ def compare(
     out: flags.Out = None,
     tensorboard: flags.TensorBoard = False,
     mlflow: flags.MLflow = None,
+    wandb: flags.WandB = False,
     jobs: flags.Jobs = None,
     ray: flags.Ray = None,
     watch: flags.Watch = False,
@@ -100,6 +101,7 @@ def compare(
     from fedgen.command.plan import planned
     from fedgen.comparison.request import read, settle
     from fedgen.config.toml import named, parse_setting
+    from fedgen.export.trackers import trackers
     from fedgen.runs import directory
 
     given = named(
@@ -120,16 +122,16 @@ def compare(
     request = read(config, laid, sweeps=sweep or (), controls=controls)
     if out is not None:
         directory.check_free(out)
-    _check_jobs(jobs, ray)
-    _tell(planned(request.config, request.names_dataset), as_json or quiet)
-    _require_gpu(request.config.training, quiet)
-    spread = _spread(jobs, ray)
-    _require_mlflow(mlflow)
-    held = settle(request, _warn)
+    check_jobs(jobs, ray)
+    tell_who_waits(planned(request.config, request.names_dataset), as_json or quiet)
+    require_gpu(request.config.training, quiet)
+    spread = spread_over(jobs, ray)
+    logs = trackers(mlflow, wandb)
+    held = settle(request, warn)
     from fedgen.comparison import opening
 
     with opening.created(held, out) as run:
-        _play(run, held, as_json, quiet, tensorboard, mlflow, spread, watch)
+        play(run, held, as_json, quiet, tensorboard, logs, spread, watch)
 
 
 @app.command()
@@ -139,6 +141,7 @@ def resume(
     workers: flags.OtherWorkers = None,
     tensorboard: flags.TensorBoard = False,
     mlflow: flags.MLflow = None,
+    wandb: flags.WandB = False,
     jobs: flags.Jobs = None,
     ray: flags.Ray = None,
     watch: flags.Watch = False,
@@ -148,20 +151,21 @@ def resume(
     """Go on with a run that was stopped, or add rounds to one that is finished."""
     runtime.restart_with_huge_pages()
     from fedgen.command.plan import planned
+    from fedgen.export.trackers import trackers
     from fedgen.runs.run import finished_how, is_finished, open_run
 
     config = open_run(path).config
-    _check_jobs(jobs, ray)
-    _tell(f"{path}: {planned(config)}", as_json or quiet)
-    _require_gpu(config.training, quiet)
-    spread = _spread(jobs, ray)
-    _require_mlflow(mlflow)
+    check_jobs(jobs, ray)
+    tell_who_waits(f"{path}: {planned(config)}", as_json or quiet)
+    require_gpu(config.training, quiet)
+    spread = spread_over(jobs, ray)
+    logs = trackers(mlflow, wandb)
     from fedgen.comparison import opening
 
     with opening.resumed(path, rounds, workers) as (run, held):
         if is_finished(run) and not (as_json or quiet):
             print(f"{path}: {finished_how(run)} Its last files are written anew.")
-        _play(run, held, as_json, quiet, tensorboard, mlflow, spread, watch)
+        play(run, held, as_json, quiet, tensorboard, logs, spread, watch)
 
 
 @app.command()
@@ -198,18 +202,20 @@ def export(
     parquet: flags.Parquet = False,
     optuna: flags.Optuna = None,
     mlflow: flags.MLflow = None,
+    wandb: flags.WandB = False,
     tensorboard: flags.TensorBoard = False,
 ) -> None:
     """Hand a run, finished or half-done, on to other tools."""
+    from fedgen.export.trackers import log, trackers
     from fedgen.report.results import load
 
-    if optuna is None and mlflow is None and not (tensorboard or parquet):
+    if optuna is None and mlflow is None and not (tensorboard or parquet or wandb):
         raise InputError(
-            "export: expected at least one of --parquet, --optuna URL, --mlflow URI and "
+            "export: expected at least one of --parquet, --optuna URL, --mlflow URI, --wandb and "
             "--tensorboard, received none"
         )
     results = load(path)
-    _require_mlflow(mlflow)
+    logs = trackers(mlflow, wandb)
     if parquet:
         from fedgen.export.parquet import write as write_tables
 
@@ -224,8 +230,7 @@ def export(
         from fedgen.export.optuna import write as write_study
 
         print(f"Optuna: {write_study(results, optuna)} trials in {without_passwords(optuna)}")
-    if mlflow is not None:
-        _log(results, mlflow)
+    log(results, logs)
 
 
 app.command()(study)
@@ -269,139 +274,6 @@ def _list(lines: Mapping[str, str]) -> None:
         print(f"{name:<{width}}  {line}")
 
 
-def _check_jobs(jobs: int | None, address: str | None) -> None:
-    if jobs is not None and jobs < 1:
-        raise InputError(f"--jobs {jobs}: expected 1 or more")
-    if jobs is not None and address is not None:
-        raise InputError("--jobs and --ray: expected one of them, received both")
-
-
-def _spread(jobs: int | None, address: str | None) -> Any:
-    """Return what plays the arms elsewhere, if anything; a cluster is connected to at once."""
-    if address is not None:
-        from fedgen.comparison import cluster
-
-        ray = cluster.connect(address)
-        return lambda run, progress: cluster.play(run, ray, progress)
-    if jobs is not None and jobs > 1:
-        from fedgen.comparison import processes
-
-        return lambda run, progress: processes.play(run, jobs, progress)
-    return None
-
-
-def _play(
-    run: Any,
-    held: Any,
-    as_json: bool,
-    quiet: bool,
-    tensorboard: bool,
-    mlflow: str | None,
-    spread: Any = None,
-    watched: bool = False,
-) -> None:
-    held.start()  # quietly, before the comparison does
-    from fedgen.comparison import flow
-    from fedgen.comparison.progress.live import watcher
-    from fedgen.comparison.progress.results import results
-    from fedgen.errors import ArmError
-    from fedgen.export.tensorboard import EventFiles
-    from fedgen.live.beside import beside
-    from fedgen.runs.watch import Several, Watcher
-
-    silent = as_json or quiet
-    if not silent:
-        print(f"engine: {run.provenance['engine']}")
-        print(f"run directory: {run.path}", flush=True)
-
-    def tell(summary: Mapping[str, Any]) -> None:
-        if as_json:
-            print(json.dumps(summary))
-        elif not quiet:
-            results(summary)
-            print(f"report: {run.path / 'report.html'}")
-            config = shlex.quote(str(run.path / "config.toml"))
-            print(f"again, exactly: python -m fedgen compare {config}")
-        if mlflow is not None:
-            from fedgen.report.results import load
-
-            _log(load(run.path), mlflow, silent)
-
-    try:
-        watching = [Watcher() if silent else watcher(run)]
-        with ExitStack() as stack:
-            if watched:
-                _tell_page(stack.enter_context(beside(run.path)), silent)
-            events = [EventFiles(run.path)] if tensorboard else []
-            told = stack.enter_context(Several([*watching, *events]))
-            summary = flow.play(run, held, told, spread=spread)
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; {_kept(run)}") from None
-    except ArmError as error:  # the other arms have all their files
-        _warn(f"not every arm could go on: {_kept(run, failed=True)}")
-        tell(error.summary)
-        raise
-    except Exception:
-        _warn(f"stopped; {_kept(run)}")
-        raise
-    tell(summary)
-
-
-def _tell_page(address: str, silent: bool) -> None:
-    if not address:
-        _warn("--watch: its server did not start; `python -m fedgen watch` says why")
-    else:
-        print(f"watch: {address}", file=sys.stderr if silent else sys.stdout, flush=True)
-
-
-def _kept(run: Any, failed: bool = False) -> str:
-    from fedgen.runs import store
-
-    if not store.has_begun(run.path, run.arms):
-        return "no round was finished, so nothing is kept."
-    command = f"python -m fedgen resume {shlex.quote(str(run.path))}"
-    if failed:
-        return f"every finished round is kept. To try the round that failed again: {command}"
-    return f"every finished round is kept. Go on with: {command}"
-
-
-def _log(results: Any, uri: str, silent: bool = False) -> None:
-    from fedgen.export.mlflow import log
-
-    runs = log(results, uri)
-    if not silent:
-        print(f"MLflow: {runs} runs in {without_passwords(uri)}")
-
-
-def _require_gpu(training: Any, quiet: bool) -> None:
-    # Before anything is downloaded or written.
-    from fedgen.engine import engines
-
-    health = engines.require_gpu(training)
-    if health is not None and not quiet:
-        _warn(health)
-
-
-def _require_mlflow(uri: str | None) -> None:
-    # Before anything is trained: hours later is late to hear of a mistyped URI.
-    if uri is None:
-        return
-    from fedgen.export.mlflow import check
-
-    check(uri)
-
-
-def _tell(line: str, silent: bool) -> None:
-    # To who waits; elsewhere bad input that is found later is one line, and no other.
-    if sys.stderr.isatty() and not silent:
-        _warn(line)
-
-
-def _warn(*lines: str) -> None:
-    for line in lines:
-        print(line, file=sys.stderr, flush=True)
-
-
 def _leave(code: int) -> NoReturn:
     # Threads inside compiled code would hold a normal exit up; all files are closed.
     sys.stdout.flush()
@@ -419,20 +291,20 @@ def main() -> None:
         if code == INTERRUPTED:  # Typer catches Ctrl-C itself, and returns what it stands for
             raise KeyboardInterrupt
     except click.exceptions.NoArgsIsHelpError as error:
-        _warn(error.format_message())
+        warn(error.format_message())
         _leave(2)
     except (click.exceptions.NoSuchOption, click.exceptions.NoSuchCommand) as error:
-        _warn(f"fedgen: {hints.instead(error)}")
+        warn(f"fedgen: {hints.instead(error)}")
         _leave(2)
     except click.ClickException as error:
-        _warn(f"fedgen: {error.format_message()}")
+        warn(f"fedgen: {error.format_message()}")
         _leave(2)
     except Interrupted as error:
-        _warn(error.line)
+        warn(error.line)
         _leave(error.exit_code)
     except FedgenError as error:
-        _warn(f"fedgen: {error.line}")
+        warn(f"fedgen: {error.line}")
         _leave(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _warn("interrupted")
+        warn("interrupted")
         _leave(INTERRUPTED)

@@ -166,7 +166,7 @@ CASES = [
     ("resume @/nowhere --mlflow ftp://x", "nowhere.*not a run directory"),
     (
         "export @/nowhere",
-        "expected at least one of --parquet, --optuna URL, --mlflow URI and --tens",
+        "expected at least one of --parquet, --optuna URL, --mlflow URI, --wandb and",
     ),
     ("export @/nowhere --tensorboard", "nowhere.*not a run directory"),
     ("export @/full --optuna sqlite:///x.db --mlflow sqlite:///x.db", "full.*not a run directory"),

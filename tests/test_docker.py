@@ -25,7 +25,7 @@ from pathlib import Path
 
 import pytest
 
-from fedgen import cli, runtime
+from fedgen import cli, playing, runtime
 from fedgen.config.sections import Training
 from fedgen.engine import engines
 from fedgen.errors import InputError
@@ -347,9 +347,9 @@ def test_the_health_line_leaves_stdout_alone(
 ) -> None:
     gpus += present
     monkeypatch.setenv("FEDGEN_REQUIRE_GPU", required)
-    cli._require_gpu(Training(), quiet=True)
+    playing.require_gpu(Training(), quiet=True)
     assert capsys.readouterr() == ("", "")
-    cli._require_gpu(Training(), quiet=False)
+    playing.require_gpu(Training(), quiet=False)
     assert capsys.readouterr() == ("", line)
 
 

@@ -125,6 +125,9 @@ TensorBoard = Annotated[
 MLflow = Annotated[
     str | None, typer.Option(help="Log to this MLflow server or database.", metavar="URI")
 ]
+WandB = Annotated[
+    bool, typer.Option("--wandb", help="Log to Weights & Biases, as WANDB_... variables say.")
+]
 Parquet = Annotated[
     bool, typer.Option("--parquet", help="Write the rows as Parquet files into RUN.")
 ]

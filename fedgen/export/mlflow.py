@@ -11,15 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from fedgen.config.toml import to_toml
 from fedgen.config.tree import Arm, dump
 from fedgen.errors import InputError, RunError
+from fedgen.export import documents
 from fedgen.export.scalars import curve, rows_of
-from fedgen.report import pages
 from fedgen.report.results import Results
 from fedgen.runs.rows import DIVERGED, RoundRow
 from fedgen.runs.run import PROVENANCE, Run
-from fedgen.runs.shard import Shard, written
+from fedgen.runs.shard import Shard
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,7 +84,7 @@ def _log_all(results: Results, uri: str) -> int:
     experiment = _experiment(client, uri)
     made: list[str] = []
     with TemporaryDirectory() as folder:
-        _write_files(results, Path(folder))
+        documents.write(results, Path(folder))
         try:
             for arm in results.run.arms:
                 rows = rows_of(arm, results.rounds)
@@ -148,22 +147,6 @@ def _refusal(uri: str, error: Exception) -> InputError:
         "written, as in http://localhost:5000 or sqlite:///mlflow.db; received "
         f"{type(error).__name__}: {error}"
     )
-
-
-def _write_files(results: Results, folder: Path) -> None:
-    """Write what goes along with every MLflow run, from the finished rounds.
-
-    Not the files of the run directory: they are older than the rounds of a killed run.
-    """
-    files = {
-        "config.toml": to_toml(results.run.tree()),
-        "summary.json": f"{json.dumps(results.summary, indent=2)}\n",
-        "rounds.csv": written(results.run.config, "rounds.csv", results.rounds),
-        "clients.csv": written(results.run.config, "clients.csv", results.clients),
-        "report.html": pages.one(results),
-    }
-    for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _log_arm(

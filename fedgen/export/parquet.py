@@ -30,7 +30,7 @@ def check() -> None:
 def write(results: Results) -> list[Path]:
     """Write every table that has a row, in place of what was written before.
 
-    What is not finite is so in them as well; nothing is null.
+    What is empty in a CSV file is null, and what is not finite is so.
 
     Args:
         results: The run, also one that is half-done.
