@@ -126,7 +126,7 @@ MLflow = Annotated[
     str | None, typer.Option(help="Log to this MLflow server or database.", metavar="URI")
 ]
 WandB = Annotated[
-    bool, typer.Option("--wandb", help="Log to Weights & Biases, as WANDB_... variables say.")
+    bool, typer.Option("--wandb", help="Log to Weights & Biases, or as WANDB_MODE says.")
 ]
 Parquet = Annotated[
     bool, typer.Option("--parquet", help="Write the rows as Parquet files into RUN.")
