@@ -68,7 +68,7 @@ def test_a_list_and_a_run_are_told_as_they_are(run: Path) -> None:
         assert "one &lt;b&gt;" in told["html"]["runs"] and "<b>" not in told["html"]["runs"]
         assert "finished" in told["html"]["runs"] and told["names"] == []
         followed = next(events(f"{address}runs/one%20%3Cb%3E/events"))
-        assert 'class="ranked"' in followed["html"]["ranking"]
+        assert 'class="ranked' in followed["html"]["ranking"]
         assert followed["names"][:2] == ["accuracy", "loss"] == [*followed["charts"]][:2]
         assert "rates-genetic-cfl-seed0" in followed["names"]
         assert followed["charts"]["accuracy"]["figure"]["data"]
