@@ -156,7 +156,7 @@ def resume(
 
     config = open_run(path).config
     check_jobs(jobs, ray)
-    tell_who_waits(f"{path}: {planned(config)}", as_json or quiet)
+    tell_who_waits(f"{path}: {planned(config, rounds=rounds)}", as_json or quiet)
     require_gpu(config.training, quiet)
     spread = spread_over(jobs, ray)
     logs = trackers(mlflow, wandb)

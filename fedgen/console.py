@@ -10,6 +10,11 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def shown(text: str) -> str:
+    """Return a text whose control characters are written out: none of them reaches a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def note(text: str) -> None:
     """Print a line on stderr."""
     print(f"note: {text}", file=sys.stderr, flush=True)

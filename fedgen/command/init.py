@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,10 +32,14 @@ def write(folder: Path) -> str:
     start = files("fedgen.command.start")
     content = {name: start.joinpath(name).read_bytes() for name in WRITTEN}
     content[schema.FILE] = f"{json.dumps(schema.schema(), indent=2)}\n".encode()
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise InputError(f"init {folder}: expected a directory, received a file or a broken link")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"init {folder}: cannot be made ({error.strerror})") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"init {folder}: cannot be written to; name a directory that can")
     if there := [name for name in content if os.path.lexists(folder / name)]:
         raise InputError(
             f"init {folder}: expected a directory without {', '.join(content)}, as nothing is "
@@ -43,5 +48,7 @@ def write(folder: Path) -> str:
         )
     disk.create(folder, content)
     here = folder.resolve() == Path.cwd()
-    there_first = "" if here else f"cd {shlex.quote(str(folder))} && "
-    return f"written: {', '.join(content)}\nnext: {there_first}python -m fedgen compare {CONFIG}"
+    go = "python"
+    if not here:  # where a relative path of an interpreter leads nowhere
+        go = f"cd {shlex.quote(str(folder.resolve()))} && {shlex.quote(sys.executable)}"
+    return f"written: {', '.join(content)}\nnext: {go} -m fedgen compare {CONFIG}"

@@ -3,12 +3,13 @@
 from fedgen.config.tree import Config
 
 
-def planned(config: Config, names_dataset: bool = True) -> str:
+def planned(config: Config, names_dataset: bool = True, rounds: int | None = None) -> str:
     """Return what a comparison is about to do.
 
     Args:
         config: Every setting.
         names_dataset: Whether the data set will do alone: another may take its place if not.
+        rounds: How many, if not as many as the config says.
     """
     run = config.run
     sizes = [_count(len(run.strategies), "strategy", "strategies")]
@@ -17,7 +18,8 @@ def planned(config: Config, names_dataset: bool = True) -> str:
     data = config.data.dataset if names_dataset else f"{config.data.dataset} if it can be had"
     told = [
         " x ".join(sizes),
-        _count(run.rounds, "round", "rounds") + (f" or {run.budget}" if run.budget else ""),
+        _count(rounds or run.rounds, "round", "rounds")
+        + (f" or {run.budget}" if run.budget else ""),
         data,
         config.model.name,
         _count(config.partition.clients, "client", "clients"),

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fedgen.console import shown
 from fedgen.errors import InputError
 from fedgen.live.states import RUN, read, runs_in
 
@@ -21,7 +22,7 @@ def listed(folder: Path) -> None:
     for name in RUN:
         table.add_column(name, overflow="fold")
     for line in lines(folder, time.time()):
-        table.add_row(*map(Text, line))  # text, never markup
+        table.add_row(*(Text(shown(cell)) for cell in line))  # text, never markup
     Console().print(table)
 
 

@@ -87,6 +87,8 @@ def play(run: Run, ray: Any, progress: Watcher) -> list[EvaluationRow]:
         task.remote(str(run.path.resolve()), config, arm.strategy, arm.seed, workers): arm
         for arm in run.arms
     }
+    for arm in run.arms:  # Ray does not say which of them it has begun
+        progress.started(arm)
     found: list[EvaluationRow] = []
     try:
         while pending:

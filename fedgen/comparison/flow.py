@@ -21,7 +21,7 @@ from fedgen.runs import store
 from fedgen.runs.rows import DIVERGED, EvaluationRow, PartitionRow, Row
 from fedgen.runs.run import Run
 from fedgen.runs.shard import Shard
-from fedgen.runs.watch import Watcher
+from fedgen.runs.watch import Watcher, forget
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -57,6 +57,7 @@ def play(
     """
     for text in run.notes:
         progress.note(text)
+    forget(run.path, run.arms)
     parameters = held.model(run.config.run.seed).count_params()
     seeds = [run.config.run.seed + offset for offset in range(run.config.run.seeds)]
     evaluations: list[EvaluationRow] = []
@@ -74,6 +75,9 @@ def play(
         with suppress(FedgenError):  # the first error is the one to tell; the shards have the rows
             store.merge(run.path, run.arms)
         raise
+    finally:
+        with suppress(FedgenError):  # of processes that were ended with this one
+            forget(run.path, run.arms)
     rows = store.merge(run.path, run.arms)
     order = {(arm.strategy, arm.seed): place for place, arm in enumerate(run.arms)}
     evaluations.sort(key=lambda row: (order[row.strategy, row.seed], row.client))

@@ -119,6 +119,9 @@ def _settings() -> "wandb.Settings":
     import wandb
 
     without = "or log without a network: WANDB_MODE=offline"
+    mode = os.environ.get("WANDB_MODE", "online")
+    if mode not in ("online", "offline", "dryrun"):
+        raise InputError(f"--wandb: expected WANDB_MODE online or offline, received {mode!r}")
     try:
         settings = wandb.setup().settings
         if settings.mode == "disabled":

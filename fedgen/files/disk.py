@@ -4,6 +4,7 @@ What a call has written is on disk when it returns, ``tell`` aside. A process ki
 one leaves the old file, or the new one, or a file of rows with a torn end.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -165,9 +166,10 @@ def _sync_folder(path: Path) -> None:
 
 
 def _refusal(path: Path, needed: int, error: OSError) -> RunError:
+    told = f"{path}: cannot be written ({error.strerror})"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return RunError(told)
     free = ""
     with suppress(OSError):  # a folder that is gone has no free space to name
         free = f", {shutil.disk_usage(path.parent).free:,} are free there"
-    return RunError(
-        f"{path}: cannot be written ({error.strerror}): {needed:,} bytes were needed{free}"
-    )
+    return RunError(f"{told}: {needed:,} bytes were needed{free}")

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PATIENCE = 1.0
+"""Seconds that the server has to end."""
+
 
 @contextmanager
 def beside(run: Path) -> Iterator[str]:
@@ -24,9 +27,17 @@ def beside(run: Path) -> Iterator[str]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    with process:  # closes its standard input, and waits
+    assert process.stdin is not None and process.stdout is not None
+    try:
         yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:  # it draws; as it only reads, nothing is lost
+            process.kill()
+            process.wait()
+        process.stdout.close()
 
 
 def main(run: Path) -> None:

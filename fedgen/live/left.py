@@ -47,9 +47,8 @@ def seconds_left(
     """Return the seconds until all arms are played.
 
     An arm takes its round 0, where that is to come, and its rounds as long as its strategy's later
-    ones; a
-    strategy whose pace is not known yet is taken for a typical one. Arms that wait are played in
-    their order by whoever is free first.
+    ones; a strategy whose pace is not known yet is taken for a typical one. Arms that wait are
+    played in their order by whoever is free first.
 
     Args:
         courses: All arms that are not over.

@@ -3,17 +3,21 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from fedgen.console import duration
 from fedgen.live.standing import figure
 from fedgen.live.states import RUN, ArmState, Rows, State
 from fedgen.report.charts import evolution
-from fedgen.report.html import Chart
+from fedgen.report.html import Chart, to_json
 from fedgen.report.podium import podium
+from fedgen.report.results import Results
 from fedgen.report.style import FIT, STYLE
+
+_DRAWN: "WeakKeyDictionary[Rows, dict[str, str]]" = WeakKeyDictionary()
+"""Charts of rows, as long as these are what a run has."""
 
 MOST_CHARTS = 6
 """So many strategies' genes are drawn: those of the seed that is played."""
@@ -83,7 +87,7 @@ def following(state: State, now: float) -> Parts:
     if state.arms and not state.finished:
         status += _bar(state.done, state.asked)
     elif state.rows:
-        page = escape(str(state.rows.results.path / "report.html"))
+        page = escape(str(state.rows.results.path.resolve() / "report.html"))
         status += f'<p class="note">The whole report: <code>{page}</code></p>'
     parts = {
         "status": status,
@@ -115,7 +119,7 @@ def _arm(arm: ArmState, head: Sequence[str]) -> str:
     if sign and sign.asked:
         cohort = f"{sign.done} of {sign.asked}{_bar(sign.done, sign.asked)}"
     mine = arm.standing
-    each = "" if mine.pace is None else f"{mine.pace:.1f}"
+    each = "" if mine.pace is None else f"{mine.pace:.2g}"
     name = f"{escape(mine.arm.strategy)}, seed {mine.arm.seed}"
     reached = f"{max(mine.round, 0)} of {mine.rounds}"
     return _row(name, head, (reached, cohort, figure(mine.value), each))
@@ -138,10 +142,14 @@ def _row(name: str, head: Sequence[str], cells: Sequence[str]) -> str:
     return f'<tr><th scope="row">{name}</th>{body}</tr>'
 
 
-@lru_cache(maxsize=8)
 def _charts(rows: Rows) -> dict[str, str]:
-    """Return the deciding curve, loss, and how genes move in the latest seed that was begun."""
-    results = rows.results
+    """Return the deciding curve, loss, and how genes move in the last seed that was begun."""
+    if rows not in _DRAWN:
+        _DRAWN[rows] = _draw(rows.results)
+    return _DRAWN[rows]
+
+
+def _draw(results: Results) -> dict[str, str]:
     drawn = {name: results.charts[name] for name in [*results.curves][:1]}
     if "loss" in results.curves:
         drawn["loss"] = results.charts["loss"]
@@ -165,14 +173,16 @@ def _json(name: str, chart: Chart, strategies: Sequence[str], seed: int) -> str:
     whose = [s for s in strategies if name.endswith(f"-{s}-seed{seed}")]
     title = f"{whose[0]}, seed {seed}: {chart.title}" if whose else chart.title
     told = {"title": title, "text": chart.text, "note": chart.note}
-    return f'{json.dumps(told)[:-1]}, "figure": {chart.figure.to_json()}}}'
+    figure = type(chart.figure)(chart.figure.data, chart.figure.layout)
+    figure.update_traces(meta=None)  # other axes, of which this page has no switch
+    return f'{json.dumps(told)[:-1]}, "figure": {to_json(figure)}}}'
 
 
 def _bar(done: int, asked: int) -> str:
     return f'<progress max="{asked}" value="{done}"></progress>' if asked else ""
 
 
-LOOK = f"""{STYLE}
+SHEET = f"""{STYLE}
 h1 {{ overflow-wrap: anywhere }}
 .runs td, .runs th {{ text-align: left }} .runs th:first-child {{ white-space: normal;
   overflow-wrap: anywhere; min-width: 9rem }} .runs td {{ min-width: 5rem }}

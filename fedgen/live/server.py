@@ -7,10 +7,11 @@ run, this server or the browser's connection comes back.
 
 import asyncio
 import json
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from urllib.parse import quote
@@ -29,7 +30,7 @@ from fedgen.errors import InputError
 from fedgen.files import disk
 from fedgen.live import page
 from fedgen.live.page import Parts
-from fedgen.live.states import Rows, State, read, read_rows, runs_in
+from fedgen.live.states import Rows, State, called, read, read_rows, runs_in
 from fedgen.runs.directory import CONFIG
 from fedgen.runs.run import Run
 from fedgen.runs.shard import SHARDS
@@ -40,8 +41,8 @@ HOST = "127.0.0.1"
 LOOK = 1.0
 """Seconds between two looks at a directory."""
 
-PATIENCE = 5
-"""How many times as long as it took to read rows is waited before they are read again."""
+REST = 5
+"""How many times as long as it took to read and draw rows is waited before they are read again."""
 
 Stamps = Mapping[Path, disk.Stamp]
 """What changes when files do, by file."""
@@ -52,54 +53,80 @@ POLICY = (
 )
 
 
+@dataclass
+class _Known:
+    """What is known of a run: its state, its rows, and until when they will do."""
+
+    lock: Lock = field(default_factory=Lock)
+    stamps: Stamps = field(default_factory=dict)
+    state: State | None = None
+    of_rows: Stamps | None = None
+    rows: Rows | None = None
+    until: float = 0.0
+
+
 class Reader:
     """Reads runs, each again only when its files have changed.
 
     Args:
         folder: A directory of runs, or a run.
+        clock: Tells seconds.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
-        self._lock = Lock()
-        self._states: dict[Path, tuple[Stamps, State]] = {}
-        self._rows: dict[Path, tuple[Stamps, float, Rows | None]] = {}
+        self._clock = clock
+        self._runs: dict[Path, _Known] = {}
 
     def paths(self) -> dict[str, Path]:
         """Return the runs there are, by name; none where the directory is gone."""
         try:
-            return {path.resolve().name: path for path in runs_in(self._folder)}
-        except InputError:
-            return {}
+            found = {called(path): path for path in runs_in(self._folder)}
+        except (InputError, OSError):
+            found = {}
+        for path in self._runs.keys() - found.values():
+            self._runs.pop(path, None)
+        return found
 
     def state(self, path: Path) -> State:
         """Return a run's state; rows that take long to read may be some seconds old."""
-        with self._lock:
-            stamps = _stamps(path)
-            known = self._states.get(path)
-            if known and known[0] == stamps:
-                return known[1]
-            state = read(path, self._rows_of)
-            if path not in self._rows or self._rows[path][0] == _of_rows(stamps):
-                self._states[path] = stamps, state
-            return state
+        known = self._runs.setdefault(path, _Known())
+        with known.lock:
+            return self._state(path, known)
 
-    def _rows_of(self, run: Run) -> Rows | None:
-        now, stamps = time.monotonic(), _of_rows(_stamps(run.path))
-        known = self._rows.get(run.path)
-        if known is None or (known[0] != stamps and now >= known[1]):
-            rows = read_rows(run)
-            after = time.monotonic()
-            known = self._rows[run.path] = stamps, after + PATIENCE * (after - now), rows
-        return known[2]
+    def _state(self, path: Path, known: _Known) -> State:
+        stamps = _stamps(path)
+        if known.state is None or known.stamps != stamps:
+            state = read(path, lambda run: self._rows(run, known))
+            current = known.of_rows is None or known.of_rows == _of_rows(stamps)
+            known.state, known.stamps = state, stamps if current else {}
+        return known.state
+
+    def _rows(self, run: Run, known: _Known) -> Rows | None:
+        now, stamps = self._clock(), _of_rows(_stamps(run.path))
+        if known.of_rows is None or (known.of_rows != stamps and now >= known.until):
+            known.rows, known.of_rows = read_rows(run), stamps
+            self._rest(known, now)
+        return known.rows
+
+    def _rest(self, known: _Known, began: float) -> None:
+        now = self._clock()
+        known.until = max(known.until, now) + REST * (now - began)
 
     def listing(self) -> Parts:
         """Return what the list of runs shows."""
+        if not self._folder.is_dir():
+            return Parts({"runs": "<p>The directory is gone.</p>"}, {})
         return page.listing([self.state(path) for path in self.paths().values()], time.time())
 
     def following(self, path: Path) -> Parts:
         """Return what the page of a run shows."""
-        return page.following(self.state(path), time.time())
+        known = self._runs.setdefault(path, _Known())
+        with known.lock:
+            state, began = self._state(path, known), self._clock()
+            parts = page.following(state, time.time())
+            self._rest(known, began)
+            return parts
 
 
 def _stamps(path: Path) -> Stamps:
@@ -130,7 +157,7 @@ def app(folder: Path, stopping: Callable[[], bool] = lambda: False) -> Starlette
         if name not in reader.paths():
             return PlainTextResponse(f"no run {name} in {folder}\n", 404)
         ids = ("status", "ranking", "arms")
-        return _html(page.shell(name, f"{request.url.path}/events", ids, up=True))
+        return _html(page.shell(name, f"/runs/{quote(name, safe='')}/events", ids, up=True))
 
     def events(request: Request) -> Response:
         return _stream(reader.listing, stopping)
@@ -148,7 +175,7 @@ def app(folder: Path, stopping: Callable[[], bool] = lambda: False) -> Starlette
             Route("/events", events),
             Route("/runs/{name}", one),
             Route("/runs/{name}/events", events_of_one),
-            Route("/watch.css", lambda _: Response(page.LOOK, media_type="text/css")),
+            Route("/watch.css", lambda _: Response(page.SHEET, media_type="text/css")),
             Route("/watch.js", lambda _: Response(page.FOLLOW, media_type="text/javascript")),
             Route("/plotly.js", lambda _: Response(get_plotlyjs(), media_type="text/javascript")),
         ],
@@ -223,8 +250,9 @@ def watching(folder: Path, port: int) -> Watching:
     try:
         door = socket.create_server((HOST, port))
     except OSError as error:
+        why = os.strerror(error.errno or 0)
         raise InputError(
-            f"--port {port}: cannot be had ({error.strerror}); name another, or 0 for any"
+            f"--port {port}: cannot be had ({why}); name another, or 0 for any"
         ) from error
     config = uvicorn.Config(
         app(folder, lambda: server.should_exit), log_level="warning", lifespan="off", ws="none"
@@ -232,7 +260,7 @@ def watching(folder: Path, port: int) -> Watching:
     server = uvicorn.Server(config)
     address = f"http://{HOST}:{door.getsockname()[1]}/"
     if found == [folder]:
-        address += f"runs/{quote(folder.resolve().name, safe='')}"
+        address += f"runs/{quote(called(folder), safe='')}"
 
     def end() -> None:
         server.should_exit = True

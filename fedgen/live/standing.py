@@ -81,27 +81,33 @@ class Standing:
 
     def take(self, row: RoundRow) -> Self:
         """Return how far it is after a round."""
-        value = row.value("test", self.metric.name)
-        seen = [one for one in (value, self.best) if one is not None]
-        limit = budget.parse(self.arm.config.run.budget)
-        price = costs.COSTS[limit.unit](row) if limit else 0.0
-        return replace(
-            self,
-            round=row.round,
-            value=self.value if value is None else value,
-            best=self.metric.best(seen) if seen else None,
-            unused=self.unused + row.rejected + row.failed,
-            spent=self.spent + price,
-            price=price,
-            recent=(*self.recent, row.seconds)[-RECENT - 1 :] if row.round else (),
-        )
+        return self.take_all([row])
 
     def take_all(self, rows: Iterable[RoundRow]) -> Self:
-        """Return how far it is after some rounds."""
-        mine = self
+        """Return how far it is after some rounds; a value that is no number is never the best."""
+        metric, limit = self.metric, budget.parse(self.arm.config.run.budget)
+        number, value, best, unused = self.round, self.value, self.best, self.unused
+        spent, price, recent = self.spent, self.price, self.recent
         for row in rows:
-            mine = mine.take(row)
-        return mine
+            number, unused = row.round, unused + row.rejected + row.failed
+            if (found := row.value("test", metric.name)) is not None:
+                value = found
+                if not math.isnan(found) and (best is None or metric.better(found, best)):
+                    best = found
+            if limit:
+                price = costs.COSTS[limit.unit](row)
+                spent += price
+            recent = (*recent, row.seconds)[-RECENT - 1 :] if row.round else ()
+        return replace(
+            self,
+            round=number,
+            value=value,
+            best=best,
+            unused=unused,
+            spent=spent,
+            price=price,
+            recent=recent,
+        )
 
 
 def rounds_left(standings: Sequence[Standing]) -> list[int]:

@@ -14,8 +14,8 @@ from fedgen.live.standing import Standing, rounds_left
 from fedgen.report.results import Results, load
 from fedgen.runs import watch
 from fedgen.runs.directory import CONFIG
-from fedgen.runs.rows import RoundRow
-from fedgen.runs.run import Run, is_finished, open_run
+from fedgen.runs.rows import DIVERGED, RoundRow
+from fedgen.runs.run import Run, open_run
 from fedgen.runs.shard import SHARDS, Shard
 
 RUN = ("run", "data", "how far", "time left", "best so far", "engine")
@@ -39,6 +39,23 @@ class Rows:
     def ranking(self) -> Ranking:
         """Who is ahead."""
         return ranking(self.results.summary)
+
+    @cached_property
+    def by_arm(self) -> list[list[RoundRow]]:
+        """The rounds of every arm, in the run's order."""
+        rows: dict[tuple[str, int], list[RoundRow]] = {}
+        for row in self.results.rounds:
+            rows.setdefault((row.strategy, row.seed), []).append(row)
+        return [rows.get((arm.strategy, arm.seed), []) for arm in self.results.run.arms]
+
+    @cached_property
+    def standings(self) -> list[Standing]:
+        """How far every arm is, in the run's order."""
+        ended = {(row.strategy, row.seed) for row in self.results.ended}
+        return [
+            replace(Standing(arm).take_all(rows), ended=(arm.strategy, arm.seed) in ended)
+            for arm, rows in zip(self.results.run.arms, self.by_arm, strict=True)
+        ]
 
     @property
     def best(self) -> str:
@@ -96,13 +113,13 @@ class State:
 
     @property
     def done(self) -> int:
-        """Rounds that are finished, of all arms; those that an arm's early end spares count."""
-        return self.asked - sum(arm.left for arm in self.arms)
+        """Rounds that are finished, of all arms."""
+        return sum(max(arm.standing.round, 0) for arm in self.arms)
 
     @property
     def asked(self) -> int:
-        """Rounds that were asked for, of all arms."""
-        return sum(arm.standing.rounds for arm in self.arms)
+        """Rounds of all arms, without those that an early end spares."""
+        return self.done + sum(arm.left for arm in self.arms)
 
     def silent(self, now: float) -> float:
         """Return the seconds since the last sign of life, or the last change of a file."""
@@ -113,7 +130,10 @@ class State:
         if self.finished or not self.played or self.silent(now) > SILENT:
             return None
         left = _seconds_left(self.arms)
-        return None if left is None else max(left - max(now - self.changed, 0.0), 0.0)
+        if left is None:
+            return None
+        left -= max(now - self.changed, 0.0)
+        return left if left > 0 else None  # a round takes longer than was thought
 
     def line(self, now: float) -> tuple[str, ...]:
         """Return what a list tells of it, in the order of ``RUN``."""
@@ -139,13 +159,31 @@ def runs_in(folder: Path) -> list[Path]:
     """Return the directories of the runs of a directory by name, or itself if it is a run.
 
     Raises:
-        InputError: If there is no such directory.
+        InputError: If there is no such directory, or it cannot be looked into.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: expected a directory of runs, received none")
-    if (folder / CONFIG).exists():
-        return [folder]
-    return sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+    try:
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder}: expected a directory of runs, received none; `python -m fedgen "
+                "compare` makes its runs in the directory `runs`"
+            )
+        if (folder / CONFIG).exists():
+            return [folder]
+        return sorted(path for path in folder.iterdir() if _may_be_run(path))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be looked into ({error.strerror})") from error
+
+
+def _may_be_run(path: Path) -> bool:
+    try:
+        return (path / CONFIG).exists()
+    except PermissionError:
+        return path.is_dir()  # whoever reads it says so
+
+
+def called(path: Path) -> str:
+    """Return what a run is called: its directory, or the link to it."""
+    return path.name if path.name not in ("", "..") else path.resolve().name
 
 
 def read_rows(run: Run) -> Rows | None:
@@ -165,7 +203,7 @@ def read(path: Path, rows_of: Callable[[Run], Rows | None] = read_rows) -> State
         path: The run directory.
         rows_of: Reads its rows, or has them already.
     """
-    name = path.resolve().name
+    name = called(path)
     try:
         run = open_run(path)
         data, engine = (str(run.provenance.get(key, "")) for key in ("dataset", "engine"))
@@ -173,31 +211,26 @@ def read(path: Path, rows_of: Callable[[Run], Rows | None] = read_rows) -> State
         rows = rows_of(run)
         if not (path / SHARDS).is_dir():
             return State(name, data, engine, finished=True, rows=rows)
-        arms = _arms(run, rows.results if rows else None)
+        arms = _arms(run, rows)
         files = [file.stat().st_mtime for file in (path / SHARDS).glob("*/*.csv")]
         changed = max(files, default=0.0)
-        return State(name, data, engine, arms, is_finished(run), changed, rows=rows)
+        failed = any(row.how == DIVERGED for row in rows.results.ended) if rows else False
+        finished = not failed and not any(arm.left for arm in arms)
+        return State(name, data, engine, arms, finished, changed, rows=rows)
     except InputError as error:
         return State(name, broken=str(error))
-    except FileNotFoundError as error:  # a directory that is moved away while it is read
-        return State(name, broken=f"{error.filename} is gone")
+    except OSError as error:  # not ours to look into, or moved away while it is read
+        return State(name, broken=f"{error.filename}: {error.strerror}")
 
 
-def _arms(run: Run, results: Results | None) -> list[ArmState]:
-    rows: dict[tuple[str, int], list[RoundRow]] = {}
-    for row in results.rounds if results else ():
-        rows.setdefault((row.strategy, row.seed), []).append(row)
-    ended = {(row.strategy, row.seed) for row in results.ended} if results else set()
+def _arms(run: Run, rows: Rows | None) -> list[ArmState]:
+    standings = rows.standings if rows else [Standing(arm) for arm in run.arms]
     signs = [watch.sign(run.path, arm) for arm in run.arms]
-    played = [rows.get((arm.strategy, arm.seed), []) for arm in run.arms]
     standings = [
-        replace(
-            Standing(arm).take_all(mine),
-            running=sign is not None,
-            ended=(arm.strategy, arm.seed) in ended,
-        )
-        for arm, mine, sign in zip(run.arms, played, signs, strict=True)
+        replace(standing, running=sign is not None)
+        for standing, sign in zip(standings, signs, strict=True)
     ]
+    played = rows.by_arm if rows else [[] for _ in run.arms]
     return list(map(ArmState, standings, rounds_left(standings), played, signs))
 
 
@@ -208,12 +241,11 @@ def _seconds_left(arms: Sequence[ArmState]) -> float | None:
     say as those did that the present processes have played.
     """
     since: dict[float, float] = {}
-    told = 0.0
     for arm in arms:
         if arm.sign:
-            began = arm.sign.began
-            since[began] = max(since.get(began, 0.0), arm.sign.at - began)
-            told += math.fsum(row.seconds for row in arm.rows if row.round > arm.sign.since)
+            took = arm.sign.latest - arm.sign.began
+            since[arm.sign.began] = max(since.get(arm.sign.began, 0.0), took)
+    told = math.fsum(arm.sign.told for arm in arms if arm.sign)
     # A second that went as told is counted, so that few of them are not noise.
     times = (1 + math.fsum(since.values())) / (1 + told)
     starts: dict[str, list[float]] = {}

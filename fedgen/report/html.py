@@ -90,8 +90,7 @@ class Chart:
             first: Whether it is the first one of a page, to be seen before any script has run.
         """
         key, title = f"chart-{escape(name)}", escape(self.title)  # sections have ids as well
-        # "<" is escaped: inside a script element its end is markup.
-        data = to_json_plotly(_shortened(self.figure.to_plotly_json()))
+        data = to_json(self.figure)
         note = f"<figcaption>{escape(self.note)}</figcaption>" if self.note else ""
         return (
             f"<figure><h3>{title}</h3>{note}{self._slider(key)}"
@@ -115,6 +114,11 @@ class Chart:
             f'max="{len(frames) - 1}" {last}>'
             f' <output for="{key}-slider">{frames[-1]}</output></p>'
         )
+
+
+def to_json(figure: go.Figure) -> str:
+    """Return a figure as JSON that may stand inside a script element: its ``<`` are escaped."""
+    return str(to_json_plotly(_shortened(figure.to_plotly_json())))
 
 
 def _shortened(value: Any) -> Any:

@@ -19,7 +19,8 @@ MOST_TICKS = 6
 
 DASHES = {"dash": "9 9", "dot": "3 3", "dashdot": "9 3 3 3"}
 
-Point = tuple[float, float]
+Point = tuple[float, float, int]
+"""Where a point lies, in percent, and its place among those of its trace."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class Scale:
         """Return where a value lies, in percent of the axis; nowhere, where there is none."""
         if value is None or not math.isfinite(value) or (self.logarithmic and value <= 0):
             return None
-        place = math.log10(value) if self.logarithmic else value
+        return self.within(math.log10(value) if self.logarithmic else value)
+
+    def within(self, place: float) -> float:
+        """Return where something lies that is given as the ends are, in percent of the axis."""
         return 100 * ((place - self.low) / (self.high - self.low))
 
 
@@ -109,22 +113,22 @@ def _traces(traces: Sequence[Any], across: Scale, up: Scale) -> Iterator[str]:
 
 
 def _points(trace: Any, across: Scale, up: Scale) -> Iterator[Point]:
-    pairs = list(zip(trace.x, trace.y, strict=True))
+    pairs = list(zip(trace.x, trace.y, range(len(trace.x)), strict=True))
     step = -(-len(pairs) // MOST_POINTS) or 1
-    for x, y in pairs[::-step][::-1]:
+    for x, y, place in pairs[::-step][::-1]:
         left, over = across.at(x), up.at(y)
         if left is not None and over is not None:
-            yield left, 100 - over
+            yield left, 100 - over, place
 
 
 def _path(points: Sequence[Point]) -> str:
-    return "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in points) if points else ""
+    return "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y, _ in points) if points else ""
 
 
 def _dots(trace: Any, points: Sequence[Point]) -> Iterator[str]:
     """Yield lines of no length with round ends: dots stay round where the box is stretched."""
     colours, sizes = trace.marker.color, trace.marker.size
-    for place, (x, y) in enumerate(points):
+    for x, y, place in points:
         colour = colours if isinstance(colours, str) else colours[place]
         size = sizes if isinstance(sizes, int) else sizes[place]
         yield f'<path class="dot" stroke="{colour}" stroke-width="{size}" d="M{x:.2f} {y:.2f}h0"/>'
@@ -140,9 +144,8 @@ def _ticks(across: Scale, up: Scale) -> Iterator[str]:
 def _texts(figure: go.Figure, across: Scale, up: Scale) -> Iterator[str]:
     """Yield names at the ends of lines, and texts within; Plotly's texts are escaped already."""
     for label in figure.layout.annotations:
-        place = label.y if not up.logarithmic else 10**label.y
         yield (
-            f'<span class="end" style="bottom:{up.at(place):.2f}%;color:{label.font.color}">'
+            f'<span class="end" style="bottom:{up.within(label.y):.2f}%;color:{label.font.color}">'
             f"{label.text}</span>"
         )
     for trace in figure.data:

@@ -9,6 +9,7 @@ from fedgen.config.toml import Tree, read_toml
 from fedgen.config.tree import Arm, Config, build, dump, reread
 from fedgen.errors import InputError
 from fedgen.runs.directory import CONFIG
+from fedgen.runs.rows import BUDGET, DIVERGED, PATIENCE
 from fedgen.runs.shard import Shard
 
 PROVENANCE = "provenance"
@@ -86,24 +87,32 @@ def open_run(path: Path, *, to_play: bool = False) -> Run:
 
 
 def is_finished(run: Run) -> bool:
-    """Whether every arm has played its last round, or its last one within the budget."""
-    settings = run.config.run
+    """Whether every arm has played its last round, or has ended early as it was asked to."""
     shards = [Shard(run.path, arm) for arm in run.arms]
     return all(
-        shard.finished_round >= settings.rounds or shard.stopped(settings.budget) is not None
+        ended.how != DIVERGED
+        if (ended := shard.ended())
+        else shard.finished_round >= run.config.run.rounds
         for shard in shards
     )
 
 
 def finished_how(run: Run) -> str:
     """Say of a finished run what ended it, and what would add to it."""
-    settings = run.config.run
-    ended = [Shard(run.path, arm).finished_round < settings.rounds for arm in run.arms]
-    if all(ended):
-        return f"already finished; its budget of {settings.budget} is reached."
-    if any(ended):
-        return (
-            f"already finished; the budget of {settings.budget} is reached by {sum(ended)} of "
-            f"{len(ended)} arms, --rounds adds rounds to the others within it."
+    ended = [found.how for arm in run.arms if (found := Shard(run.path, arm).ended())]
+    what = " and ".join(
+        f"its {setting} of {getattr(run.config.run, setting)} is {word}"
+        for how, setting, word in (
+            (BUDGET, "budget", "reached"),
+            (PATIENCE, "patience", "at its end"),
         )
-    return "already finished; --rounds adds rounds."
+        if how in ended
+    )
+    if not ended:
+        return "already finished; --rounds adds rounds."
+    if len(ended) == len(run.arms):
+        return f"already finished; {what}."
+    return (
+        f"already finished; {what} for {len(ended)} of {len(run.arms)} arms, --rounds adds rounds "
+        "to the others."
+    )

@@ -236,7 +236,7 @@ class Shard:
         try:
             note = json.loads(path.read_bytes())
             number, reason, text = int(note["round"]), str(note["reason"]), str(note["clients"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise InputError(f"{path}: does not read; `fedgen resume` writes it again") from error
         if number != self.finished_round + 1:
             return None
@@ -294,7 +294,7 @@ class Shard:
             note = json.loads((self.folder / STOPPED).read_bytes())
             if (note["budget"], note["round"]) == (budget, self.finished_round):
                 return float(note["spent"]), bool(note.get("tried", True))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             pass  # not there, or not ours: the round is played, and found beyond the budget again
         return None
 

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fedgen.config.tree import Arm
@@ -139,7 +139,8 @@ def tell_end(shard: Shard, watcher: Watcher) -> None:
 
 
 NOW = "now.json"
-"""Of a shard: what of the current round is done. There only while the arm is played."""
+"""Of a shard: what of the current round is done. It is there while a process has the arm, and stays
+where that was killed, until the run goes on."""
 
 OFTEN = 0.5
 """Seconds between two signs of clients that answer: quick ones must not wait for the disk."""
@@ -147,21 +148,34 @@ OFTEN = 0.5
 
 @dataclass(frozen=True)
 class Sign:
-    """A sign of life of an arm.
+    """A sign of life of an arm; times are seconds since the epoch.
 
     Attributes:
-        began: When the process that plays the arm took it up, in seconds since the epoch.
-        since: The last round that was finished then, -1 for none.
+        began: When the process that plays the arm took it up.
+        latest: When its latest round was finished; ``began`` before that.
+        told: Seconds of the rounds in between, as their rows tell them.
         done: The clients of the current round, or of its probe, that have answered.
         asked: How many were asked; 0 before the first answer.
-        at: When this was said, in seconds since the epoch.
+        at: When this was said.
     """
 
     began: float
-    since: int
+    latest: float
+    told: float
     done: int
     asked: int
     at: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it says what can be."""
+        times = self.began, self.latest, self.at
+        counts = self.done, self.asked
+        return (
+            all(isinstance(count, int) and 0 <= count < 2**31 for count in counts)
+            and all(isinstance(one, int | float) and 0 <= one < 1e12 for one in (*times, self.told))
+            and self.began <= self.latest <= self.at
+        )
 
 
 class Signs(Watcher):
@@ -182,20 +196,24 @@ class Signs(Watcher):
     ) -> None:
         """Give a first sign of every arm."""
         now = time.time()
-        for arm, done in zip(arms, finished, strict=True):
-            self._say(arm, Sign(now, done, 0, 0, now))
+        for arm in arms:
+            self._say(arm, Sign(now, now, 0.0, 0, 0, now))
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:
         """Say how many have answered, not too often."""
         now = time.time()
-        if done == asked or now - self._signs[arm].at >= OFTEN:
+        if now - self._signs[arm].at >= OFTEN:
             self._say(arm, replace(self._signs[arm], done=done, asked=asked, at=now))
 
     def played(self, row: RoundRow) -> None:
         """Say that the arm's next round begins."""
         for arm, sign in self._signs.items():
             if (arm.strategy, arm.seed) == (row.strategy, row.seed):
-                self._say(arm, replace(sign, done=0, asked=0, at=time.time()))
+                now, told = time.time(), sign.told + row.seconds
+                self._say(arm, Sign(sign.began, now, told, 0, 0, now))
+
+    def warn(self, text: str) -> None:
+        """Say nothing: it is for who watches."""
 
     def _say(self, arm: Arm, sign: Sign) -> None:
         self._signs[arm] = sign
@@ -208,13 +226,23 @@ class Signs(Watcher):
                 disk.remove(_place(self._run, arm))
 
 
+def forget(run: Path, arms: Sequence[Arm]) -> None:
+    """Remove what processes that were killed have left of signs.
+
+    Raises:
+        RunError: If it cannot be removed.
+    """
+    for arm in arms:
+        disk.remove(_place(run, arm))
+
+
 def sign(run: Path, arm: Arm) -> Sign | None:
     """Return the latest sign of life of an arm; none where nobody plays it, or it does not read."""
     try:
         found = Sign(**json.loads(_place(run, arm).read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    return found if all(isinstance(value, int | float) for value in astuple(found)) else None
+    return found if found.holds else None
 
 
 def _place(run: Path, arm: Arm) -> Path:

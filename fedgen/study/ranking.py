@@ -140,6 +140,8 @@ def _told(best: Standing, lead: statistics.Comparison | None) -> str:
         return f"{text}; {lead.baseline} has no repeat in common with it."
     if abs(lead.mean) < LEVEL:
         return f"{text}, level with {lead.baseline}."
+    if lead.mean < 0:  # of a study that is not finished
+        return f"{text}; on the repeats that both have, {lead.baseline} is ahead."
     return f"{text}, {100 * lead.mean:.2f} points ahead of {lead.baseline}; {_chance(lead)}."
 
 

@@ -1,6 +1,7 @@
 """What ``init`` writes runs as it stands, and nothing that is there is lost."""
 
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_what_is_written_runs_with_the_command_that_is_told(tmp_path: Path) -> N
     folder = tmp_path / "a start"
     assert names(folder) == WRITTEN
     words = shlex.split(following)
-    assert words[:6] == ["next:", "cd", "a start", "&&", "python", "-m"]
+    assert words[:6] == ["next:", "cd", str(folder.resolve()), "&&", sys.executable, "-m"]
     code, out, err = finish(start([*words[7:], "--out=run"], folder))
     assert (code, err) == (0, "")
     assert "model:small" in out and "is best" in out
@@ -82,7 +83,8 @@ def test_a_directory_that_cannot_be_is_refused(tmp_path: Path, folder: str) -> N
     result = fedgen(tmp_path, tmp_path, "init", folder)
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"fedgen: init {folder}: cannot be made (")
+    why = "expected a directory, received a file" if folder == "file" else "cannot be made ("
+    assert line.startswith(f"fedgen: init {folder}: {why}")
     assert names(tmp_path) == ["file"]
 
 

@@ -25,6 +25,10 @@ def test_the_command_lists_runs_and_says_where_there_are_none(tmp_path: Path) ->
 
 def test_a_name_is_text_never_markup(tmp_path: Path) -> None:
     play(tmp_path / "[red]one", run={"rounds": 1, "strategies": ["fedavg"]})
-    assert [line[0] for line in lines(tmp_path, 0.0)] == ["[red]one"]
+    (tmp_path / "[red]one").rename(tmp_path / "[red]o\033[31mne")
+    assert [line[0] for line in lines(tmp_path, 0.0)] == ["[red]o\033[31mne"]
+    code, out, _ = finish(start(["runs", "."], tmp_path))
+    assert code == 0 and "\033" not in out and "[red]o" in out.replace("\n", "")
+    (tmp_path / "[red]o\033[31mne").rename(tmp_path / "[red]one")
     with pytest.raises(InputError, match="expected directories of runs"):
         lines(tmp_path / "[red]one" / "shards", 0.0)

@@ -237,7 +237,7 @@ def test_a_server_that_fails_at_the_end_loses_nothing(
     ("name", "value", "says"),
     [
         ("WANDB_MODE", "disabled", "expected WANDB_MODE online or offline"),
-        ("WANDB_MODE", "sometimes", "'online', 'offline'"),
+        ("WANDB_MODE", "sometimes", "WANDB_MODE online or offline, received 'sometimes'"),
         ("WANDB_PROJECT", "a/b", "Invalid project name"),
         ("WANDB_API_KEY", "short", "WANDB_API_KEY invalid"),
         ("WANDB_API_KEY", "", "there is none; do `wandb login`"),

@@ -1,5 +1,6 @@
 """Every step of a commit fails or crashes once; the last checkpoint survives all of it."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -67,6 +68,14 @@ def test_a_crash_around_any_step_loses_at_most_the_round_in_progress(
         commit(again, number)
     straight = new_shard(tmp_path / "straight", 5)
     assert files(again.folder) == files(straight.folder)
+
+
+@pytest.mark.parametrize("how", ["EACCES", "EROFS"])
+def test_who_may_not_write_is_not_told_of_free_space(tmp_path: Path, how: str) -> None:
+    with failing(0, how), pytest.raises(RunError) as caught:
+        disk.replace(tmp_path / "file", b"content")
+    why = os.strerror(getattr(errno, how))
+    assert str(caught.value) == f"{tmp_path / 'file'}: cannot be written ({why})"
 
 
 @pytest.mark.parametrize("how", ["ENOSPC", "EIO"])

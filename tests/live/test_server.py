@@ -1,6 +1,7 @@
 """The server of watched runs: what it serves, to whom, and how it ends."""
 
 import json
+import re
 import shutil
 import socket
 import threading
@@ -10,15 +11,17 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from runs import FLAGS, environment, finish, play, processes_told, start, wait_for_file
 from warm import cold
 
 from fedgen.errors import InputError
-from fedgen.live.server import Reader, changed, watching
+from fedgen.live.server import REST, Reader, changed, watching
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +89,11 @@ def test_a_run_by_itself_is_what_its_address_shows(run: Path) -> None:
 def test_only_runs_of_the_directory_and_only_reading_are_served(run: Path) -> None:
     (run.parent / "secret.txt").write_text("not a run")
     with served(run.parent) as address:
-        for name in ("none", "..", "%2e%2e", "..%2f..", "secret.txt", f"{run.name}/config.toml"):
-            assert status(f"{address}runs/{name.replace(' <b>', '')}") == 404, name
-            assert status(f"{address}runs/{name.replace(' <b>', '')}/events") == 404, name
+        mine = quote(run.name)
+        assert status(f"{address}runs/{mine}") == 200
+        for name in ("none", "..", "%2e%2e", "..%2f..", "secret.txt", f"{mine}/config.toml"):
+            assert status(f"{address}runs/{name}") == 404, name
+            assert status(f"{address}runs/{name}/events") == 404, name
         request = urllib.request.Request(address, data=b"x", method="POST")
         with pytest.raises(urllib.error.HTTPError, match="405"):
             urllib.request.urlopen(request)
@@ -110,8 +115,10 @@ def test_what_comes_later_is_told_and_what_does_not_change_is_not(
         config.write_text(config.read_text().replace("rounds = 2\n", "rounds = 5\n"))
         then = next(one)
         assert "4 of 10 rounds" in then["html"]["status"] and then["charts"] == {}
-        shutil.rmtree(tmp_path / "later")
+        tmp_path.rename(tmp_path.with_name("away"))
         assert "cannot be read" in next(one)["html"]["status"]
+        assert any("directory is gone" in found["html"]["runs"] for found in islice(told, 4))
+        tmp_path.with_name("away").rename(tmp_path)
 
 
 def test_rows_are_read_again_only_when_they_have_changed(
@@ -119,22 +126,44 @@ def test_rows_are_read_again_only_when_they_have_changed(
 ) -> None:
     reads: list[Path] = []
     read = Reader.__init__.__globals__["read_rows"]
-    monkeypatch.setattr(
-        "fedgen.live.server.read_rows", lambda run: reads.append(run.path) or read(run)
-    )
-    reader = Reader(run.parent)
+
+    def slowly(run: Any) -> Any:
+        reads.append(run.path)
+        now[0] += 2.0
+        return read(run)
+
+    now = [0.0]
+    monkeypatch.setattr("fedgen.live.server.read_rows", slowly)
+    reader = Reader(run.parent, lambda: now[0])
     (path,) = reader.paths().values()
     first = reader.state(path)
     assert reader.state(path) is first and len(reads) == 1
     rounds = next((path / "shards").glob("*/rounds.csv"))
     rounds.touch()
+    now[0] += REST * 2.0 - 0.1
     assert reader.state(path).rows is first.rows and len(reads) == 1, "not at once"
-    monkeypatch.setattr("fedgen.live.server.PATIENCE", 0)
-    reader = Reader(run.parent)
-    reader.state(path)
-    rounds.touch()
-    reader.state(path)
-    assert len(reads) == 3
+    now[0] += 0.1
+    assert reader.state(path).rows is not first.rows and len(reads) == 2
+    drawn = reader.following(path).charts
+    assert reader.following(path).charts is drawn, "drawn once"
+
+
+def test_runs_of_any_name_are_told_apart(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    for name in ("a#b", "a?b", "a%20b", "a b"):
+        shutil.copytree(run, folder / name)
+    for name in ("one", "two"):  # links to directories of one name
+        shutil.copytree(run, tmp_path / name / "run")
+        (folder / name).symlink_to(tmp_path / name / "run")
+    with served(folder) as address:
+        told = next(events(f"{address}events"))["html"]["runs"]
+        links = re.findall('href="/(runs/.*?)"', told)
+        assert len(set(links)) == 6
+        for link in links:
+            with urllib.request.urlopen(address + link) as answer:
+                (stream,) = re.findall('data-events="/(.*?)"', answer.read().decode())
+            assert stream == f"{link}/events"
+            assert "finished" in next(events(address + stream))["html"]["status"]
 
 
 def test_changes_are_new_entries_and_other_ones() -> None:
@@ -144,7 +173,7 @@ def test_changes_are_new_entries_and_other_ones() -> None:
 def test_a_port_that_cannot_be_had_and_a_directory_that_is_none_are_said(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=rf"--port {port}: cannot be had \(Address already"):
+        with pytest.raises(InputError, match=rf"{port}: cannot be had \(Address already in use\);"):
             watching(tmp_path, port)
     with pytest.raises(InputError, match="--port 70000: expected 0 to 65535"):
         watching(tmp_path, 70000)

@@ -1,17 +1,20 @@
 """Signs of life: what a run says in its directory while it is played."""
 
 import json
+import math
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from runs import FLAGS, play, start, wait_for_line
+from shards import round_row
 
 from fedgen.config.tree import Arm, build
 from fedgen.runs.run import open_run
-from fedgen.runs.watch import NOW, OFTEN, Signs, sign
+from fedgen.runs.watch import NOW, OFTEN, Sign, Signs, forget, sign
 
 ARM = Arm(build({"data": {"dataset": "digits"}, "model": {"name": "mlp"}}), "fedavg", 0)
 
@@ -30,34 +33,61 @@ def test_a_sign_follows_the_cohort_and_is_gone_at_the_end(tmp_path: Path, place:
         signs.begin("seed 0", [ARM], [3])
         first = sign(tmp_path, ARM)
         assert first is not None and before <= first.began == first.at <= time.time()
-        assert (first.since, first.done, first.asked) == (3, 0, 0)
+        assert (first.latest, first.told, first.done, first.asked) == (first.began, 0, 0, 0)
         signs.answered(ARM, 1, 4)
         assert sign(tmp_path, ARM) == first, f"within {OFTEN} seconds nothing is written"
-        signs.answered(ARM, 4, 4)  # but for the last of a round
-        last = sign(tmp_path, ARM)
-        assert last is not None and (last.done, last.asked, last.began) == (4, 4, first.began)
         time.sleep(OFTEN)
         signs.answered(ARM, 2, 4)
         later = sign(tmp_path, ARM)
-        assert later is not None and (later.done, later.at > last.at) == (2, True)
+        assert later is not None and (later.done, later.asked) == (2, 4)
+        assert first.began == later.began == later.latest < later.at
+        signs.played(replace(round_row(4), seconds=2.5))
+        signs.played(replace(round_row(5), seconds=1.5))
+        signs.played(round_row(5, seed=1))  # another arm's
+        last = sign(tmp_path, ARM)
+        assert last is not None and (last.told, last.done, last.asked) == (4.0, 0, 0)
+        assert last.began < last.latest == last.at
     assert list(place.parent.iterdir()) == [] and sign(tmp_path, ARM) is None
+
+
+WHOLE = {"began": 1.0, "latest": 2.0, "told": 0.5, "done": 1, "asked": 2, "at": 3.0}
+WRONG: list[dict[str, Any]] = [
+    *({name: "7"} for name in WHOLE),
+    *({name: -1} for name in WHOLE),
+    *({name: math.inf} for name in WHOLE),
+    *({name: math.nan} for name in WHOLE),
+    *({name: 10**400} for name in WHOLE),
+    {"more": 1},
+    {"began": 2.5},
+    {"latest": 3.5},
+    {"asked": 1.5},
+]
+
+
+def test_a_whole_sign_is_one(tmp_path: Path, place: Path) -> None:
+    place.write_text(json.dumps(WHOLE))
+    assert sign(tmp_path, ARM) == Sign(**WHOLE)
 
 
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"3", b"{}", b"\xff\xfe", b"[" * 100_000]
-    + [json.dumps(dict.fromkeys(("began", "since", "done", "asked", "at"), "7")).encode()],
+    + [json.dumps(WHOLE | wrong).encode() for wrong in WRONG],
 )
 def test_what_is_no_sign_is_none(tmp_path: Path, place: Path, content: bytes) -> None:
     place.write_bytes(content)
     assert sign(tmp_path, ARM) is None
 
 
-def test_a_sign_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
+def test_a_sign_that_cannot_be_written_ends_nothing_and_signs_say_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Signs(tmp_path) as signs:  # there is no such shard
+        signs.warn("for who watches")
+        signs.ended(ARM, "for who watches")
         signs.begin("seed 0", [ARM], [-1])
         signs.answered(ARM, 4, 4)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [] and capsys.readouterr() == ("", "")
 
 
 def test_a_run_that_is_played_gives_signs_and_leaves_none(tmp_path: Path) -> None:
@@ -72,8 +102,7 @@ def test_a_run_that_is_played_gives_signs_and_leaves_none(tmp_path: Path) -> Non
         patch.setattr(Signs, "_say", listen)
         play(tmp_path / "run", run={"rounds": 1, "strategies": ["fedavg", "genetic-cfl"]})
     assert {name for name, _ in told} == {"fedavg-seed0", "genetic-cfl-seed0"}
-    assert {found.since for _, found in told} == {-1}
-    assert max(found.done for _, found in told) == max(found.asked for _, found in told) == 6
+    assert max(found.told for _, found in told) > 0
     assert not list((tmp_path / "run").rglob(NOW))
 
 
@@ -85,12 +114,19 @@ def test_a_killed_run_leaves_a_sign_that_the_next_one_takes_over(tmp_path: Path)
     process.communicate()
     (arm,) = open_run(tmp_path / "run").arms
     left = sign(tmp_path / "run", arm)
-    assert left is not None and left.since == -1
+    assert left is not None and left.latest > left.began
     process = start(["resume", "run"], tmp_path)
     while (taken := sign(tmp_path / "run", arm)) == left:
         assert process.poll() is None
         time.sleep(0.05)
-    assert taken is not None and taken.since >= 2 and taken.began > left.began
+    assert taken is None or taken.began > left.at
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert not list((tmp_path / "run").rglob(NOW)), "interrupted, it is gone"
+
+
+def test_what_killed_processes_have_left_is_forgotten(tmp_path: Path, place: Path) -> None:
+    place.write_text(json.dumps(WHOLE))
+    forget(tmp_path, [ARM])
+    forget(tmp_path, [ARM])  # and what is not there as well
+    assert sign(tmp_path, ARM) is None

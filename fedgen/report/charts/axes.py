@@ -6,13 +6,19 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+FARTHEST = 300
+"""Powers of ten from which on a double has no room for ticks."""
+
 
 def decades(low: float, high: float) -> dict[str, list[Any]]:
     """Return what gives a logarithmic axis ticks that people read, between two exponents.
 
     They are 1, 2 and 5 times the powers of ten; of many, the powers; of less than a factor of 5,
-    those of a linear axis.
+    those of a linear axis. Beyond 300 digits there are none.
     """
+    low, high = max(low, -FARTHEST), min(high, FARTHEST)
+    if low >= high:
+        return {"tickvals": [], "ticktext": []}
     powers = range(math.floor(low), math.ceil(high) + 1)
     digits = (1, 2, 5) if high - low < 3 else (1,)
     values = [digit * 10.0**power for power in powers for digit in digits]

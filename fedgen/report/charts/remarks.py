@@ -59,9 +59,13 @@ def beyond(
 
 def dwarfing(beyond: Mapping[str, float], edge: float | None) -> str:
     """Say where curves begin whose search was dear."""
-    where = "" if edge is None else ", beyond the right edge"
-    also = "" if edge is None else "; against rounds it is in sight"
     return " ".join(
-        f"{name} begins at {cost:,.0f} client-epochs{where}: so much its search cost{also}."
+        f"{name} begins at {cost:,.0f} client-epochs{_where(cost, edge)}: so much its search cost."
         for name, cost in beyond.items()
     )
+
+
+def _where(cost: float, edge: float | None) -> str:
+    if edge is None:
+        return ""
+    return ", beyond the right edge" if cost >= edge else ", and goes on beyond the right edge"
