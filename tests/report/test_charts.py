@@ -113,6 +113,19 @@ def test_a_search_that_dwarfs_the_rest_does_not_squeeze_it() -> None:
     near = curves.curves(arms | {"b": arm(25, 5)}, "test_accuracy", "x")
     assert near.figure.layout.xaxis.range is None, "there is room for both"
     assert "b begins at 25 client-epochs: so much its search cost." in near.note
+    within = {"a": arm(0, 50), "b": arm(0, 150), "c": arm(150, 275)}
+    assert list(curves.curves(within, "test_accuracy", "x").figure.layout.xaxis.range)[1] < 400
+    note = curves.curves(within, "test_accuracy", "x").note
+    assert "c begins at 150 client-epochs, and goes on beyond the right edge: so much" in note
+
+
+def test_losses_beyond_all_numbers_are_drawn() -> None:
+    for least, most in ((1e-320, 1.0), (1.0, 1e308), (1e-320, 1e-319), (1e308, 1.1e308)):
+        rows = [replace(round_row(n), test_loss=loss) for n, loss in enumerate((most, least))]
+        chart = curves.curves({"a": [rows]}, "test_loss", "test loss")
+        assert chart.html("loss", first=True)
+        ticks = axes.decades(math.log10(least), math.log10(most))["tickvals"]
+        assert all(0 < tick < math.inf for tick in ticks)
 
 
 def test_bands_are_drawn_as_long_as_they_can_be_told_apart() -> None:

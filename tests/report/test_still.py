@@ -69,3 +69,15 @@ def test_no_numbers_break_it(points: list[tuple], kind: str) -> None:
     ends = {"range": [-3, 3], "tickvals": [1], "ticktext": ["1"]} if kind == "log" else {}
     found = still(figure(x, y, type=kind, **ends))
     assert "nan" not in found and "inf" not in found
+
+
+def test_dots_keep_their_colours_where_others_are_left_out() -> None:
+    drawn = go.Figure(layout={"margin": {"l": 64, "r": 16, "t": 30, "b": 52}})
+    drawn.add_scatter(
+        x=[0, 1, 2],
+        y=[1, None, 2],
+        mode="markers",
+        marker={"color": ["#111", "#222", "#333"], "size": [5, 6, 7]},
+    )
+    found = re.findall('class="dot" stroke="(.*?)" stroke-width="(.*?)"', still(drawn))
+    assert found == [("#111", "5"), ("#333", "7")]
