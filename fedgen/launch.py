@@ -259,7 +259,7 @@ def read_run_config(text: str) -> dict[str, Any]:
         InputError: If a key is unknown, a value is wrong, the data set cannot be
             had, or the run directory is not free.
     """
-    from flwr.common.config import parse_config_args
+    from fedgen.federation.flower import parse_config_args
 
     # Flower's parser skips what it does not understand.
     left = re.sub(r"""\S+?=('[^']*'|"[^"]*"|\S+)""", "", text).strip()

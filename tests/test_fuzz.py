@@ -24,7 +24,7 @@ from fedgen.config.toml import parse_setting, read_toml
 from fedgen.config.tree import build, dump
 from fedgen.data.datasets import read
 from fedgen.errors import InputError, RunError
-from fedgen.federation.grid import identify_task
+from fedgen.federation.flower import identify_task
 from fedgen.files.csv import parse_csv, to_csv
 from fedgen.runs import checkpoints
 from fedgen.runs.rows import ClientRow, RoundRow

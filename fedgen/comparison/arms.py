@@ -6,13 +6,13 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fedgen.comparison import rounds, trainers
+from fedgen.comparison import endings, rounds, trainers
 from fedgen.config.plugins import is_own
 from fedgen.config.sections import is_pooled
 from fedgen.config.tree import Arm
 from fedgen.engine import engines
 from fedgen.errors import RunError
-from fedgen.federation import client_app, endings
+from fedgen.federation import client_app
 from fedgen.federation.faults import FaultyGrid
 from fedgen.federation.grid import InProcessGrid
 from fedgen.federation.resources import Resources

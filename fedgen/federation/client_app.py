@@ -9,14 +9,13 @@ from typing import cast
 
 from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import ClientAppCallable, Mod
-from flwr.common.constant import ErrorCode
 
 from fedgen import runtime
 from fedgen.engine.plan import Stopped
 from fedgen.errors import FedgenError, InputError
 from fedgen.federation import resources
 from fedgen.federation.faults import misbehave
+from fedgen.federation.flower import ClientAppCallable, ErrorCode, Mod
 from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import from_run_config
 from strategies.messages import protocol

@@ -21,11 +21,11 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
-from flwr.clientapp.typing import ClientAppCallable
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from fedgen.config.sections import Faults
+from fedgen.federation.flower import ClientAppCallable
 from fedgen.federation.grid import turns
 from strategies.messages import protocol
 from strategies.messages.arrays import read_arrays

@@ -11,12 +11,10 @@ from typing import Any, cast
 
 from flwr.app import ConfigRecord, Context, Error, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 
-RUN_ID = 1
+from fedgen.federation.flower import RUN_ID, ErrorCode, Run, identify_task, number
+
 FIRST_NODE = 1_000
 """Node id of partition 0; ids differ from partition ids, as they do in Flower."""
 
@@ -25,17 +23,6 @@ GRACE_SECONDS = 2.0
 
 CLOSE_SECONDS = 5.0
 """How long ``close`` waits for clients that are running."""
-
-
-def identify_task() -> None:
-    """Let ``flwr.app.Message`` be built outside a Flower process (checked with Flower 1.41).
-
-    Messages read who sends them from class attributes that Flower's own
-    launchers set; there is no public way to do the same.
-    """
-    TaskIdentity.run_id = RUN_ID
-    TaskIdentity.node_id = SUPERLINK_NODE_ID
-    TaskIdentity.task_id = 1
 
 
 def turns(messages: Sequence[Message]) -> tuple[int, int]:
@@ -139,7 +126,7 @@ class InProcessGrid(Grid):
         """Start the clients; those beyond the number of workers wait, in order."""
         new = [(f"m{next(self._numbers)}", message) for message in messages]
         for identity, message in new:
-            message.metadata.__dict__["_message_id"] = identity
+            number(message, identity)
         with self._change:
             self._waiting.extend(new)
             self._change.notify_all()

@@ -161,7 +161,8 @@ def _weighted(
 def krum(updates: Sequence[Arrays], reference: Arrays, f: int, statistics: Statistics) -> int:
     """Return the position of the update that Krum chooses, by Flower's ``select_multikrum``."""
     from flwr.app import ArrayRecord, RecordDict
-    from flwr.serverapp.strategy.multikrum import select_multikrum
+
+    from strategies.core.flower import select_multikrum
 
     contents = []
     for update in updates:
@@ -173,7 +174,7 @@ def krum(updates: Sequence[Arrays], reference: Arrays, f: int, statistics: Stati
 
 def update_norm(update: Arrays, reference: Arrays, statistics: Collection[int]) -> float:
     """Return the L2 norm of an update's step from the global model, moving statistics left out."""
-    from flwr.supercore.differential_privacy import get_norm
+    from strategies.core.flower import get_norm
 
     return get_norm(_steps(update, reference, statistics))
 
@@ -184,7 +185,7 @@ def clip(update: Arrays, reference: Arrays, norm: float, statistics: Collection[
     Returns:
         Float64 arrays; moving statistics are left as they are.
     """
-    from flwr.supercore.differential_privacy import clip_inputs_inplace, get_norm
+    from strategies.core.flower import clip_inputs_inplace, get_norm
 
     steps: Any = _steps(update, reference, statistics)
     if get_norm(steps) > norm:  # a step of length 0 would divide by it
@@ -214,7 +215,7 @@ def _median(layer: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
 
 
 def _trimmed(layer: Sequence[NDArray[np.generic]], cut: int) -> NDArray[np.generic]:
-    from flwr.serverapp.strategy.fedtrimmedavg import trim_mean
+    from strategies.core.flower import trim_mean
 
     stack = np.stack(layer).astype(np.float64)
     # It takes a share and rounds its product with n down.

@@ -55,7 +55,7 @@ def add_noise(
     Returns:
         Float64 arrays.
     """
-    from flwr.supercore.differential_privacy import compute_stdv
+    from strategies.core.flower import compute_stdv
 
     scale = compute_stdv(privacy.noise_multiplier, privacy.clip_norm, clients)
     return [

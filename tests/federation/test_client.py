@@ -10,7 +10,7 @@ from runs import ENGINE
 from fedgen.config.tree import build
 from fedgen.errors import RunError
 from fedgen.federation import client
-from fedgen.federation.grid import identify_task
+from fedgen.federation.flower import identify_task
 from fedgen.federation.resources import Resources
 from strategies.core.hyperparameters import Genome
 from strategies.messages import protocol

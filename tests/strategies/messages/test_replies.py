@@ -6,7 +6,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 import fedgen  # noqa: F401  settings that must stand before Flower is used
-from fedgen.federation.grid import identify_task
+from fedgen.federation.flower import identify_task
 from strategies.core.hyperparameters import Genome
 from strategies.messages.replies import LARGEST, ReplyError, check_applied, check_probe, read_update
 

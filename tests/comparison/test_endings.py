@@ -1,6 +1,6 @@
 """What a client that was never asked goes on with."""
 
-from fedgen.federation.endings import _typical
+from fedgen.comparison.endings import _typical
 from strategies.core.hyperparameters import Genome
 
 
