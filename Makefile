@@ -1,11 +1,14 @@
-# make test, make test-runtimes, make soak, make lint, make docs, make demo and make compare install what they need into .venv first.
+# make test, make test-runtimes, make test-older, make soak, make lint, make docs, make demo and make compare install what they need into .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo compare test test-runtimes soak lint docs bench clean
+# The release of Flower before the newest one.
+OLDER := 1.41.0
+
+.PHONY: demo compare test test-runtimes test-older soak lint docs bench clean
 
 # Half a minute, no download; at rates that suit the task, so that no strategy sits at chance.
 demo: $(VENV)/.run
@@ -25,6 +28,14 @@ test: $(VENV)/.dev
 
 test-runtimes: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(CORES) --maxschedchunk 1 -m runtimes $(shell grep -rl mark.runtimes tests) $(ARGS)
+
+# The same rows, weights and pages on the older Flower, which comes before the newest one on the path.
+test-older: export PYTHONPATH = $(CURDIR)/$(VENV)/older
+test-older: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/older flwr==$(OLDER)
+	$(BIN)/python -c 'from importlib.metadata import version; assert version("flwr") == "$(OLDER)"'
+	$(BIN)/python -m pytest -n $(CORES) $(ARGS) tests/federation/test_flower.py tests/test_pinned.py
+	$(BIN)/python -m pytest -m runtimes -k test_ray_ends_with_the_same_bytes $(ARGS) tests/test_runtimes.py
 
 # Hours: 200 runs killed at random moments, 10,000 examples for each fuzzed input, 2,000 rounds.
 soak: $(VENV)/.dev
