@@ -84,8 +84,9 @@ class Reader:
             found = {called(path): path for path in runs_in(self._folder)}
         except (InputError, OSError):
             found = {}
-        for path in self._runs.keys() - found.values():
-            self._runs.pop(path, None)
+        for path in list(self._runs):
+            if path not in found.values():
+                self._runs.pop(path, None)
         return found
 
     def state(self, path: Path) -> State:

@@ -17,7 +17,7 @@ Course = Sequence[tuple[float | None, float | None]]
 
 
 def coinciding(paths: Mapping[str, Course], height: float) -> str:
-    """Say whose curves cannot be told apart by eye."""
+    """Say whose curves lie on one another."""
     groups: list[list[str]] = []
     for name, path in paths.items():
         alike = (group for group in groups if _alike(paths[group[0]], path, CLOSE * height))
