@@ -34,9 +34,9 @@ from fedgen.config.toml import read_toml
 from fedgen.errors import FedgenError, InputError, RunError
 from fedgen.federation.credentials import write_certificates, write_node_key
 from fedgen.federation.resources import Resources, absolute
-from fedgen.federation.run_config import OUT, from_run_config, to_run_config
+from fedgen.federation.run_config import OUT, RESUME, from_run_config, to_run_config
 from fedgen.runs import directory
-from fedgen.runs.run import default_path
+from fedgen.runs.run import default_path, open_run
 
 PROJECT = Path(__file__).parent.parent
 CONNECTION = "fedgen"
@@ -274,14 +274,24 @@ def read_run_config(text: str) -> dict[str, Any]:
             f"fedgen.launch: expected a checkout of fedgen, Flower's app, received "
             f"a package installed in {PROJECT}; `python -m fedgen compare` needs none"
         )
+    for key in (OUT, RESUME):
+        if not isinstance(given.get(key, ""), str):
+            raise InputError(f"run config: {key}={given[key]!r}: expected a path in quotes")
+    out, resume = given.get(OUT), given.get(RESUME)
+    if out and resume and Path(out).absolute() != Path(resume).absolute():
+        raise InputError(
+            f"run config: resume={resume!r} and out={out!r}: expected one run directory; a run "
+            "goes on where it is"
+        )
+    if resume:  # what is not said is as it was
+        began = to_run_config(open_run(Path(resume).absolute()).config)
+        held = Resources(absolute(from_run_config(began | given)))
+        return {**to_run_config(held.config), RESUME: str(Path(resume).absolute())}
     defaults = read_toml(PROJECT / "pyproject.toml")["tool"]["flwr"]["app"]["config"]
-    config = from_run_config(defaults | given)
-    held = Resources(absolute(config))
-    if not isinstance(given.get(OUT, ""), str):
-        raise InputError(f"run config: out={given[OUT]!r}: expected a path in quotes")
-    out = Path(given.get(OUT) or default_path(held.dataset.name)).absolute()
-    directory.check_free(out)
-    return {**to_run_config(held.config), OUT: str(out)}
+    held = Resources(absolute(from_run_config(defaults | given)))
+    path = Path(out or default_path(held.dataset.name)).absolute()
+    directory.check_free(path)
+    return {**to_run_config(held.config), OUT: str(path)}
 
 
 def simulate(text: str) -> None:

@@ -1,7 +1,8 @@
 """The Flower ``ServerApp``: ``compare`` on the grid of a Flower runtime."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from fedgen import runtime
 from fedgen.comparison import flow, opening, request
 from fedgen.comparison.progress.live import watcher
 from fedgen.comparison.progress.results import results
+from fedgen.config.tree import Config
 from fedgen.data import datasets
 from fedgen.errors import ArmError, FedgenError, InputError
-from fedgen.federation.run_config import OUT, from_run_config
+from fedgen.federation.resources import Resources
+from fedgen.federation.run_config import OUT, RESUME, from_run_config
 from fedgen.runs import directory
+from fedgen.runs.run import Run
 
 app = ServerApp()
 
@@ -33,13 +37,14 @@ def main(grid: Grid, context: Context) -> None:
         handler.addFilter(_one_line)
     runtime.require()
     config = from_run_config(context.run_config)
-    out = str(context.run_config.get(OUT, ""))
+    out, resume = (str(context.run_config.get(key, "")) for key in (OUT, RESUME))
     named = (
         ("dataset", config.data.dataset if datasets.is_path(config.data.dataset) else ""),
         ("data-dir", config.data.data_dir),
         ("partition.file", config.partition.file),
         ("model.weights", config.model.weights),
         (OUT, out),
+        (RESUME, resume),
     )
     for key, path in named:
         if path and not Path(path).is_absolute():
@@ -47,10 +52,9 @@ def main(grid: Grid, context: Context) -> None:
                 f"run config: {key}={path!r}: expected an absolute path, as Flower runs its parts "
                 "in directories of their own"
             )
-    if out:
+    if out and not resume:
         directory.check_free(Path(out))
-    held = request.settle(request.Request(config, names_dataset=True), partial(print, flush=True))
-    with opening.created(held, Path(out).absolute() if out else None) as run:
+    with _opened(config, out, resume) as (run, held):
         print(f"engine: {run.provenance['engine']}")
         print(f"run directory: {run.path.absolute()}", flush=True)
 
@@ -65,6 +69,18 @@ def main(grid: Grid, context: Context) -> None:
             tell(error.summary)
             raise
         tell(summary)
+
+
+@contextmanager
+def _opened(config: Config, out: str, resume: str) -> Iterator[tuple[Run, Resources]]:
+    """Make a run directory, or open that of a run to go on with."""
+    if resume:
+        with opening.resumed(Path(resume), config.run.rounds, asked=config) as opened:
+            yield opened
+        return
+    held = request.settle(request.Request(config, names_dataset=True), partial(print, flush=True))
+    with opening.created(held, Path(out).absolute() if out else None) as run:
+        yield run, held
 
 
 def _one_line(record: logging.LogRecord) -> bool:

@@ -12,7 +12,8 @@ import pytest
 from cryptography import x509
 
 from fedgen import launch
-from fedgen.config.tree import build
+from fedgen.config.toml import merge, to_toml
+from fedgen.config.tree import build, dump
 from fedgen.errors import InputError
 from fedgen.federation.credentials import write_certificates, write_node_key
 from fedgen.federation.run_config import from_run_config
@@ -29,6 +30,23 @@ def test_a_run_config_is_completed_and_its_paths_are_absolute(
     assert (read["rounds"], read["clients"], read["model"]) == (3, 10, "cnn")
     assert read["out"] == str(tmp_path / "a b")
     assert read["data-dir"] == str(tmp_path / "here")
+
+
+def test_a_run_that_goes_on_is_read_from_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = build({"data": {"dataset": "digits"}, "run": {"rounds": 3, "seeds": 2}})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").write_text(to_toml(dump(config)))
+    monkeypatch.chdir(tmp_path)
+    read = launch.read_run_config("resume='run' rounds=5")
+    assert (read["resume"], read["out"]) == (str(tmp_path / "run"), "")
+    went_on = from_run_config(read)
+    began = launch.read_run_config("dataset='digits' rounds=3 set='run.seeds=2'")
+    expected = build(merge(dump(from_run_config(began)), [("run", "rounds", 5)]))
+    assert went_on == expected
+    again = launch.read_run_config("dataset='digits' rounds=5 set='run.seeds=2' resume='run'")
+    assert from_run_config(again) == went_on, "the same command that began it"
 
 
 def test_without_out_the_run_directory_is_named_as_compare_names_it(
@@ -63,6 +81,9 @@ def test_everything_else_goes_through_the_set_key() -> None:
         ("hello", "hello"),
         ("/nowhere.toml", "nowhere.toml"),
         ("dataset='digits' out=5", "out=5: expected a path in quotes"),
+        ("dataset='digits' resume=5", "resume=5: expected a path in quotes"),
+        ("resume='nowhere'", "nowhere: not a run directory"),
+        ("resume='nowhere' out='there'", "expected one run directory; a run goes on where it is"),
         ("dataset='digit'", "did you mean 'digits'"),
         ("dataset='nowhere.npz'", "nowhere.npz"),
         ("dataset='digits' set='cohort.fractoin=1'", "did you mean 'fraction'"),

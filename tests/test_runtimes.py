@@ -280,6 +280,39 @@ def test_an_interrupted_simulation_leaves_no_process(tmp_path: Path) -> None:
     assert len(runs.rows(tmp_path / "run" / "shards" / "fedavg-seed0" / "rounds.csv")) >= 3
 
 
+def test_a_killed_simulation_goes_on_there_and_in_process_to_the_same_bytes(
+    tmp_path: Path,
+) -> None:
+    job = SMALL.format(rounds=30)
+    flags = "--dataset=digits --model=mlp --rounds=30 --clients=3 --fraction=1.0 --quiet".split()
+    command = [sys.executable, "-m", "fedgen"]
+    whole, run, other = (tmp_path / name for name in ("whole", "run", "other"))
+    told = [*flags, "--strategies=fedavg", f"--out={whole}"]
+    subprocess.run([*command, "compare", *told], check=True)
+    process = script("simulate", f"{job} out='{run}'")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.split()[:1] == ["3"]:
+            break
+    for found in processes(tmp_path):  # the ServerApp, Flower's own and Ray's, all at once
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.kill()
+    finish(process)
+    assert 3 <= len(runs.rows(run / "shards" / "fedavg-seed0" / "rounds.csv")) < 31
+    shutil.copytree(run, other)
+    code, output = finish(script("simulate", f"{job.replace('fedavg', 'fedprox')} resume='{run}'"))
+    assert code != 0 and "clients would play another run: run.strategies was" in output
+    code, output = finish(script("simulate", f"{job} resume='{run}'"))
+    assert code == 0, output
+    subprocess.run([*command, "resume", str(other), "--quiet"], check=True)
+    assert comparable(run) == comparable(other) == comparable(whole)
+    # And the other way round: a run of this machine's goes on with more rounds on Ray.
+    code, output = finish(script("simulate", f"resume='{whole}' rounds=32"))
+    assert code == 0, output
+    subprocess.run([*command, "resume", str(other), "--rounds=32", "--quiet"], check=True)
+    assert comparable(whole) == comparable(other)
+
+
 def test_one_that_is_ended_while_it_starts_leaves_none_either(tmp_path: Path) -> None:
     process = script("simulate", f"{SMALL.format(rounds=500)} out='{tmp_path}/run'")
     deadline = time.monotonic() + 120

@@ -70,7 +70,7 @@ def created(held: Resources, out: Path | None) -> Iterator[Run]:
 
 @contextmanager
 def resumed(
-    path: Path, rounds: int | None = None, workers: int | None = None
+    path: Path, rounds: int | None = None, workers: int | None = None, asked: Config | None = None
 ) -> Iterator[tuple[Run, Resources]]:
     """Open a run to go on with it, and be its parent inside a ``with`` block.
 
@@ -78,6 +78,7 @@ def resumed(
         path: The run directory.
         rounds: The last round, ``None`` to leave it.
         workers: Clients at once, ``None`` to leave it.
+        asked: What clients elsewhere are told to play, which must be what the run has.
 
     Yields:
         The run, and what it is played with.
@@ -97,12 +98,23 @@ def resumed(
             raise InputError(
                 f"--rounds {rounds}: the run has {run.config.run.rounds}, expected at least that"
             )
+        if asked is not None:
+            _check_asked(run, asked)
         held = Resources(config)
         check_resumable(run, provenance(held))
         extended = Run(path, config, run.provenance)
         if given:
             disk.replace(path / CONFIG, to_toml(extended.tree()).encode())
         yield extended, held
+
+
+def _check_asked(run: Run, asked: Config) -> None:
+    then, now = (made_with(Run(run.path, config, {})) for config in (run.config, asked))
+    if found := differences(then, now):
+        raise InputError(
+            f"{run.path}: cannot go on, as clients would play another run: {'; '.join(found)}. "
+            "Give the run config that it was begun with"
+        )
 
 
 def provenance(held: Resources) -> Tree:

@@ -22,8 +22,9 @@ FLAT = {
 }
 """Flat keys of the run config, and the settings that they stand for."""
 
-OUT, SET = "out", "set"
-"""The other keys: the run directory, and all settings that have no key of their own."""
+OUT, SET, RESUME = "out", "set", "resume"
+"""The other keys: the run directory, all settings that have no key of their own, and the run
+directory of a run to go on with."""
 
 RunConfig = dict[str, str | int | float]
 
@@ -38,7 +39,8 @@ def to_run_config(config: Config) -> RunConfig:
         for key, value in part.items()
         if (section, key) not in FLAT.values() and value != defaults.get(section, {}).get(key)
     ]
-    return {**flat, "strategy": ",".join(flat["strategy"]), SET: shlex.join(others), OUT: ""}
+    strategies = ",".join(flat["strategy"])
+    return {**flat, "strategy": strategies, SET: shlex.join(others), OUT: "", RESUME: ""}
 
 
 def _inline(value: Any) -> str:
@@ -61,8 +63,8 @@ def from_run_config(run_config: Mapping[str, Any]) -> Config:
 def _parse(items: tuple[tuple[str, Any], ...]) -> Config:
     values = dict(items)
     for key in values:
-        if key not in (*FLAT, OUT, SET):
-            raise InputError(f"run config: {unknown('key', key, (*FLAT, OUT, SET))}")
+        if key not in (*FLAT, OUT, SET, RESUME):
+            raise InputError(f"run config: {unknown('key', key, (*FLAT, OUT, SET, RESUME))}")
     tree: Tree = {}
     for key, (section, name) in FLAT.items():
         if key in values:

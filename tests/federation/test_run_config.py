@@ -194,7 +194,7 @@ def test_the_app_s_defaults_are_the_config_s() -> None:
     app = project["tool"]["flwr"]["app"]
     assert app["config"] == to_run_config(build({}))
     assert from_run_config(app["config"]) == build({})
-    assert set(app["config"]) == {*FLAT, "set", "out"}
+    assert set(app["config"]) == {*FLAT, "set", "out", "resume"}
 
 
 def test_the_example_changes_every_setting() -> None:
