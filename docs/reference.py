@@ -1,18 +1,15 @@
 """The page of all settings, made from the code: `python docs/reference.py` writes it anew."""
 
-import ast
-import inspect
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from textwrap import dedent
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.fields import FieldInfo
 
+from fedgen.command.schema import meanings
 from fedgen.config import base, tree
 from fedgen.config import strategies as own
 from fedgen.config.sections import CENTRALISED
@@ -73,26 +70,13 @@ def _section(name: str, about: str, kind: Any, defaults: dict[str, Any] | None) 
     if defaults is None:
         settings = kind()
         defaults = {f.name: getattr(settings, f.name) for f in fields(settings) if f.init}
-    hints, said = get_type_hints(kind, include_extras=True), dict(_said(kind))
+    hints, said = get_type_hints(kind, include_extras=True), meanings(kind)
     rows = [
         f"| {_set(key, value)} | {_cell(said[key])}<br>*{_cell(what(hints[key]))}* |"
         for key, value in defaults.items()
     ]
     head = ["| setting and default | what it says, *and what it may be* |", "|---|---|"]
     return "\n".join([f"## {name}", "", _cell(about.split("\n\n")[0]), "", *head, *rows, ""])
-
-
-def _said(kind: type) -> Iterator[tuple[str, str]]:
-    """Yield each setting and the text that stands below it, those of bases first."""
-    for one in reversed(kind.__mro__):
-        if one.__module__.partition(".")[0] not in ("fedgen", "strategies"):
-            continue
-        (definition,) = ast.parse(dedent(inspect.getsource(one))).body
-        assert isinstance(definition, ast.ClassDef)
-        for line, after in zip(definition.body, definition.body[1:], strict=False):
-            if isinstance(line, ast.AnnAssign) and isinstance(after, ast.Expr):
-                assert isinstance(line.target, ast.Name)
-                yield line.target.id, ast.literal_eval(after.value)
 
 
 def _cell(text: str) -> str:
