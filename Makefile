@@ -29,12 +29,12 @@ test: $(VENV)/.dev
 test-runtimes: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(CORES) --maxschedchunk 1 -m runtimes $(shell grep -rl mark.runtimes tests) $(ARGS)
 
-# The same rows, weights and pages on the older Flower, which comes before the newest one on the path.
+# What is used of Flower, and a simulation's bytes, on the older one, which comes before the newest one on the path.
 test-older: export PYTHONPATH = $(CURDIR)/$(VENV)/older
 test-older: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/older flwr==$(OLDER)
 	$(BIN)/python -c 'from importlib.metadata import version; assert version("flwr") == "$(OLDER)"'
-	$(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS) tests/federation/test_flower.py tests/test_pinned.py
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS) tests/federation/test_flower.py
 	$(BIN)/python -m pytest -m runtimes -k test_ray_ends_with_the_same_bytes $(ARGS) tests/test_runtimes.py
 
 # Hours: 200 runs killed at random moments, 10,000 examples for each fuzzed input, 2,000 rounds.
