@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -78,6 +79,23 @@ Process = Command | subprocess.Popen[str]
 def start(arguments: list[str], cwd: Path) -> Command:
     """Start the command line."""
     return Command(arguments, cwd, environment(cwd / "cache"))
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None
+sys.argv = ["fedgen", *sys.argv[2:]]
+from fedgen.cli import main
+main()
+"""
+
+
+def without(
+    library: str, arguments: list[str], cwd: Path, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in an interpreter that has not a library."""
+    command = [sys.executable, "-c", WITHOUT, library, *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
 def finish(process: Process) -> tuple[int, str, str]:

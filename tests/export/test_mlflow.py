@@ -5,8 +5,6 @@ import json
 import math
 import shlex
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 from commands import environment
 from commands import run as fedgen
-from runs import FLAGS, finish, rows, start
+from runs import FLAGS, finish, rows, start, without
 from shards import MADE_WITH, arm, checkpoint, new_shard, round_row, silent
 
 from fedgen.config.toml import to_toml
@@ -228,27 +226,11 @@ def test_an_experiment_that_was_deleted_is_named(uri: str) -> None:
         tracking.check(uri)
 
 
-MISSING = """
-import sys
-sys.modules["mlflow"] = None
-sys.argv = ["fedgen", *sys.argv[1:]]
-from fedgen.cli import main
-main()
-"""
-
-
 @pytest.mark.parametrize("command", [["compare", *FLAGS, "--out=new"], ["resume", "run"]])
 def test_before_training_a_missing_library_is_named(tmp_path: Path, command: list[str]) -> None:
     half_done(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    result = subprocess.run(
-        [sys.executable, "-c", MISSING, *command, f"--mlflow={URI}"],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = without("mlflow", [*command, f"--mlflow={URI}"], tmp_path, environment(tmp_path))
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("fedgen: --mlflow: mlflow-skinny is missing")

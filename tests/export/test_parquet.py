@@ -1,7 +1,5 @@
 """Parquet files hold what the CSV files hold, with types, as pandas and polars read both."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas
@@ -12,7 +10,7 @@ from commands import environment
 from commands import run as fedgen
 from polars.testing import assert_frame_equal
 from pyarrow import parquet
-from runs import play
+from runs import play, without
 from shards import arm, new_shard
 
 from fedgen.config.toml import to_toml
@@ -109,24 +107,10 @@ def test_what_there_is_no_row_of_any_more_is_gone(half_done: Path) -> None:
     assert names == ["clients.parquet", "rounds.parquet"]
 
 
-MISSING = """
-import sys
-sys.modules["pyarrow"] = None
-sys.argv = ["fedgen", *sys.argv[1:]]
-from fedgen.cli import main
-main()
-"""
-
-
 def test_a_missing_library_is_named(half_done: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", MISSING, "export", "run", "--parquet", "--optuna=sqlite:///a.db"],
-        cwd=half_done.parent,
-        env=environment(half_done.parent),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    asked = ["export", "run", "--parquet", "--optuna=sqlite:///a.db"]
+    folder = half_done.parent
+    result = without("pyarrow", asked, folder, environment(folder))
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("fedgen: --parquet: pyarrow is missing")

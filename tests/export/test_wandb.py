@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 from commands import environment
-from runs import FLAGS, finish, rows
+from runs import FLAGS, finish, rows, without
 from shards import arm, new_shard
 from warm import Command
 
@@ -296,28 +296,12 @@ def test_nobody_is_asked_for_a_key_on_a_terminal(tmp_path: Path) -> None:
     assert len(said.splitlines()) == 1
 
 
-MISSING = """
-import sys
-sys.modules["wandb"] = None
-sys.argv = ["fedgen", *sys.argv[1:]]
-from fedgen.cli import main
-main()
-"""
-
-
 @pytest.mark.parametrize("command", [["compare", *FLAGS, "--out=new"], ["resume", "run"]])
 def test_before_training_a_missing_library_is_named(tmp_path: Path, command: list[str]) -> None:
     half_done(tmp_path)
     shutil.rmtree(tmp_path / "home", ignore_errors=True)
     before = sorted(tmp_path.rglob("*"))
-    result = subprocess.run(
-        [sys.executable, "-c", MISSING, *command, "--wandb"],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = without("wandb", [*command, "--wandb"], tmp_path, environment(tmp_path))
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("fedgen: --wandb: wandb is missing")
