@@ -105,20 +105,13 @@ def dots(metric: str, standings: Sequence[Standing], best: str) -> Chart:
             marker={"size": 6, "color": translucent(COLOURS[0], 0.6), "opacity": 1},
             hoverinfo="skip",
         )
-    marks = [_mark(s, best) for s in shown]
     figure.add_scatter(
         x=[s.mean(metric) for s in shown],
         y=[height[s.case.key] for s in shown],
         error_x=_bars(metric, shown),
         text=[plain(s.case.title) for s in shown],
         mode="markers",
-        marker={
-            "size": [15 if s.case.key == best else 11 for s in shown],
-            "opacity": 1,
-            "line": {"width": 0},
-            "symbol": [symbol for symbol, _ in marks],
-            "color": [colour for _, colour in marks],
-        },
+        marker=_markers(shown, best, 11),
         hovertemplate="%{text}: %{x:.4g}<extra></extra>",
     )
     finish(figure, METRICS[metric], "", height=100 + ROW * len(rows))
@@ -144,6 +137,18 @@ def dots(metric: str, standings: Sequence[Standing], best: str) -> Chart:
 
 def _short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def _markers(shown: Sequence[Standing], best: str, size: int) -> dict[str, Any]:
+    """Return the markers of cases, the best one larger."""
+    marks = [_mark(s, best) for s in shown]
+    return {
+        "size": [15 if s.case.key == best else size for s in shown],
+        "opacity": 1,
+        "line": {"width": 0},
+        "symbol": [symbol for symbol, _ in marks],
+        "color": [colour for _, colour in marks],
+    }
 
 
 def _mark(standing: Standing, best: str) -> tuple[str, str]:
@@ -352,19 +357,13 @@ def cost(standings: Sequence[Standing], best: str) -> Chart:
         best: Hash of the chosen one; "" for none.
     """
     shown = [s for s in standings if s.mean("accuracy") is not None]
-    figure, marks = go.Figure(), [_mark(s, best) for s in shown]
+    figure = go.Figure()
     figure.add_scatter(
         x=[s.mean("train_seconds") for s in shown],
         y=[s.mean("accuracy") for s in shown],
         text=[plain(s.case.title) for s in shown],
         mode="markers",
-        marker={
-            "size": [15 if s.case.key == best else 9 for s in shown],
-            "opacity": 1,
-            "line": {"width": 0},
-            "symbol": [symbol for symbol, _ in marks],
-            "color": [colour for _, colour in marks],
-        },
+        marker=_markers(shown, best, 9),
         showlegend=False,
         hovertemplate="%{text}<br>%{y:.4f} after %{x:.3g} s<extra></extra>",
     )
