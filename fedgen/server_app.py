@@ -17,6 +17,7 @@ from fedgen.comparison.progress.results import results
 from fedgen.config.tree import Config
 from fedgen.data import datasets
 from fedgen.errors import ArmError, FedgenError, InputError
+from fedgen.federation.flower import is_simulated, renew_actors
 from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import OUT, RESUME, from_run_config
 from fedgen.runs import directory
@@ -36,6 +37,8 @@ def main(grid: Grid, context: Context) -> None:
     for handler in logging.getLogger("flwr").handlers:
         handler.addFilter(_one_line)
     runtime.require()
+    if is_simulated(grid):
+        renew_actors()
     config = from_run_config(context.run_config)
     out, resume = (str(context.run_config.get(key, "")) for key in (OUT, RESUME))
     named = (

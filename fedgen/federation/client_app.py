@@ -4,10 +4,13 @@ The same object answers the in-process grid and every Flower runtime. The framew
 by the first client that trains in a process: Flower's runtimes may start one for every message.
 """
 
+import faulthandler
+import threading
+import time
 from collections.abc import Callable
 from typing import cast
 
-from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedgen import runtime
@@ -16,6 +19,7 @@ from fedgen.errors import FedgenError, InputError
 from fedgen.federation import resources
 from fedgen.federation.faults import misbehave
 from fedgen.federation.flower import ClientAppCallable, ErrorCode, Mod
+from fedgen.federation.grid import GRACE_SECONDS, abandoned
 from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import from_run_config
 from strategies.messages import protocol
@@ -33,14 +37,54 @@ def refuse(message: Message, context: Context, call_next: ClientAppCallable) -> 
     return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, text), reply_to=message)
 
 
+LOCKED_SECONDS = 60.0
+"""How long after its deadline a process is ended in which no other thread comes to run."""
+
+
+def bounded(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Give a client up that is stuck beyond its deadline, as ``InProcessGrid`` does.
+
+    Its thread is left behind, so its process must be replaced: a SuperNode has one for every
+    message, and ``flower.renew_actors`` sees to those of Ray. A process that is stuck as a whole,
+    in foreign code that holds Python's lock, ends itself.
+    """
+    deadline = from_run_config(context.run_config).training.deadline
+    if not deadline or not message.metadata.message_type.startswith(MessageType.TRAIN):
+        return call_next(message, context)
+    seed = cast(int, cast(ConfigRecord, message.content[protocol.CONFIG])[protocol.SEED])
+    engine = resources.of(context.run_config).engine(seed)  # no deadline counts its building
+    replies: list[Message] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            replies.append(call_next(message, context))
+        except BaseException as error:  # whoever waits raises it
+            errors.append(error)
+
+    compiled, since = engine.compiling, time.monotonic()
+    client = threading.Thread(target=work, name="client", daemon=True)
+    faulthandler.dump_traceback_later(deadline + LOCKED_SECONDS, exit=True)
+    client.start()
+    while client.is_alive():
+        left = since + deadline + GRACE_SECONDS + engine.compiling - compiled - time.monotonic()
+        if left <= 0:
+            break
+        client.join(left)
+    faulthandler.cancel_dump_traceback_later()
+    if errors:
+        raise errors[0]
+    return replies[0] if replies else abandoned(message, deadline)
+
+
 def made(held_by: Callable[[Context], Resources], *mods: Mod) -> ClientApp:
     """Make a client app.
 
     Args:
         held_by: Returns what the process of a client holds.
-        mods: What messages pass before all else.
+        mods: What messages pass before they reach a client, faulty ones included.
     """
-    app = ClientApp(mods=[*mods, refuse, misbehave])
+    app = ClientApp(mods=[refuse, *mods, misbehave])
 
     @app.query()
     def query(message: Message, context: Context) -> Message:
@@ -91,4 +135,4 @@ def answer(message: Message, context: Context, held: Resources) -> Message:
     return Message(content, reply_to=message)
 
 
-app = made(lambda context: resources.of(context.run_config))
+app = made(lambda context: resources.of(context.run_config), bounded)

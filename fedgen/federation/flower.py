@@ -3,12 +3,17 @@
 A release that has moved a name is read here, and a test says which one.
 """
 
+import threading
+import time
+from typing import Any
+
 from flwr.app import Message
 from flwr.clientapp.typing import ClientAppCallable as ClientAppCallable
 from flwr.clientapp.typing import Mod as Mod
 from flwr.common.config import parse_config_args as parse_config_args
 from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.common.constant import ErrorCode as ErrorCode
+from flwr.serverapp import Grid
 from flwr.supercore.run import Run as Run
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -29,3 +34,75 @@ def identify_task() -> None:
 def number(message: Message, identity: str) -> None:
     """Give a message the id by which its reply is known; a SuperLink does so elsewhere."""
     message.metadata.__dict__["_message_id"] = identity
+
+
+ABANDONED = "stuck, abandoned"
+"""How the reason begins that a client's process gives when it is to be replaced."""
+
+LOOK_SECONDS = 0.1
+"""How long a message waits before it looks for an idle actor again."""
+
+_renewing = threading.Lock()
+
+
+def is_simulated(grid: Grid) -> bool:
+    """Return whether this process also runs a simulation's clients, on Ray."""
+    return type(grid).__name__ == "InMemoryGrid"
+
+
+def renew_actors() -> None:
+    """Have Flower's pool replace actors of Ray whose process ended, or whose client is stuck.
+
+    As it is, it gives them work for ever. A message whose actor died is handed to another one,
+    once; the second time its client has failed. Where a node of the cluster is lost, there is no
+    room for another actor until it is back: till then the others have all the work.
+    """
+    import ray
+    from flwr.simulation.ray_transport.ray_actor import BasicActorPool
+
+    starting: dict[Any, Any] = {}  # new actors, and what says that they are there
+    jobs: dict[Any, tuple[Any, Any]] = {}
+
+    def take(pool: Any) -> Any:
+        with _renewing:
+            for place in reversed(range(len(pool.pool))):
+                told = starting.get(pool.pool[place])
+                if told is None or ray.wait([told], timeout=0)[0]:
+                    starting.pop(pool.pool[place], None)
+                    return pool.pool.pop(place)
+        return None
+
+    def begin(pool: Any, actor_fn: Any, job: Any) -> tuple[Any, Any]:
+        while (actor := take(pool)) is None:
+            time.sleep(LOOK_SECONDS)
+        return actor_fn(actor, *job), actor
+
+    def submit(pool: Any, actor_fn: Any, job: Any) -> Any:
+        future, pool._future_to_actor[future] = begin(pool, actor_fn, job)
+        jobs[future] = actor_fn, job
+        return future
+
+    def renew(pool: Any, future: Any) -> None:
+        ray.kill(pool._future_to_actor[future])
+        actor = pool._future_to_actor[future] = pool.create_actor_fn()
+        starting[actor] = actor.__ray_ready__.remote()
+
+    def fetch(pool: Any, future: Any) -> Any:
+        running, job = future, jobs.pop(future)
+        for tries_left in (1, 0):
+            try:
+                _, reply, context = ray.get(running)
+                break
+            except ray.exceptions.RayActorError:
+                renew(pool, future)
+                if not tries_left:
+                    raise
+                pool.add_actor_back_to_pool(future)
+                running, pool._future_to_actor[future] = begin(pool, *job)
+        if reply.has_error() and (reply.error.reason or "").startswith(ABANDONED):
+            renew(pool, future)
+        pool.add_actor_back_to_pool(future)
+        return reply, context
+
+    setattr(BasicActorPool, "submit", submit)  # noqa: B010 - mypy would have none of it
+    setattr(BasicActorPool, "fetch_result_and_return_actor_to_pool", fetch)  # noqa: B010

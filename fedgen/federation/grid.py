@@ -13,7 +13,7 @@ from flwr.app import ConfigRecord, Context, Error, Message, MessageType, RecordD
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from fedgen.federation.flower import RUN_ID, ErrorCode, Run, identify_task, number
+from fedgen.federation.flower import ABANDONED, RUN_ID, ErrorCode, Run, identify_task, number
 
 FIRST_NODE = 1_000
 """Node id of partition 0; ids differ from partition ids, as they do in Flower."""
@@ -33,6 +33,12 @@ def turns(messages: Sequence[Message]) -> tuple[int, int]:
     config = messages[0].content.get("config")
     said = config if isinstance(config, ConfigRecord) else {}
     return cast(int, said.get("turn", 0)), cast(int, said.get("turns", len(messages)))
+
+
+def abandoned(message: Message, deadline: float) -> Message:
+    """Return the reply of a client that was abandoned."""
+    text = f"{ABANDONED} {GRACE_SECONDS:g} s after the deadline of {deadline:g} s"
+    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, text), reply_to=message)
 
 
 @dataclass(frozen=True)
@@ -201,11 +207,7 @@ class InProcessGrid(Grid):
         now = self._clock()
         stuck = {i: client for i, client in self._running.items() if now >= self._limit(client)}
         for identity, client in stuck.items():
-            text = (
-                f"stuck, abandoned {GRACE_SECONDS:g} s after the deadline of {self._deadline:g} s"
-            )
-            error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, text)
-            self._ready[identity] = self._identified(Message(error, reply_to=client.message))
+            self._ready[identity] = self._identified(abandoned(client.message, self._deadline))
             self._replace(identity)
 
     def _forget(self, identities: Iterable[str]) -> None:
