@@ -131,6 +131,7 @@ class Runtime:
             arguments += ["--federation-config", federation]
         started = subprocess.run(self._command("flwr", *arguments), env=self._environment)
         if started.returncode:
+            self._check_superlink()
             raise RunError("flwr run did not start the run; its message is above")
         # The stream's exit status says nothing of the run's, and its last lines may be missing.
         while not (run := self._latest_run())["status"].startswith("finished"):
@@ -148,8 +149,16 @@ class Runtime:
             self._command("flwr", *arguments), env=self._environment, capture_output=True, text=True
         )
         if done.returncode:
+            self._check_superlink()
             raise RunError(f"flwr {arguments[0]} failed: {done.stderr or done.stdout}")
         return done.stdout
+
+    def _check_superlink(self) -> None:
+        """Raise ``RunError`` if the SuperLink, the first process that was started, has ended."""
+        status = self._children[0].poll()
+        if status is not None:
+            how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+            raise RunError(f"the SuperLink {how} before the run was done")
 
     def _latest_run(self) -> dict[str, str]:
         (run_id,) = (r["run-id"] for r in json.loads(self._list())["runs"])
@@ -294,12 +303,24 @@ def read_run_config(text: str) -> dict[str, Any]:
     return {**to_run_config(held.config), OUT: str(path)}
 
 
+@contextlib.contextmanager
+def _to_go_on(run_config: Mapping[str, Any]) -> Iterator[None]:
+    """Say of a run that failed, but has begun, how to go on with it."""
+    path = run_config[RESUME] or run_config[OUT]
+    try:
+        yield
+    except RunError as error:
+        if not (Path(path) / directory.CONFIG).exists():
+            raise
+        raise RunError(f"{error.line}; to go on: the same command with resume='{path}'") from error
+
+
 def simulate(text: str) -> None:
     """Play a run on Ray, with a node per client."""
     run_config = read_run_config(text)
     if find_spec("ray") is None:
         raise InputError("Ray is not installed: pip install -e '.[simulation]'")
-    with Runtime(simulation=True, backend=run_config["engine"]) as flower:
+    with Runtime(simulation=True, backend=run_config["engine"]) as flower, _to_go_on(run_config):
         flower.run(run_config, federation_config(run_config["clients"]))
 
 
@@ -310,7 +331,8 @@ def deploy(text: str) -> None:
     with Runtime(simulation=False, backend=run_config["engine"]) as flower:
         for partition in range(clients):
             flower.add_node(partition, clients)
-        flower.run(run_config)
+        with _to_go_on(run_config):
+            flower.run(run_config)
 
 
 def main(arguments: list[str]) -> int:

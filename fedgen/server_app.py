@@ -38,7 +38,7 @@ def main(grid: Grid, context: Context) -> None:
         handler.addFilter(_one_line)
     runtime.require()
     if is_simulated(grid):
-        renew_actors()
+        renew_actors(grid)
     config = from_run_config(context.run_config)
     out, resume = (str(context.run_config.get(key, "")) for key in (OUT, RESUME))
     named = (

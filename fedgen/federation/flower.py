@@ -17,6 +17,8 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run as Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedgen.errors import RunError
+
 RUN_ID = 1
 
 
@@ -39,8 +41,8 @@ def number(message: Message, identity: str) -> None:
 ABANDONED = "stuck, abandoned"
 """How the reason begins that a client's process gives when it is to be replaced."""
 
-LOOK_SECONDS = 0.1
-"""How long a message waits before it looks for an idle actor again."""
+LOOK_SECONDS, START_SECONDS = 0.1, 60.0
+"""How often a message looks for an idle actor, and how long for one that comes up."""
 
 _renewing = threading.Lock()
 
@@ -50,18 +52,31 @@ def is_simulated(grid: Grid) -> bool:
     return type(grid).__name__ == "InMemoryGrid"
 
 
-def renew_actors() -> None:
+def renew_actors(grid: Grid) -> None:
     """Have Flower's pool replace actors of Ray whose process ended, or whose client is stuck.
 
     As it is, it gives them work for ever. A message whose actor died is handed to another one,
     once; the second time its client has failed. Where a node of the cluster is lost, there is no
-    room for another actor until it is back: till then the others have all the work.
+    room for another actor until it is back: till then the others have all the work. Where all are
+    lost, that is no fault of clients: the round ends with a ``RunError``.
     """
     import ray
     from flwr.simulation.ray_transport.ray_actor import BasicActorPool
 
     starting: dict[Any, Any] = {}  # new actors, and what says that they are there
     jobs: dict[Any, tuple[Any, Any]] = {}
+    receive = grid.send_and_receive
+
+    def alive() -> bool:
+        # Before Ray has begun, to ask it would begin another one.
+        begun = ray.is_initialized()
+        return not begun or any(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+
+    def send_and_receive(*messages: Any, **limits: Any) -> Any:
+        replies = receive(*messages, **limits)
+        if not alive():
+            raise RunError("Ray has ended, or all nodes of its cluster have")
+        return replies
 
     def take(pool: Any) -> Any:
         with _renewing:
@@ -72,37 +87,44 @@ def renew_actors() -> None:
                     return pool.pool.pop(place)
         return None
 
-    def begin(pool: Any, actor_fn: Any, job: Any) -> tuple[Any, Any]:
-        while (actor := take(pool)) is None:
-            time.sleep(LOOK_SECONDS)
-        return actor_fn(actor, *job), actor
-
     def submit(pool: Any, actor_fn: Any, job: Any) -> Any:
-        future, pool._future_to_actor[future] = begin(pool, actor_fn, job)
+        until = time.monotonic() + START_SECONDS
+        while (actor := take(pool)) is None:
+            if time.monotonic() > until or not alive():
+                raise RuntimeError("Ray has no worker left")
+            time.sleep(LOOK_SECONDS)
+        future = actor_fn(actor, *job)
+        pool._future_to_actor[future] = actor
         jobs[future] = actor_fn, job
         return future
 
-    def renew(pool: Any, future: Any) -> None:
+    def renewed(pool: Any, future: Any) -> Any:
         ray.kill(pool._future_to_actor[future])
         actor = pool._future_to_actor[future] = pool.create_actor_fn()
         starting[actor] = actor.__ray_ready__.remote()
+        return actor
 
     def fetch(pool: Any, future: Any) -> Any:
-        running, job = future, jobs.pop(future)
+        running, (actor_fn, job) = future, jobs.pop(future)
         for tries_left in (1, 0):
             try:
                 _, reply, context = ray.get(running)
                 break
             except ray.exceptions.RayActorError:
-                renew(pool, future)
-                if not tries_left:
+                actor = renewed(pool, future)
+                room = tries_left and alive()
+                if not (room and ray.wait([starting[actor]], timeout=START_SECONDS)[0]):
                     raise
-                pool.add_actor_back_to_pool(future)
-                running, pool._future_to_actor[future] = begin(pool, *job)
+                starting.pop(actor)
+                running = actor_fn(actor, *job)
         if reply.has_error() and (reply.error.reason or "").startswith(ABANDONED):
-            renew(pool, future)
+            renewed(pool, future)
         pool.add_actor_back_to_pool(future)
         return reply, context
 
-    setattr(BasicActorPool, "submit", submit)  # noqa: B010 - mypy would have none of it
-    setattr(BasicActorPool, "fetch_result_and_return_actor_to_pool", fetch)  # noqa: B010
+    for owner, name, function in (
+        (BasicActorPool, "submit", submit),
+        (BasicActorPool, "fetch_result_and_return_actor_to_pool", fetch),
+        (grid, "send_and_receive", send_and_receive),
+    ):
+        setattr(owner, name, function)
