@@ -41,6 +41,7 @@ from fedgen.config.sections import Data
 from fedgen.data import datasets
 from fedgen.data.dataset import Dataset
 from fedgen.data.partitions.contiguous import partition
+from fedgen.deployment.superlink import PROJECT
 from fedgen.files.csv import read_csv
 from fedgen.runs.rows import RoundRow
 
@@ -152,7 +153,7 @@ def _seconds(module: str, *arguments: str) -> float:
     started = time.perf_counter()
     done = subprocess.run(
         command,
-        cwd=launch.PROJECT,
+        cwd=PROJECT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

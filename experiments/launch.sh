@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by its neighbours: fedgen.launch of this checkout, with the active Python, or
 # the one that `make` installed.
 checkout="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

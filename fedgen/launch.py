@@ -9,9 +9,7 @@ listens on 127.0.0.1 and keeps its state in a private directory.
 """
 
 import contextlib
-import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -25,22 +23,25 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import click
 import psutil
 import tomli_w
 
 from fedgen import runtime
-from fedgen.config.toml import read_toml
+from fedgen.deployment.credentials import write_certificates, write_node_key
+from fedgen.deployment.superlink import (
+    CONNECTION,
+    PROJECT,
+    defaults,
+    play,
+    program,
+    read_given,
+    register,
+)
 from fedgen.errors import FedgenError, InputError, RunError
-from fedgen.federation.credentials import write_certificates, write_node_key
 from fedgen.federation.resources import Resources, absolute
 from fedgen.federation.run_config import OUT, RESUME, from_run_config, to_run_config
 from fedgen.runs import directory
 from fedgen.runs.run import default_path, open_run
-
-PROJECT = Path(__file__).parent.parent
-CONNECTION = "fedgen"
-"""What the private Flower configuration calls its SuperLink."""
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -108,7 +109,7 @@ class Runtime:
         key = self.home / f"node-{partition}"
         if not key.exists():
             write_node_key(key)
-            self.flwr("supernode", "register", f"{key}.pub", CONNECTION)
+            register(key.with_suffix(".pub"), self._environment)
         self.nodes[partition] = self._start(
             f"supernode-{partition}",
             ["flower-supernode", "--superlink", f"127.0.0.1:{self.port}"]
@@ -124,34 +125,11 @@ class Runtime:
         Raises:
             RunError: If it was not completed, with Flower's reason.
         """
-        overrides = self.home / "run-config.toml"
-        overrides.write_text(tomli_w.dumps(run_config))
-        arguments = ["run", str(app), CONNECTION, "--stream", "--run-config", str(overrides)]
-        if federation:
-            arguments += ["--federation-config", federation]
-        started = subprocess.run(self._command("flwr", *arguments), env=self._environment)
-        if started.returncode:
+        try:
+            play(run_config, self._environment, federation, app)
+        except RunError:
             self._check_superlink()
-            raise RunError("flwr run did not start the run; its message is above")
-        # The stream's exit status says nothing of the run's, and its last lines may be missing.
-        while not (run := self._latest_run())["status"].startswith("finished"):
-            time.sleep(0.5)
-        if run["status"] != "finished:completed":
-            raise RunError(f"{run['status']}: {run['status-details']}")
-
-    def flwr(self, *arguments: str) -> str:
-        """Run Flower's command line and return what it prints.
-
-        Raises:
-            RunError: If it fails.
-        """
-        done = subprocess.run(
-            self._command("flwr", *arguments), env=self._environment, capture_output=True, text=True
-        )
-        if done.returncode:
-            self._check_superlink()
-            raise RunError(f"flwr {arguments[0]} failed: {done.stderr or done.stdout}")
-        return done.stdout
+            raise
 
     def _check_superlink(self) -> None:
         """Raise ``RunError`` if the SuperLink, the first process that was started, has ended."""
@@ -159,14 +137,6 @@ class Runtime:
         if status is not None:
             how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
             raise RunError(f"the SuperLink {how} before the run was done")
-
-    def _latest_run(self) -> dict[str, str]:
-        (run_id,) = (r["run-id"] for r in json.loads(self._list())["runs"])
-        (run,) = json.loads(self._list("--run-id", run_id))["runs"]
-        return dict(run)
-
-    def _list(self, *arguments: str) -> str:
-        return self.flwr("ls", CONNECTION, "--format", "json", *arguments)
 
     def _start_superlink(self) -> None:
         command = ["flower-superlink", "--host", "127.0.0.1", "--port", str(self.port)]
@@ -199,7 +169,7 @@ class Runtime:
             # A session of its own: Ctrl-C is for us, and we stop the others in order. In
             # the private directory, because Ray's workers import from there first.
             child = subprocess.Popen(
-                self._command(*command),
+                [program(command[0]), *command[1:]],
                 env=self._environment,
                 cwd=self.home,
                 stdout=log,
@@ -230,9 +200,6 @@ class Runtime:
                 if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
-
-    def _command(self, program: str, *arguments: str) -> list[str]:
-        return [str(Path(sys.executable).parent / program), *arguments]
 
 
 def free_port() -> int:
@@ -268,24 +235,7 @@ def read_run_config(text: str) -> dict[str, Any]:
         InputError: If a key is unknown, a value is wrong, the data set cannot be
             had, or the run directory is not free.
     """
-    from fedgen.federation.flower import parse_config_args
-
-    # Flower's parser skips what it does not understand.
-    left = re.sub(r"""\S+?=('[^']*'|"[^"]*"|\S+)""", "", text).strip()
-    try:
-        given = parse_config_args([text] if text.strip() else None)
-    except (click.ClickException, ValueError, OSError) as error:
-        left = left or str(error)
-    if left or not all(isinstance(value, str | int | float) for value in given.values()):
-        raise InputError(f"run config {text!r}: expected \"key='text' key=1 ...\" ({left})")
-    if not (PROJECT / "pyproject.toml").exists():
-        raise InputError(
-            f"fedgen.launch: expected a checkout of fedgen, Flower's app, received "
-            f"a package installed in {PROJECT}; `python -m fedgen compare` needs none"
-        )
-    for key in (OUT, RESUME):
-        if not isinstance(given.get(key, ""), str):
-            raise InputError(f"run config: {key}={given[key]!r}: expected a path in quotes")
+    given = read_given(text)
     out, resume = given.get(OUT), given.get(RESUME)
     if out and resume and Path(out).absolute() != Path(resume).absolute():
         raise InputError(
@@ -296,8 +246,7 @@ def read_run_config(text: str) -> dict[str, Any]:
         began = to_run_config(open_run(Path(resume).absolute()).config)
         held = Resources(absolute(from_run_config(began | given)))
         return {**to_run_config(held.config), RESUME: str(Path(resume).absolute())}
-    defaults = read_toml(PROJECT / "pyproject.toml")["tool"]["flwr"]["app"]["config"]
-    held = Resources(absolute(from_run_config(defaults | given)))
+    held = Resources(absolute(from_run_config(defaults() | given)))
     path = Path(out or default_path(held.dataset.name)).absolute()
     directory.check_free(path)
     return {**to_run_config(held.config), OUT: str(path)}

@@ -15,7 +15,7 @@ from fedgen import launch
 from fedgen.config.toml import merge, to_toml
 from fedgen.config.tree import build, dump
 from fedgen.errors import InputError
-from fedgen.federation.credentials import write_certificates, write_node_key
+from fedgen.deployment.credentials import write_certificates, write_node_key
 from fedgen.federation.run_config import from_run_config
 
 ROOT = Path(__file__).parents[1]

@@ -184,5 +184,5 @@ def test_the_launcher_says_that_it_needs_a_checkout(installed: Installed) -> Non
         "except errors.InputError as error:\n    print(error.line)"
     )
     said = installed.run("python", "-c", code)
-    assert said.startswith("fedgen.launch: expected a checkout of fedgen")
+    assert said.startswith("run config: expected a checkout of fedgen")
     assert str(installed.site) in said and len(said.splitlines()) == 1

@@ -1,0 +1,1 @@
+"""Deployments: the credentials of one, and runs for a SuperLink that stands."""
