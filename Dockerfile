@@ -1,5 +1,6 @@
 # fedgen on an NVIDIA GPU, by its engine on JAX. CUDA comes with JAX's wheels; the host brings the
-# driver and the NVIDIA Container Toolkit.
+# driver and the NVIDIA Container Toolkit. Ray is there for a cluster of such containers, and /src
+# stays, as Flower's app.
 ARG BASE=python:3.12-slim-bookworm
 FROM ${BASE}
 
@@ -10,7 +11,8 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; settings = tomllib.load(open('pyproject.toml', 'rb')); \
 project = settings['project']; print(*settings['build-system']['requires'], \
-*project['dependencies'], *project['optional-dependencies']['gpu'], sep='\n')" \
+*project['dependencies'], *project['optional-dependencies']['gpu'], \
+*project['optional-dependencies']['simulation'], sep='\n')" \
     > requirements.txt \
     && pip install --no-cache-dir --constraint constraints.txt --requirement requirements.txt
 

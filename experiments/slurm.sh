@@ -13,6 +13,7 @@
 # All that was started is stopped at the end, and the job ends with the run's exit status.
 #SBATCH --job-name=fedgen
 #SBATCH --ntasks=2
+#SBATCH --no-requeue
 set -euo pipefail
 
 runtime=${1:-}
@@ -66,7 +67,7 @@ play_on_flower() {
         export FLWR_HOME="$work/flower-$SLURM_PROCID"
         exec flower-supernode --superlink "$head:$port" --root-certificates "$work/keys/public/ca.pem" \
             --auth-supernode-private-key "$work/keys/nodes/node-$SLURM_PROCID" \
-            --port $((port + 1 + SLURM_LOCALID)) \
+            --port $((port + 1 + SLURM_PROCID)) \
             --node-config "partition-id=$SLURM_PROCID num-partitions=$SLURM_NTASKS"' &
     started+=($!)
     "${inside[@]}" python -m fedgen.deployment.superlink run "$1 clients=$SLURM_NTASKS"

@@ -214,7 +214,8 @@ def test_every_step_runs_but_the_one_that_needs_root(image: Image) -> None:
 def test_what_is_installed_is_what_was_tested(image: Image) -> None:
     found = {canonical(d.name): d.version for d in metadata.distributions(path=[str(image.site)])}
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["gpu"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["gpu"], *extras["simulation"]]
     named = {canonical(re.match(r"[\w.-]+", line)[0]) for line in wanted}
     assert found.pop("fedgen") == project["version"]
     assert {"pip", "setuptools"} | named == set(found)

@@ -2,20 +2,16 @@
 
 import os
 import socket
-import stat
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
 from fedgen import launch
 from fedgen.config.toml import merge, to_toml
 from fedgen.config.tree import build, dump
 from fedgen.errors import InputError
-from fedgen.deployment.credentials import write_certificates, write_node_key
 from fedgen.federation.run_config import from_run_config
 
 ROOT = Path(__file__).parents[1]
@@ -118,26 +114,3 @@ def test_a_simulation_runs_as_many_clients_at_once_as_there_are_cores(
 def test_free_port_can_be_bound() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", launch.free_port()))
-
-
-def test_the_server_s_certificate_is_signed_by_the_authority(tmp_path: Path) -> None:
-    write_certificates(tmp_path)
-    authority, server = (
-        x509.load_pem_x509_certificate((tmp_path / name).read_bytes())
-        for name in ("ca.pem", "server.pem")
-    )
-    server.verify_directly_issued_by(authority)
-    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert [str(ip) for ip in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
-    assert server.not_valid_before_utc < datetime.now(UTC) < server.not_valid_after_utc
-    assert not (tmp_path / "ca.key").exists()
-    assert stat.S_IMODE((tmp_path / "server.key").stat().st_mode) == 0o600
-
-
-def test_node_keys_differ_and_are_private(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_node_key(tmp_path / name)
-        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
-    publics = [(tmp_path / f"{name}.pub").read_text() for name in ("a", "b")]
-    assert publics[0] != publics[1]
-    assert all(public.startswith("ecdsa-sha2-nistp384 ") for public in publics)
