@@ -162,6 +162,9 @@ def main(arguments: list[str]) -> int:
     try:
         match arguments:
             case ["register", *keys] if keys:
+                for key in keys:
+                    if not Path(key).is_file():
+                        raise InputError(f"{key}: expected a SuperNode's public key, found no file")
                 await_superlink(os.environ)
                 for key in keys:
                     register(Path(key), os.environ)

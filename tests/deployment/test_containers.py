@@ -102,4 +102,3 @@ def test_the_containers_play_a_run_and_the_job_ends_as_it_does(tmp_path: Path) -
             code, _, err = pods.finish("run", small)  # the run directory is not free any more
     assert code == 3 and err.count("\n") == 1
     assert err.startswith("fedgen: finished:failed: ") and "not an empty directory" in err
-    assert [path.name for path in (pods.root / "flower").iterdir()] == ["config.toml"]
