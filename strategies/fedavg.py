@@ -22,6 +22,7 @@ from strategies.core.settings import FixedRate, fixed_genome
 from strategies.core.weighting import Weighting, update_weights
 from strategies.messages import protocol
 from strategies.messages.arrays import like, read_arrays
+from strategies.messages.compression import Compression
 from strategies.messages.exchange import Exchange
 from strategies.messages.peers import Peers
 from strategies.messages.replies import (
@@ -56,6 +57,7 @@ class FedAvg(Exchange):
         privacy: Differential privacy; weights are then uniform.
         arm: Name of the arm, which has privacy noise of its own; ``""`` for the class's name.
         statistics: Which arrays, by position, are moving statistics of batch normalisation.
+        compression: How clients code what they send; lossy codes are of updates.
         tuner: What chooses hyperparameters; ``None`` for the class's own, if it has one.
         tuning: Its settings; ``None`` for the strategy's, where the tuner is the class's own.
         genes: The genes that it evolves or searches; none for those that it was designed with.
@@ -112,6 +114,7 @@ class FedAvg(Exchange):
         privacy: Privacy | None = None,
         arm: str = "",
         statistics: Statistics | None = None,
+        compression: Compression = "none",
         tuner: type[Tuner] | None = None,
         tuning: Any = None,
         genes: Genes | None = None,
@@ -123,7 +126,7 @@ class FedAvg(Exchange):
         self.settings = self.Settings(**own)
         arm = arm or type(self).__name__
         peers = Peers(seed, clients, query_timeout, min_available, fingerprint, examples or {})
-        super().__init__(seed, arm, peers, privacy or Privacy(), statistics or {})
+        super().__init__(seed, arm, peers, privacy or Privacy(), statistics or {}, compression)
         self.genome = fixed_genome(self.settings)
         cohort = cohort_size(clients, fraction)
         self.tuner = self._tuned(tuner, tuning, cohort, local_epochs, genes or {})

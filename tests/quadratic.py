@@ -14,6 +14,7 @@ from flwr.clientapp import ClientApp
 
 from fedgen.federation.faults import misbehave
 from strategies.messages.arrays import read_arrays
+from strategies.messages.coding import compress
 
 Content = dict[str, Any]
 Fault = Callable[[Content], None]
@@ -91,7 +92,7 @@ def grid(
     goals: list[float], faults: Mapping[int, Fault] | None = None, **settings: Any
 ) -> Iterator[toy.ToyGrid]:
     """A grid with a client per goal; ``sent`` of it holds the latest messages."""
-    app = ClientApp(mods=[misbehave])
+    app = ClientApp(mods=[compress, misbehave])
 
     @app.query()
     def query(message: Message, context: Context) -> Message:

@@ -136,6 +136,7 @@ def test_an_existing_ray_cluster_is_used_and_left_alone(tmp_path: Path, home: Pa
 def test_faults_aggregation_and_noise_are_the_same_on_ray_by_jax(tmp_path: Path) -> None:
     kinds = "nan inf wrong_rate duplicate late".split()
     settings = [f"faults.{kind}=1" for kind in kinds] + ["faults.sign_flip=2", "privacy.kind=local"]
+    settings.append("messages.compression=int8")
     common = "dataset='digits' model='mlp' rounds=2 clients=12 fraction=1.0 strategy='fedavg'"
     common += " engine='jax'"
     code, output = finish(

@@ -15,6 +15,7 @@ from fedgen.federation.grid import FIRST_NODE, InProcessGrid
 from strategies.core.hyperparameters import Genome
 from strategies.fedavg import FedAvg
 from strategies.messages.arrays import read_arrays
+from strategies.messages.coding import compress
 
 Weights = list[np.ndarray]
 Metrics = dict[str, Any]
@@ -80,7 +81,7 @@ def toy_app(
     train_faults: Mapping[int, Fault], probe_faults: Mapping[int, Fault], query_fault: Fault
 ) -> ClientApp:
     """A client app in which chosen clients misbehave, also those that a grid marks."""
-    app = ClientApp(mods=[misbehave])
+    app = ClientApp(mods=[compress, misbehave])
 
     @app.query()
     def query(message: Message, context: Context) -> Message:

@@ -1,4 +1,4 @@
-"""What would mislead a reader: arms at chance, rates at the edge of their range, tiny judges."""
+"""What would mislead a reader: arms at chance, rates at an edge, tiny judges, rounded updates."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,11 @@ from statistics import median
 from typing import Any
 
 from fedgen.config.metrics import ACCURACY
+from fedgen.config.sections import is_pooled
 from fedgen.config.tree import Config
 from fedgen.runs.rows import ClientRow, PartitionRow
 from strategies import TUNERS, parse
+from strategies.messages.compression import LOSSY
 
 SEARCHES = ("fedavg-tuned", "optuna-tpe", "optuna-asha")
 """What searches a rate before round 1."""
@@ -43,7 +45,7 @@ def doubts(
     classes = max((len(row.counts) for row in partition), default=0)
     told = [_at_chance(name, figures, classes) for name, figures in summary["strategies"].items()]
     told += [_at_the_edge(name, config, clients) for name in config.run.strategies]
-    return [text for text in (*told, _judged_by_few(config, partition)) if text]
+    return [text for text in (*told, _judged_by_few(config, partition), _rounded(config)) if text]
 
 
 def _at_chance(name: str, figures: Mapping[str, Any], classes: int) -> str:
@@ -114,4 +116,16 @@ def _judged_by_few(config: Config, partition: Sequence[PartitionRow]) -> str:
         f"A client validates on {median(sizes):g} samples, the median: one of them is "
         f"{100 / median(sizes):.1f} points of what {', '.join(judging)} "
         f"judge{'s' if len(judging) == 1 else ''} by."
+    )
+
+
+def _rounded(config: Config) -> str:
+    compression, names = config.messages.compression, config.run.strategies
+    sending = [name for name in names if not is_pooled(name)]
+    if compression not in LOSSY or not sending:
+        return ""
+    whom = "Clients" if len(sending) == len(names) else f"Clients of {', '.join(sending)}"
+    return (
+        f"{whom} sent their updates rounded to {compression} (messages.compression): figures "
+        "and weights are not those of a run that loses nothing."
     )

@@ -135,6 +135,7 @@ def provenance(held: Resources) -> Tree:
         "python": platform.python_version(),
         "engine": engines.title(config.training),
         **{name: version(name) for name in ("fedgen", *engines.packages(config.training))},
+        **({"zstandard": version("zstandard")} if config.messages.compression != "none" else {}),
         **({runtime.FLAGS: flags} if (flags := os.environ.get(runtime.FLAGS)) else {}),
         **dataset.told,
         **({"partition": indices} if (indices := known.digest(config.partition)) else {}),

@@ -230,6 +230,7 @@ def build_strategy(arm: Arm, held: Resources) -> FedAvg:
         reply_timeout=reply_timeout(config),
         aggregation=config.aggregation.rule(),
         privacy=config.privacy.rule(),
+        compression=config.messages.compression,
         arm=arm.strategy,
         statistics=held.statistics(arm.seed),
         fingerprint=held.fingerprint,

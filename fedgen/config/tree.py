@@ -22,6 +22,7 @@ from fedgen.config.sections import (
     Devices,
     Faults,
     Genes,
+    Messages,
     Partition,
     PrivacySettings,
     Run,
@@ -56,6 +57,7 @@ class Config(Section):
     devices: Devices = Devices()
     aggregation: AggregationSettings = AggregationSettings()
     privacy: PrivacySettings = PrivacySettings()
+    messages: Messages = Messages()
     faults: Faults = Faults()
     genes: Genes = Genes()
     run: Run = Run()

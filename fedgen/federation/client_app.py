@@ -23,6 +23,7 @@ from fedgen.federation.grid import GRACE_SECONDS, abandoned
 from fedgen.federation.resources import Resources
 from fedgen.federation.run_config import from_run_config
 from strategies.messages import protocol
+from strategies.messages.coding import compress
 
 
 def refuse(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -84,7 +85,8 @@ def made(held_by: Callable[[Context], Resources], *mods: Mod) -> ClientApp:
         held_by: Returns what the process of a client holds.
         mods: What messages pass before they reach a client, faulty ones included.
     """
-    app = ClientApp(mods=[refuse, *mods, misbehave])
+    # What a client does wrong on purpose is coded like all that it sends.
+    app = ClientApp(mods=[refuse, *mods, compress, misbehave])
 
     @app.query()
     def query(message: Message, context: Context) -> Message:

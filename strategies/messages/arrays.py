@@ -26,10 +26,12 @@ def read_arrays(record: ArrayRecord) -> list[NDArray[np.generic]]:
     small model's weights, so a header that is known is not parsed again; whatever is not
     plainly an array of the .npy format 1.0 is left to Flower's own reader, errors included.
     """
-    return [
-        _fast(array) if array.stype == "numpy.ndarray" else _slow(array)
-        for array in record.values()
-    ]
+    return [read_array(array) for array in record.values()]
+
+
+def read_array(array: Array) -> NDArray[np.generic]:
+    """Return one array of a record, as ``read_arrays`` does."""
+    return _fast(array) if array.stype == "numpy.ndarray" else _slow(array)
 
 
 def _fast(array: Array) -> NDArray[np.generic]:
@@ -73,10 +75,11 @@ def _slow(array: Array) -> NDArray[np.generic]:
 
 def write_arrays(arrays: Sequence[NDArray[np.generic]]) -> ArrayRecord:
     """Return arrays as a record, to the bytes of ``ArrayRecord(arrays)`` but sooner."""
-    return ArrayRecord({str(number): _written(array) for number, array in enumerate(arrays)})
+    return ArrayRecord({str(number): write_array(array) for number, array in enumerate(arrays)})
 
 
-def _written(array: NDArray[np.generic]) -> Array:
+def write_array(array: NDArray[np.generic]) -> Array:
+    """Return one array, to the bytes of ``Array(array)``."""
     if not array.flags.c_contiguous or array.dtype.kind not in "biufc":
         return Array(array)
     return Array(

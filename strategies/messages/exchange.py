@@ -11,8 +11,9 @@ from strategies.core.aggregation import Statistics
 from strategies.core.hyperparameters import Assignment
 from strategies.core.outcomes import OK, ClientOutcome, RoundOutcome, Update
 from strategies.core.privacy import Privacy
-from strategies.messages import protocol
+from strategies.messages import coding, protocol
 from strategies.messages.arrays import record_bytes
+from strategies.messages.compression import Compression
 from strategies.messages.peers import Peer, Peers
 from strategies.messages.replies import (
     NoReply,
@@ -35,6 +36,7 @@ class Exchange(Strategy):
         peers: The clients, by partition id.
         privacy: Differential privacy.
         statistics: Which arrays, by position, are moving statistics of batch normalisation.
+        compression: How clients are to code the arrays that they send.
 
     Attributes:
         fitness: What clients report as fitness.
@@ -48,13 +50,20 @@ class Exchange(Strategy):
     returns: tuple[str, ...] = ()
 
     def __init__(
-        self, seed: int, arm: str, peers: Peers, privacy: Privacy, statistics: Statistics
+        self,
+        seed: int,
+        arm: str,
+        peers: Peers,
+        privacy: Privacy,
+        statistics: Statistics,
+        compression: Compression = "none",
     ) -> None:
         self.seed = seed
         self.arm = arm
         self.peers = peers
         self.privacy = privacy
         self.statistics = statistics
+        self.compression = compression
         self.reference = ArrayRecord()
         self._sent: dict[int, Message] = {}
 
@@ -105,6 +114,7 @@ class Exchange(Strategy):
             protocol.SEED: self.seed,
             protocol.SERVER_ROUND: server_round,
             protocol.FITNESS: self.fitness,
+            **coding.asked(self.compression, self.statistics),
         }
         if self.privacy.kind == "local":
             common[protocol.NOISE] = self.noise()
@@ -174,6 +184,7 @@ class Exchange(Strategy):
             return "failed: not online", None
         try:
             reply = read_only(replies)
+            reply.content = coding.decompress(reply.content, self._sent[client].content)
             known = self.peers[client].num_examples
             update = read_update(reply, self.reference, known, self.reports, self.returns)
             check_variances(update.arrays, self.statistics)

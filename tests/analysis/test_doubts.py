@@ -69,6 +69,23 @@ def test_rates_that_end_at_the_edge_of_their_range_are_named(
         assert f", at the {edge} edge{beyond} of the range of " in found[0]
 
 
+@pytest.mark.parametrize("code", ["none", "zstd", "float16", "int8"])
+def test_rounded_updates_are_told_of_those_who_send_some(code: str) -> None:
+    def found(*strategies: str) -> list[str]:
+        run = {"strategies": list(strategies)}
+        config = build({"run": run, "messages": {"compression": code}})
+        return doubts(config, ended(), [], holding(500))
+
+    told = (
+        f"sent their updates rounded to {code} (messages.compression): figures and weights are "
+        "not those of a run that loses nothing."
+    )
+    lossy = code in ("float16", "int8")
+    assert found("fedavg", "pbt") == [f"Clients {told}"] * lossy
+    assert found("fedavg", "centralised") == [f"Clients of fedavg {told}"] * lossy
+    assert found("centralised") == []
+
+
 def test_judges_of_few_samples_are_named_where_somebody_judges() -> None:
     config = build({"run": {"strategies": ["fedavg", "pbt", "fedavg-tuned"]}})
     assert doubts(config, ended(), [], holding(32)) == [

@@ -35,6 +35,7 @@ DEFAULTS = {
     },
     "aggregation": {"kind": "mean", "f": 1, "trim": 0.2, "clip_norm": 0.0},
     "privacy": {"kind": "none", "clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5},
+    "messages": {"compression": "none"},
     "faults": {
         **dict.fromkeys(("crash", "hang", "nan", "inf", "wrong_shape", "wrong_dtype"), 0),
         **dict.fromkeys(("missing_key", "extra_key", "negative_examples", "nan_examples"), 0),

@@ -44,6 +44,7 @@ EVERYTHING = {
     },
     "aggregation": {"kind": "krum", "f": 2, "trim": 0.3, "clip_norm": 1.5},
     "privacy": {"clip_norm": 2.5, "noise_multiplier": 0.5, "delta": 1e-6},
+    "messages": {"compression": "int8"},
     "faults": {**dict.fromkeys(set(Faults.model_fields) - {"factor"}, 1), "factor": 3.0},
     "run": {
         "rounds": 4,

@@ -5,6 +5,7 @@ from fedgen.config.sections.federation import (
     AggregationSettings,
     Cohort,
     Faults,
+    Messages,
     PrivacySettings,
 )
 from fedgen.config.sections.genes import Genes
@@ -25,6 +26,7 @@ __all__ = [
     "Faults",
     "Genes",
     "Layers",
+    "Messages",
     "Model",
     "Partition",
     "PrivacySettings",

@@ -9,6 +9,7 @@ from fedgen.config.base import Section
 from strategies.core.aggregation import Aggregation
 from strategies.core.privacy import Privacy
 from strategies.core.settings import Count, NotNegative, Positive, Rate, Share
+from strategies.messages.compression import Compression
 
 
 class Cohort(Section):
@@ -63,6 +64,13 @@ class PrivacySettings(Section):
         if 0 < noise < 1e-3:
             raise ValueError(f"expected 0, or 0.001 to 1e6, received {noise!r}")
         return noise
+
+
+class Messages(Section):
+    """How messages travel."""
+
+    compression: Compression = "none"
+    """How clients send arrays: "zstd" loses nothing, "float16" and "int8" round their updates."""
 
 
 class Faults(Section):
