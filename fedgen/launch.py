@@ -67,14 +67,18 @@ class Runtime:
             connect to.
         backend: Keras' back end in all of its processes, as Flower imports TensorFlow, and with it
             Keras, before fedgen knows the run's engine.
+        address: Where the SuperLink listens, and SuperNodes find it.
 
     Attributes:
         home: The private directory, removed at the end.
         nodes: The processes of the SuperNodes, by partition id.
     """
 
-    def __init__(self, simulation: bool, backend: str = "tensorflow") -> None:
+    def __init__(
+        self, simulation: bool, backend: str = "tensorflow", address: str = "127.0.0.1"
+    ) -> None:
         self.simulation = simulation
+        self.address = address
         self.home = Path(tempfile.mkdtemp(prefix="fedgen-"))
         self.port = free_port()
         self.nodes: dict[int, subprocess.Popen[bytes]] = {}
@@ -109,10 +113,10 @@ class Runtime:
         key = self.home / f"node-{partition}"
         if not key.exists():
             write_node_key(key)
-            register(key.with_suffix(".pub"), self._environment)
+            register(key.with_suffix(".pub"), self._environment, self.placed("flwr", []))
         self.nodes[partition] = self._start(
             f"supernode-{partition}",
-            ["flower-supernode", "--superlink", f"127.0.0.1:{self.port}"]
+            ["flower-supernode", "--superlink", f"{self.address}:{self.port}"]
             + ["--root-certificates", str(self.home / "ca.pem")]
             + ["--auth-supernode-private-key", str(key)]
             + ["--host", "127.0.0.1", "--port", str(free_port())]
@@ -126,10 +130,24 @@ class Runtime:
             RunError: If it was not completed, with Flower's reason.
         """
         try:
-            play(run_config, self._environment, federation, app)
+            play(run_config, self._environment, federation, app, self.placed("flwr", []))
         except RunError:
             self._check_superlink()
             raise
+
+    def answers(self) -> bool:
+        """Return whether the SuperLink can be reached."""
+        with socket.socket() as probe:
+            return probe.connect_ex((self.address, self.port)) == 0
+
+    def placed(self, name: str, command: list[str]) -> list[str]:
+        """Return what starts a part of the runtime where it belongs: here, on this machine.
+
+        Args:
+            name: ``superlink``, ``supernode-PARTITION``, or ``flwr``.
+            command: The part itself, which takes the place of what is returned.
+        """
+        return command
 
     def _check_superlink(self) -> None:
         """Raise ``RunError`` if the SuperLink, the first process that was started, has ended."""
@@ -139,13 +157,13 @@ class Runtime:
             raise RunError(f"the SuperLink {how} before the run was done")
 
     def _start_superlink(self) -> None:
-        command = ["flower-superlink", "--host", "127.0.0.1", "--port", str(self.port)]
-        connection: dict[str, Any] = {"address": f"127.0.0.1:{self.port}"}
+        command = ["flower-superlink", "--host", self.address, "--port", str(self.port)]
+        connection: dict[str, Any] = {"address": f"{self.address}:{self.port}"}
         if self.simulation:  # one process on the loopback device speaks to itself
             command += ["--simulation", "--insecure"]
             connection["insecure"] = True
         else:
-            write_certificates(self.home)
+            write_certificates(self.home, self.address)
             command += ["--enable-supernode-auth"]
             for flag, name in (("ca-certfile", "ca.pem"), ("certfile", "server.pem")):
                 command += [f"--ssl-{flag}", str(self.home / name)]
@@ -157,7 +175,7 @@ class Runtime:
         (flwr_home / "config.toml").write_text(tomli_w.dumps(settings))
         superlink = self._start("superlink", command)
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(self.port):
+        while not self.answers():
             if superlink.poll() is not None or time.monotonic() > deadline:
                 written = (self.home / "superlink.log").read_text(errors="replace")
                 last = written.strip().splitlines()[-1:]
@@ -169,7 +187,7 @@ class Runtime:
             # A session of its own: Ctrl-C is for us, and we stop the others in order. In
             # the private directory, because Ray's workers import from there first.
             child = subprocess.Popen(
-                [program(command[0]), *command[1:]],
+                self.placed(name, [program(command[0]), *command[1:]]),
                 env=self._environment,
                 cwd=self.home,
                 stdout=log,
@@ -332,11 +350,6 @@ def _visible_gpus() -> int:
     if visible is None:
         return gpus
     return min(gpus, len([name for name in visible.split(",") if name.strip()]))
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,20 @@ _UNREACHED = "Connection to the SuperLink is unavailable"
 _KNOWN = "Public key already in use"
 
 
-def ask(environment: Mapping[str, str], *arguments: str) -> dict[str, Any]:
+def ask(
+    environment: Mapping[str, str], *arguments: str, before: Sequence[str] = ()
+) -> dict[str, Any]:
     """Run Flower's command line and return what it answers.
 
     Args:
         environment: Of the command; it says which SuperLink is meant.
         arguments: The command, as after ``flwr``.
+        before: What starts it, as ``nsenter`` does in another network.
 
     Raises:
         RunError: If it fails, with Flower's reason.
     """
-    command = [program("flwr"), *arguments, "--format", "json"]
+    command = [*before, program("flwr"), *arguments, "--format", "json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
@@ -63,14 +66,14 @@ def program(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def register(key: Path, environment: Mapping[str, str]) -> None:
+def register(key: Path, environment: Mapping[str, str], before: Sequence[str] = ()) -> None:
     """Make a SuperNode known by its public key; one that is known stays so.
 
     Raises:
         RunError: If the SuperLink does not take it.
     """
     try:
-        ask(environment, "supernode", "register", str(key), CONNECTION)
+        ask(environment, "supernode", "register", str(key), CONNECTION, before=before)
     except RunError as error:
         if _KNOWN not in error.line:
             raise
@@ -81,6 +84,7 @@ def play(
     environment: Mapping[str, str],
     federation: str = "",
     app: Path = PROJECT,
+    before: Sequence[str] = (),
 ) -> None:
     """Submit one run, show its log on stdout, and wait for its end.
 
@@ -93,17 +97,18 @@ def play(
         arguments = ["run", str(app), CONNECTION, "--run-config", overrides.name]
         if federation:
             arguments += ["--federation-config", federation]
-        number = ask(environment, *arguments)["run-id"]
+        number = ask(environment, *arguments, before=before)["run-id"]
     # Its exit status says nothing of the run's, and its last lines may be missing.
-    subprocess.run([program("flwr"), "log", number, CONNECTION, "--stream"], env=environment)
-    while not (run := _state(number, environment))["status"].startswith("finished"):
+    command = [*before, program("flwr"), "log", number, CONNECTION, "--stream"]
+    subprocess.run(command, env=environment)
+    while not (run := _state(number, environment, before))["status"].startswith("finished"):
         time.sleep(LOOK_SECONDS)
     if run["status"] != "finished:completed":
         raise RunError(f"{run['status']}: {run['status-details']}")
 
 
-def _state(number: str, environment: Mapping[str, str]) -> dict[str, str]:
-    (run,) = ask(environment, "ls", CONNECTION, "--run-id", number)["runs"]
+def _state(number: str, environment: Mapping[str, str], before: Sequence[str]) -> dict[str, str]:
+    (run,) = ask(environment, "ls", CONNECTION, "--run-id", number, before=before)["runs"]
     return dict(run)
 
 
