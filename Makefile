@@ -37,7 +37,7 @@ test-older: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS) tests/federation/test_flower.py
 	$(BIN)/python -m pytest -m runtimes -k test_ray_ends_with_the_same_bytes $(ARGS) tests/test_runtimes.py
 
-# Hours: 200 runs killed at random moments, 10,000 examples for each fuzzed input, 2,000 rounds.
+# Hours: 200 runs killed at random moments, 10,000 examples for each fuzzed input, 2,000 rounds, minutes without a network.
 soak: $(VENV)/.dev
 	FEDGEN_KILLS=200 $(BIN)/python -m pytest -s -k killed_at_random tests/comparison/test_resume.py
 	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=soak
@@ -59,6 +59,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.command
 	$(BIN)/python -m benchmarks.runtimes
+	$(BIN)/python -m benchmarks.network
 	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.study

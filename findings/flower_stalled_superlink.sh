@@ -16,7 +16,7 @@
 set -eu
 folder=$(mktemp -d)
 superlink= supernode=
-trap 'kill -CONT $superlink 2>/dev/null; kill $superlink $supernode 2>/dev/null; rm -rf "$folder"' EXIT
+trap 'kill -CONT $superlink 2>/dev/null || true; kill $superlink $supernode 2>/dev/null || true; rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install --quiet flwr==1.42.0
 export PATH="$folder/venv/bin:$PATH" FLWR_HOME="$folder/flwr"
@@ -39,7 +39,7 @@ play() {
     if kill -0 $supernode 2> /dev/null; then found="$found, alive"; else found="$found, ended"; fi
     echo "$1: $found"
     kill $superlink $supernode 2> /dev/null || true
-    wait $superlink $supernode || true
+    wait $superlink $supernode 2> /dev/null || true
 }
 
 play plain 19100 --insecure --insecure

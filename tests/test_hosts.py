@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,8 @@ def namespaces(owner: int) -> list[str]:
 def test_lines_delay_throttle_and_lose() -> None:
     with Hosts(2) as hosts:
         command = hosts.command(0, [sys.executable, "-c", ECHO])
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as echo:
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as echo, ExitStack() as stack:
+            stack.callback(echo.kill)
             assert echo.stdout is not None and echo.stdout.readline() == b"ready\n"
             assert send(hosts, 1)[0] < 0.2  # one way and back, by the switch alone
             hosts.set(Line(delay=0.2, jitter=0.01), 1)
@@ -65,7 +67,6 @@ def test_lines_delay_throttle_and_lose() -> None:
             hosts.set(Line())
             assert send(hosts, 1)[0] < 0.2
             assert echo.pid in hosts.processes(0)
-            echo.kill()
     assert namespaces(os.getpid()) == []
 
 

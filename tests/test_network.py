@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,49 @@ def test_a_simulation_on_nodes_of_two_hosts_leaves_the_same_bytes(
         done = cluster.run(0, command, RAY_ADDRESS=cluster.address)
         assert done.returncode == 0, done.stdout
     assert comparable(tmp_path / "run") == expected
+
+
+@pytest.mark.soak
+def test_a_minute_without_a_line_costs_replies_and_no_client(tmp_path: Path) -> None:
+    """The SuperNode is the same process before and after: nobody has to start it again."""
+    text = f"{JOB.format(rounds=8)} set='training.deadline=60'"
+    with Hosts(3) as hosts, Spread(hosts) as flower:
+        for partition in range(2):
+            flower.add_node(partition, 2)
+        play = Play(flower, text, tmp_path / "run")
+        play.wait_for(1)
+        wait_for_training(hosts, 1, time.time())
+        lost = play.reached()  # rounds are counted from 1: the index of the next one
+        hosts.set(CUT, host_of(1))
+        time.sleep(60)
+        hosts.set(Line(), host_of(1))
+        failed = [row.failed for row in play.finish(1200)]
+        assert flower.nodes[1].poll() is None
+    print(f"\nclients that failed, by round: {failed}")
+    assert failed[:lost] == [0] * lost and failed[lost] == 1
+    assert failed[-1] == 0 and set(failed) == {0, 1}
+    whole = failed.index(0, lost)
+    assert not any(failed[whole:]), "it was lost again"
+
+
+@pytest.mark.soak
+def test_arms_of_a_node_that_is_gone_for_minutes_go_on_elsewhere(
+    tmp_path: Path, short: Path
+) -> None:
+    flags = ["--rounds=300", "--seeds=2"]
+    command = [sys.executable, "-m", "fedgen", "compare", *FLAGS, *flags]
+    subprocess.run([*command, f"--out={tmp_path / 'here'}"], check=True)
+    shards = tmp_path / "run" / "shards"
+    with Hosts(2) as hosts, ThreadPoolExecutor() as pool:
+        cluster = Cluster(hosts, short, (1, 1))
+        told = [*command, f"--ray={cluster.address}", f"--out={tmp_path / 'run'}"]
+        done = pool.submit(cluster.run, 0, told)
+        while len({path.parent for path in shards.glob("*/checkpoint-*.json")}) < 2:
+            assert not done.done(), done.result().stdout
+            time.sleep(0.1)
+        hosts.set(CUT, 1)
+        time.sleep(120)
+        hosts.set(Line(), 1)
+        result = done.result(600)
+    assert result.returncode == 0, result.stdout
+    assert comparable(tmp_path / "run") == comparable(tmp_path / "here")
