@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from test_runtimes import comparable
+from launched import comparable
 
 from benchmarks.hosts import Hosts, Line, address, missing
 from benchmarks.spread import Play, Spread, host_of, wait_for_training
-from fedgen.federation.credentials import write_node_key
+from fedgen.deployment.credentials import write_node_key
 
 pytest.importorskip("ray", reason="needs the extra `simulation`, which installs Ray")
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"needs {missing()}")
