@@ -27,6 +27,7 @@ import psutil
 import tomli_w
 
 from fedgen import runtime
+from fedgen.config.tree import Config
 from fedgen.deployment.credentials import write_certificates, write_node_key
 from fedgen.deployment.superlink import (
     CONNECTION,
@@ -37,6 +38,7 @@ from fedgen.deployment.superlink import (
     read_given,
     register,
 )
+from fedgen.engine.engines import settled
 from fedgen.errors import FedgenError, InputError, RunError
 from fedgen.federation.resources import Resources, absolute
 from fedgen.federation.run_config import OUT, RESUME, from_run_config, to_run_config
@@ -51,6 +53,8 @@ _ENVIRONMENT = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "PYTHONUNBUFFERED": "1",
+    # Seconds between two looks for something to start; 1 otherwise.
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
     # Ray starts its workers at the lowest priority; on a busy machine they never come up.
     "RAY_worker_niceness": "0",
 }
@@ -83,6 +87,7 @@ class Runtime:
         self.port = free_port()
         self.nodes: dict[int, subprocess.Popen[bytes]] = {}
         self._children: list[subprocess.Popen[bytes]] = []
+        self._completed = False
         self._environment = os.environ | {
             name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()
         }
@@ -110,6 +115,7 @@ class Runtime:
 
     def add_node(self, partition: int, partitions: int) -> None:
         """Start a SuperNode; one that was started before keeps its identity."""
+        self._await_superlink()
         key = self.home / f"node-{partition}"
         if not key.exists():
             write_node_key(key)
@@ -129,11 +135,13 @@ class Runtime:
         Raises:
             RunError: If it was not completed, with Flower's reason.
         """
+        self._await_superlink()
         try:
             play(run_config, self._environment, federation, app, self.placed("flwr", []))
         except RunError:
             self._check_superlink()
             raise
+        self._completed = True
 
     def answers(self) -> bool:
         """Return whether the SuperLink can be reached."""
@@ -173,10 +181,12 @@ class Runtime:
         flwr_home.mkdir()
         settings = {"superlink": {"default": CONNECTION, CONNECTION: connection}}
         (flwr_home / "config.toml").write_text(tomli_w.dumps(settings))
-        superlink = self._start("superlink", command)
+        self._start("superlink", command)
+
+    def _await_superlink(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
-            if superlink.poll() is not None or time.monotonic() > deadline:
+            if self._children[0].poll() is not None or time.monotonic() > deadline:
                 written = (self.home / "superlink.log").read_text(errors="replace")
                 last = written.strip().splitlines()[-1:]
                 raise RunError(f"the SuperLink did not start: {' '.join(last)}")
@@ -198,13 +208,20 @@ class Runtime:
         return child
 
     def _stop(self) -> None:
-        """End every process that was started for this runtime, directly or not."""
+        """End every process that was started for this runtime, directly or not.
+
+        After a run that was completed, there is nothing that they would have to finish.
+        """
         end, seconds = psutil.Process.terminate, STOP_SECONDS
+        if self._completed:
+            end, seconds = psutil.Process.kill, 1.0
         while processes := self._processes():
             for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     end(process)
-            psutil.wait_procs(processes, seconds)
+            deadline = time.monotonic() + seconds
+            while any(map(_lives, processes)) and time.monotonic() < deadline:
+                time.sleep(0.05)
             end, seconds = psutil.Process.kill, 1.0
         for child in self._children:
             child.wait()
@@ -215,9 +232,17 @@ class Runtime:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 ours = process.environ().get("FLWR_HOME") == self._environment["FLWR_HOME"]
-                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                if ours and _lives(process):
                     found.append(process)
         return found
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Return whether a process is there; one that ended, and nobody asked how, is not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def free_port() -> int:
@@ -244,7 +269,7 @@ def federation_config(nodes: int) -> str:
 
 
 def read_run_config(text: str) -> dict[str, Any]:
-    """Read a text in ``--run-config`` form and check it before anything is started.
+    """Read a text in ``--run-config`` form and check it before anything is played.
 
     Returns:
         All keys, with absolute paths.
@@ -253,21 +278,32 @@ def read_run_config(text: str) -> dict[str, Any]:
         InputError: If a key is unknown, a value is wrong, the data set cannot be
             had, or the run directory is not free.
     """
+    config, out, resume = _asked(text)
+    held = Resources(absolute(config))
+    if resume:
+        return {**to_run_config(held.config), RESUME: str(Path(resume).absolute())}
+    path = Path(out or default_path(held.dataset.name)).absolute()
+    directory.check_free(path)
+    return {**to_run_config(held.config), OUT: str(path)}
+
+
+def _asked(text: str) -> tuple[Config, str, str]:
+    """Return what can be read without looking at data: the config, ``out`` and ``resume``."""
     given = read_given(text)
-    out, resume = given.get(OUT), given.get(RESUME)
+    out, resume = given.get(OUT, ""), given.get(RESUME, "")
     if out and resume and Path(out).absolute() != Path(resume).absolute():
         raise InputError(
             f"run config: resume={resume!r} and out={out!r}: expected one run directory; a run "
             "goes on where it is"
         )
-    if resume:  # what is not said is as it was
-        began = to_run_config(open_run(Path(resume).absolute()).config)
-        held = Resources(absolute(from_run_config(began | given)))
-        return {**to_run_config(held.config), RESUME: str(Path(resume).absolute())}
-    held = Resources(absolute(from_run_config(defaults() | given)))
-    path = Path(out or default_path(held.dataset.name)).absolute()
-    directory.check_free(path)
-    return {**to_run_config(held.config), OUT: str(path)}
+    # Of a run that goes on, what is not said is as it was.
+    unsaid = to_run_config(open_run(Path(resume).absolute()).config) if resume else defaults()
+    return from_run_config(unsaid | given), out, resume
+
+
+def _runtime(text: str, simulation: bool) -> Runtime:
+    config, _, _ = _asked(text)
+    return Runtime(simulation, settled(config.training).engine)
 
 
 @contextlib.contextmanager
@@ -284,18 +320,19 @@ def _to_go_on(run_config: Mapping[str, Any]) -> Iterator[None]:
 
 def simulate(text: str) -> None:
     """Play a run on Ray, with a node per client."""
-    run_config = read_run_config(text)
     if find_spec("ray") is None:
         raise InputError("Ray is not installed: pip install -e '.[simulation]'")
-    with Runtime(simulation=True, backend=run_config["engine"]) as flower, _to_go_on(run_config):
-        flower.run(run_config, federation_config(run_config["clients"]))
+    with _runtime(text, simulation=True) as flower:
+        run_config = read_run_config(text)  # while the SuperLink comes up
+        with _to_go_on(run_config):
+            flower.run(run_config, federation_config(run_config["clients"]))
 
 
 def deploy(text: str) -> None:
     """Play a run on a SuperLink and a SuperNode per client."""
-    run_config = read_run_config(text)
-    clients = run_config["clients"]
-    with Runtime(simulation=False, backend=run_config["engine"]) as flower:
+    with _runtime(text, simulation=False) as flower:
+        run_config = read_run_config(text)
+        clients = run_config["clients"]
         for partition in range(clients):
             flower.add_node(partition, clients)
         with _to_go_on(run_config):

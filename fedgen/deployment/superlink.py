@@ -11,6 +11,7 @@ ends with its real status. The SuperLink is the connection ``fedgen`` of Flower'
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -91,10 +92,13 @@ def play(
     Raises:
         RunError: If it does not start, or was not completed, with Flower's reason.
     """
-    with tempfile.NamedTemporaryFile("wb", suffix=".toml") as overrides:
-        tomli_w.dump(run_config, overrides)
-        overrides.flush()
-        arguments = ["run", str(app), CONNECTION, "--run-config", overrides.name]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        overrides = folder / "run-config.toml"
+        overrides.write_text(tomli_w.dumps(run_config))
+        if app == PROJECT:
+            app = _copied(folder / "app")
+        arguments = ["run", str(app), CONNECTION, "--run-config", str(overrides)]
         if federation:
             arguments += ["--federation-config", federation]
         number = ask(environment, *arguments, before=before)["run-id"]
@@ -105,6 +109,21 @@ def play(
         time.sleep(LOOK_SECONDS)
     if run["status"] != "finished:completed":
         raise RunError(f"{run['status']}: {run['status-details']}")
+
+
+def _copied(app: Path) -> Path:
+    """Return a copy of Flower's app alone.
+
+    Flower bundles what it is given, and looks at each file of a checkout for that, a virtual
+    environment's tens of thousands too.
+    """
+    app.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, app)
+    for name in ("fedgen", "strategies"):
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / name, app / name, ignore=unwanted)
+    return app
 
 
 def _state(number: str, environment: Mapping[str, str], before: Sequence[str]) -> dict[str, str]:
