@@ -44,6 +44,9 @@ ABANDONED = "stuck, abandoned"
 LOOK_SECONDS, START_SECONDS = 0.1, 60.0
 """How often a message looks for an idle actor, and how long for one that comes up."""
 
+PULL_SECONDS = 0.01
+"""How often the server looks for replies; 0.1 otherwise, a good part of a small round."""
+
 _renewing = threading.Lock()
 
 
@@ -63,6 +66,7 @@ def renew_actors(grid: Grid) -> None:
     import ray
     from flwr.simulation.ray_transport.ray_actor import BasicActorPool
 
+    grid.pull_interval = PULL_SECONDS  # type: ignore[attr-defined]
     starting: dict[Any, Any] = {}  # new actors, and what says that they are there
     jobs: dict[Any, tuple[Any, Any]] = {}
     receive = grid.send_and_receive

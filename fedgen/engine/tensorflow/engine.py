@@ -109,15 +109,17 @@ class Engine:
         for slot in slots:
             self._slots.put(slot)
         self._pool = ThreadPoolExecutor(workers, "evaluate")
+        # Loops are of TensorFlow's own operations: to look for Python's in them takes a second.
         self._predict = tf.function(
             loops.predict,
+            autograph=False,
             input_signature=[_like(slots[0].trainable), _like(slots[0].state), self._specs()[0]],
         )
         self._tracing = threading.Lock()
         self._trained_by: dict[_Kind, _Training] = {}
-        self._evaluated_by = tf.function(loops.evaluate)
+        self._evaluated_by = tf.function(loops.evaluate, autograph=False)
         self._evaluate = self._trace_evaluation(slots[0])
-        self._scored_by = tf.function(loops.score)
+        self._scored_by = tf.function(loops.score, autograph=False)
         self._score: Any = None
         self._compiling = Compiling()
         self._training((None, self._is_plain(descent.momentum), ("momentum",)), (), slots[0])
@@ -360,7 +362,7 @@ class Engine:
                 if "dropout" in given:
                     dropout.listen(self._model)
                 loops = replace(self._loops, rule=rule, plain=plain)
-                function = tf.function(loops.train)
+                function = tf.function(loops.train, autograph=False)
                 specs = (*_like(terms[:1]), _like(terms[1])) if terms else ()
                 trace = self._trace_training
                 traced = self._compiling.call(trace, kind, function, slot, specs, given)
