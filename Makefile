@@ -37,9 +37,10 @@ test-older: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS) tests/federation/test_flower.py
 	$(BIN)/python -m pytest -m runtimes -k test_ray_ends_with_the_same_bytes $(ARGS) tests/test_runtimes.py
 
-# Hours: 200 runs killed at random moments, 10,000 examples for each fuzzed input, 2,000 rounds, minutes without a network.
+# Hours: 200 runs and 50 parts of Flower's runtimes killed at random moments, 10,000 examples for each fuzzed input, 2,000 rounds, minutes without a network.
 soak: $(VENV)/.dev
 	FEDGEN_KILLS=200 $(BIN)/python -m pytest -s -k killed_at_random tests/comparison/test_resume.py
+	FEDGEN_PARTS=50 $(BIN)/python -m pytest -s -m runtimes -k killed_at_random tests/test_kills.py
 	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=soak
 	$(BIN)/python -m pytest -s -m soak
 

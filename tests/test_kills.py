@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.runtimes, pytest.mark.usefixtures("home")]
 __all__ = ["home"]  # a fixture
 
 KILLS = int(os.environ.get("FEDGEN_PARTS", 4))
-ROUNDS = 120
+ROUNDS = 240
 PARTS = {
     "SuperLink": "bin/flower-superlink",
     "Ray's head": "raylet/raylet",

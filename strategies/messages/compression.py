@@ -132,13 +132,14 @@ def _unpack(data: bytes, kind: np.dtype[Any], count: int) -> NDArray[np.uint8]:
     then is anything allocated.
     """
     size = count * kind.itemsize
+    if not size and not data:
+        return np.empty((count, kind.itemsize), np.uint8)
+    wrong = ValueError(f"payload is not one frame of Zstandard that holds {size:,} bytes")
     try:
-        if not size and not data:
-            return np.empty((count, kind.itemsize), np.uint8)
-        if zstandard.get_frame_parameters(data).content_size == size:
-            flat = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
-            columns = np.frombuffer(flat, np.uint8).reshape(kind.itemsize, count)
-            return np.ascontiguousarray(columns.T)
-    except (zstandard.ZstdError, ValueError):
-        pass  # said below
-    raise ValueError(f"payload is not one frame of Zstandard that holds {size:,} bytes")
+        if zstandard.get_frame_parameters(data).content_size != size:
+            raise wrong
+        flat = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+        columns = np.frombuffer(flat, np.uint8).reshape(kind.itemsize, count)
+    except (zstandard.ZstdError, ValueError) as error:
+        raise wrong from error
+    return np.ascontiguousarray(columns.T)

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def test_two_files_alone_import_what_is_not_promised() -> None:
 
 @pytest.mark.parametrize(("module", "name"), NAMES, ids=[".".join(pair) for pair in NAMES])
 def test_flower_has_the_name(module: str, name: str) -> None:
+    if "simulation" in module:
+        pytest.importorskip("ray", reason="needs the extra `simulation`, which installs Ray")
     assert hasattr(importlib.import_module(module), name), f"Flower has no {module}.{name} any more"
 
 
@@ -67,3 +70,24 @@ def test_its_functions_take_what_they_are_given() -> None:
     three = [np.array([0.0]), np.array([1.0]), np.array([50.0])]
     assert functions.trim_mean(np.array(three), 0.34) == pytest.approx([1.0])
     assert flower.parse_config_args(["rounds=3 out='a'"]) == {"rounds": 3, "out": "a"}
+
+
+def test_the_pool_of_actors_is_as_it_is_taken_over() -> None:
+    """Each is used, or replaced, by ``flower.renew_actors``."""
+    pytest.importorskip("ray", reason="needs the extra `simulation`, which installs Ray")
+    pool = importlib.import_module("flwr.simulation.ray_transport.ray_actor").BasicActorPool
+    taken = {
+        "__init__": ["self", "actor_type", "client_resources", "actor_kwargs"],
+        "submit": ["self", "actor_fn", "job"],
+        "fetch_result_and_return_actor_to_pool": ["self", "future"],
+        "add_actor_back_to_pool": ["self", "future"],
+    }
+    assert {
+        name: list(inspect.signature(getattr(pool, name)).parameters) for name in taken
+    } == taken
+    source = inspect.getsource(pool.__init__)
+    for attribute in ("pool", "create_actor_fn", "_future_to_actor"):
+        assert f"self.{attribute}" in source, f"Flower's pool has no {attribute} any more"
+    grid = importlib.import_module("flwr.superlink.grid").InMemoryGrid
+    assert grid.__name__ == "InMemoryGrid" and "self.pull_interval" in inspect.getsource(grid)
+    assert flower.is_simulated(grid.__new__(grid))
