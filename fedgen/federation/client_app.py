@@ -39,7 +39,7 @@ def refuse(message: Message, context: Context, call_next: ClientAppCallable) -> 
 
 
 LOCKED_SECONDS = 60.0
-"""How long after its deadline a process is ended in which no other thread comes to run."""
+"""How long after that a process ends itself in which no other thread comes to run."""
 
 
 def bounded(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -63,15 +63,18 @@ def bounded(message: Message, context: Context, call_next: ClientAppCallable) ->
         except BaseException as error:  # whoever waits raises it
             errors.append(error)
 
+    def left() -> float:
+        spent = time.monotonic() - since - (engine.compiling - compiled)
+        return deadline + GRACE_SECONDS - spent
+
     compiled, since = engine.compiling, time.monotonic()
     client = threading.Thread(target=work, name="client", daemon=True)
-    faulthandler.dump_traceback_later(deadline + LOCKED_SECONDS, exit=True)
+    # Before it starts: from then on it may hold Python's lock.
+    faulthandler.dump_traceback_later(left() + LOCKED_SECONDS, exit=True)
     client.start()
-    while client.is_alive():
-        left = since + deadline + GRACE_SECONDS + engine.compiling - compiled - time.monotonic()
-        if left <= 0:
-            break
-        client.join(left)
+    while client.is_alive() and (seconds := left()) > 0:
+        faulthandler.dump_traceback_later(seconds + LOCKED_SECONDS, exit=True)
+        client.join(seconds)
     faulthandler.cancel_dump_traceback_later()
     if errors:
         raise errors[0]
