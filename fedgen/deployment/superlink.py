@@ -118,7 +118,7 @@ def _copied(app: Path) -> Path:
     environment's tens of thousands too.
     """
     app.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md"):
         shutil.copy(PROJECT / name, app)
     for name in ("fedgen", "strategies"):
         unwanted = shutil.ignore_patterns("__pycache__")
