@@ -278,7 +278,10 @@ def read_run_config(text: str) -> dict[str, Any]:
         InputError: If a key is unknown, a value is wrong, the data set cannot be
             had, or the run directory is not free.
     """
-    config, out, resume = _asked(text)
+    return _checked(*_asked(text))
+
+
+def _checked(config: Config, out: str, resume: str) -> dict[str, Any]:
     held = Resources(absolute(config))
     if resume:
         return {**to_run_config(held.config), RESUME: str(Path(resume).absolute())}
@@ -301,11 +304,6 @@ def _asked(text: str) -> tuple[Config, str, str]:
     return from_run_config(unsaid | given), out, resume
 
 
-def _runtime(text: str, simulation: bool) -> Runtime:
-    config, _, _ = _asked(text)
-    return Runtime(simulation, settled(config.training).engine)
-
-
 @contextlib.contextmanager
 def _to_go_on(run_config: Mapping[str, Any]) -> Iterator[None]:
     """Say of a run that failed, but has begun, how to go on with it."""
@@ -322,16 +320,18 @@ def simulate(text: str) -> None:
     """Play a run on Ray, with a node per client."""
     if find_spec("ray") is None:
         raise InputError("Ray is not installed: pip install -e '.[simulation]'")
-    with _runtime(text, simulation=True) as flower:
-        run_config = read_run_config(text)  # while the SuperLink comes up
+    config, *paths = _asked(text)
+    with Runtime(simulation=True, backend=settled(config.training).engine) as flower:
+        run_config = _checked(config, *paths)  # while the SuperLink comes up
         with _to_go_on(run_config):
             flower.run(run_config, federation_config(run_config["clients"]))
 
 
 def deploy(text: str) -> None:
     """Play a run on a SuperLink and a SuperNode per client."""
-    with _runtime(text, simulation=False) as flower:
-        run_config = read_run_config(text)
+    config, *paths = _asked(text)
+    with Runtime(simulation=False, backend=settled(config.training).engine) as flower:
+        run_config = _checked(config, *paths)
         clients = run_config["clients"]
         for partition in range(clients):
             flower.add_node(partition, clients)

@@ -89,3 +89,11 @@ def comparable(run: Path) -> dict[str, object]:
     for row in found["rounds.csv"]:
         del row["bytes_down"], row["bytes_up"]
     return found
+
+
+def in_process(out: Path, rounds: int, clients: int) -> dict[str, object]:
+    """What a run of ``SMALL``'s kind, with all of so many clients, comes to here."""
+    flags = f"--dataset=digits --model=mlp --rounds={rounds} --clients={clients} --fraction=1"
+    command = [sys.executable, "-m", "fedgen", "compare", *flags.split(), "--quiet"]
+    subprocess.run([*command, "--strategies=fedavg", f"--out={out}"], check=True)
+    return comparable(out)

@@ -8,14 +8,13 @@ import os
 import random
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 import runs
-from launched import SMALL, comparable, finish, home, processes, script
+from launched import SMALL, comparable, finish, home, in_process, processes, script
 
 pytest.importorskip("ray", reason="needs the extra `simulation`, which installs Ray")
 pytestmark = [pytest.mark.runtimes, pytest.mark.usefixtures("home")]
@@ -50,18 +49,11 @@ def wait_for_part(mark: Path, words: str, launcher: subprocess.Popen[str]) -> ps
     return None
 
 
-def in_process(out: Path, rounds: int) -> dict[str, object]:
-    flags = f"--dataset=digits --model=mlp --rounds={rounds} --clients=3 --fraction=1.0 --quiet"
-    command = [sys.executable, "-m", "fedgen", "compare", *flags.split(), "--strategies=fedavg"]
-    subprocess.run([*command, f"--out={out}"], check=True)
-    return comparable(out)
-
-
 def test_what_is_killed_at_random_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     seed = int(os.environ.get("FEDGEN_SEED", 0))
     draw = random.Random(seed)
     anywhere = KILLS > len(PARTS)
-    whole = in_process(tmp_path / "whole", ROUNDS)
+    whole = in_process(tmp_path / "whole", ROUNDS, clients=3)
     kills, ends = 0, 0
     while kills < KILLS:
         run = tmp_path / f"run-{ends}"

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from launched import comparable
+from launched import comparable, in_process
 
 from benchmarks.hosts import Hosts, Line, address, missing
 from benchmarks.spread import Play, Spread, host_of, wait_for_training
@@ -36,12 +36,6 @@ def short() -> Iterator[Path]:
     """A folder with a short path, as Ray puts sockets there."""
     with tempfile.TemporaryDirectory(prefix="fg", dir="/tmp") as folder:
         yield Path(folder)
-
-
-def in_process(out: Path, rounds: int) -> dict[str, object]:
-    command = [sys.executable, "-m", "fedgen", "compare", *FLAGS, f"--rounds={rounds}"]
-    subprocess.run([*command, f"--out={out}"], check=True)
-    return comparable(out)
 
 
 def stranger(hosts: Hosts, host: int, flower: Spread, flags: list[str]) -> subprocess.Popen[bytes]:
@@ -85,7 +79,7 @@ class Cluster:
 @pytest.mark.runtimes
 def test_bad_lines_and_strangers_change_no_byte(tmp_path: Path) -> None:
     """5 % loss, 100 ms each way, a client out of reach for 20 s, and two nodes without a right."""
-    expected = in_process(tmp_path / "here", 3)
+    expected = in_process(tmp_path / "here", 3, clients=2)
     with Hosts(5) as hosts:
         with Spread(hosts) as flower:
             for partition in range(2):
@@ -120,7 +114,7 @@ def test_bad_lines_and_strangers_change_no_byte(tmp_path: Path) -> None:
 @pytest.mark.runtimes
 def test_arms_on_a_node_of_another_host_leave_the_same_bytes(tmp_path: Path, short: Path) -> None:
     """The head has no CPUs: every arm crosses the line, which loses and delays."""
-    expected = in_process(tmp_path / "here", 2)
+    expected = in_process(tmp_path / "here", 2, clients=2)
     command = [sys.executable, "-m", "fedgen", "compare", *FLAGS, "--rounds=2"]
     with Hosts(2) as hosts:
         cluster = Cluster(hosts, short, (0, 1))
@@ -135,7 +129,7 @@ def test_arms_on_a_node_of_another_host_leave_the_same_bytes(tmp_path: Path, sho
 def test_a_simulation_on_nodes_of_two_hosts_leaves_the_same_bytes(
     tmp_path: Path, short: Path
 ) -> None:
-    expected = in_process(tmp_path / "here", 2)
+    expected = in_process(tmp_path / "here", 2, clients=2)
     text = f"{JOB.format(rounds=2)} out='{tmp_path / 'run'}'"
     with Hosts(2) as hosts:
         cluster = Cluster(hosts, short, (1, 1))

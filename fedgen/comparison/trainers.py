@@ -13,6 +13,7 @@ from fedgen.config.sections import CENTRALISED, is_pooled
 from fedgen.config.tree import Arm, Config
 from fedgen.engine.plan import Moments, Plan, batch_order
 from fedgen.errors import InputError, RunError
+from fedgen.federation.flower import START_SECONDS
 from fedgen.federation.grid import GRACE_SECONDS
 from fedgen.federation.resources import Resources
 from strategies import Named, parse
@@ -34,9 +35,6 @@ from strategies.fedavg import FedAvg
 from strategies.messages.arrays import read_arrays
 from strategies.streams import rng
 from strategies.trials import Searched
-
-START_SECONDS = 60.0
-"""How long a worker of Flower's runtimes may take to be ready to train."""
 
 
 class Player(Protocol):

@@ -41,8 +41,11 @@ def number(message: Message, identity: str) -> None:
 ABANDONED = "stuck, abandoned"
 """How the reason begins that a client's process gives when it is to be replaced."""
 
-LOOK_SECONDS, START_SECONDS = 0.1, 60.0
-"""How often a message looks for an idle actor, and how long for one that comes up."""
+START_SECONDS = 60.0
+"""How long a worker of Flower's runtimes may take to be ready to train."""
+
+LOOK_SECONDS = 0.1
+"""How often a message looks for an idle actor."""
 
 PULL_SECONDS = 0.01
 """How often the server looks for replies; 0.1 otherwise, a good part of a small round."""
