@@ -90,6 +90,11 @@ main()
 """
 
 
+# Seconds that tell what goes on at once from what waits for something that takes longer: as many
+# as a machine with much else to do may need.
+PATIENCE = 25
+
+
 def without(
     library: str, arguments: list[str], cwd: Path, env: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:

@@ -11,9 +11,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 
 import pytest
 from launched import comparable, in_process
+from runs import rows
 
 from benchmarks.hosts import Hosts, Line, address, missing
 from benchmarks.spread import Play, Spread, host_of, wait_for_training
@@ -183,3 +185,28 @@ def test_arms_of_a_node_that_is_gone_for_minutes_go_on_elsewhere(
         result = done.result(600)
     assert result.returncode == 0, result.stdout
     assert comparable(tmp_path / "run") == comparable(tmp_path / "here")
+
+
+@pytest.mark.soak
+def test_clients_of_a_node_that_is_gone_for_minutes_train_on_the_other(
+    tmp_path: Path, short: Path
+) -> None:
+    """Ray gives the node up, and what its worker trained is handed on: no reply is lost."""
+    expected = in_process(tmp_path / "here", 200, clients=2)
+    text = f"{JOB.format(rounds=200)} out='{tmp_path / 'run'}'"
+    with Hosts(2) as hosts, ThreadPoolExecutor() as pool:
+        cluster = Cluster(hosts, short, (1, 1))
+        command = [sys.executable, "-m", "fedgen.launch", "simulate", text]
+        done = pool.submit(cluster.run, 0, command, RAY_ADDRESS=cluster.address)
+        while not list((tmp_path / "run" / "shards").glob("*/checkpoint-*.json")):
+            assert not done.done(), done.result().stdout
+            time.sleep(0.1)
+        hosts.set(CUT, 1)
+        time.sleep(120)
+        hosts.set(Line(), 1)
+        result = done.result(900)
+    assert result.returncode == 0, result.stdout
+    assert comparable(tmp_path / "run") == expected
+    seconds = [float(row["seconds"]) for row in rows(tmp_path / "run" / "rounds.csv")]
+    print(f"\nthe longest round took {max(seconds):.0f} s, the median {median(seconds):.2f} s")
+    assert max(seconds) > 5, "no round waited for the node that was gone"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import ENGINE, finish, play, rows, start
+from runs import ENGINE, PATIENCE, finish, play, rows, start
 from trainings import engine_of
 
 from fedgen.comparison.trainers import reply_timeout
@@ -33,11 +33,12 @@ def plan(epochs: int) -> Plan:
     return Plan(1e-3, 8, np.tile(np.arange(500, dtype=np.int32), (epochs, 1)))
 
 
-def test_training_stops_within_a_batch_of_the_deadline(engine: Engine) -> None:
+def test_training_stops_at_the_deadline_in_the_middle_of_its_plan(engine: Engine) -> None:
+    """6.3 million steps would take a minute and more."""
     begun = time.time()
     with pytest.raises(Stopped):
-        engine.train(weights(), plan(20_000), until=begun + 0.3)
-    assert 0.29 < time.time() - begun < 2
+        engine.train(weights(), plan(100_000), until=begun + 0.3)
+    assert 0.29 < time.time() - begun < PATIENCE
 
 
 def test_evaluation_stops_too(engine: Engine) -> None:
@@ -64,12 +65,12 @@ def test_only_the_slow_clients_fail(tmp_path: Path) -> None:
     """One cohort in which some hang, some are quick; a run of the command line."""
     arguments = ["compare", "--dataset=digits", "--model=mlp", "--clients=8", "--fraction=1"]
     arguments += ["--rounds=1", "--out=run", "--quiet", "--strategies=fedavg", f"--engine={ENGINE}"]
-    arguments += ["--set=training.deadline=1", "--set=faults.hang=3"]
+    arguments += ["--set=training.deadline=3", "--set=faults.hang=3"]
     assert finish(start(arguments, tmp_path)) == (0, "", "")
     (last,) = (r for r in rows(tmp_path / "run" / "rounds.csv") if r["round"] == "1")
     assert (last["clients"], last["failed"], last["rejected"]) == ("8", "3", "0")
-    # Three stuck clients on two workers: 3 s each, two of them at once.
-    assert 3 <= float(last["seconds"]) < 9
+    # Three stuck clients on two workers: 5 s each, two of them at once.
+    assert 5 <= float(last["seconds"]) < PATIENCE
 
 
 def test_a_round_that_nobody_finishes_names_the_deadline(tmp_path: Path) -> None:

@@ -10,7 +10,18 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from runs import ENGINE, FLAGS, comparable, finish, play, rows, start, wait_for_file, wait_for_line
+from runs import (
+    ENGINE,
+    FLAGS,
+    PATIENCE,
+    comparable,
+    finish,
+    play,
+    rows,
+    start,
+    wait_for_file,
+    wait_for_line,
+)
 from warm import Command
 
 from fedgen.runs.run import Run
@@ -18,7 +29,7 @@ from fedgen.runs.run import Run
 ROUNDS = 4
 STRATEGIES = ["genetic-cfl", "fedavg", "centralised"]
 
-KILLS = int(os.environ.get("FEDGEN_KILLS", "4"))
+KILLS = int(os.environ.get("FEDGEN_KILLS", "2" if ENGINE == "jax" else "4"))
 """How many runs are killed at a random moment; `make soak` sets it."""
 
 
@@ -183,7 +194,7 @@ def test_an_interrupt_keeps_finished_rounds_and_says_how_to_go_on(
     asked = time.monotonic()
     process.send_signal(sign)
     code, _, err = finish(process)
-    assert time.monotonic() - asked < 2
+    assert time.monotonic() - asked < PATIENCE
     assert code == 130
     assert err == "interrupted; every finished round is kept. Go on with: " + (
         "python -m fedgen resume run\n"
@@ -193,14 +204,14 @@ def test_an_interrupt_keeps_finished_rounds_and_says_how_to_go_on(
 
 
 def test_ctrl_c_does_not_wait_for_a_long_client(tmp_path: Path) -> None:
-    long = ["--dataset=digits", "--clients=4", "--fraction=1", "--set=training.local_epochs=5000"]
+    long = ["--dataset=digits", "--clients=4", "--fraction=1", "--set=training.local_epochs=500000"]
     process = start(["compare", *long, f"--engine={ENGINE}", "--rounds=1", "--out=run"], tmp_path)
     wait_for_line(process, "0 ")
     time.sleep(1)
     asked = time.monotonic()
     process.send_signal(signal.SIGINT)
     code, _, err = finish(process)
-    assert time.monotonic() - asked < 2
+    assert time.monotonic() - asked < PATIENCE
     assert code == 130 and "resume run" in err
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import toy
 from flwr.app import ArrayRecord, ConfigRecord
+from runs import PATIENCE
 
 from fedgen.comparison import trainers
 from fedgen.config.tree import Arm, build
@@ -39,7 +40,7 @@ def test_a_client_that_left_costs_its_round_one_failure_and_no_waiting() -> None
         grid.leave(2)
         begun = time.monotonic()
         toy.play_round(strategy, grid, 2, arrays)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < PATIENCE
     assert statuses(strategy) == [OK, OK, "failed: not online", OK]
     assert strategy.outcome.failed == 1
 
@@ -135,15 +136,15 @@ def test_late_node_is_waited_for_until_the_deadline() -> None:
 
 def test_answers_that_keep_coming_are_waited_for() -> None:
     def slowly(weights: toy.Weights, metrics: toy.Metrics) -> None:
-        time.sleep(0.3)
+        time.sleep(0.5)
 
-    strategy = everybody(query_timeout=0.7)
-    with toy.toy_grid(8, query_fault=slowly) as grid:  # two at a time: 1.2 s for all
+    strategy = everybody(query_timeout=1.6)
+    with toy.toy_grid(8, query_fault=slowly) as grid:  # two at a time: 2 s for all
         strategy.clients = strategy.peers.clients = 8
         begun = time.monotonic()
         messages = list(strategy.configure_train(1, toy.start(), ConfigRecord(), grid))
     assert len(messages) == 8
-    assert time.monotonic() - begun > 0.9
+    assert time.monotonic() - begun > 1.9
 
 
 class Asked(InProcessGrid):
@@ -170,7 +171,7 @@ def refused(grid: InProcessGrid) -> str:
     with pytest.raises(RunError) as error:
         trainers.Federated(strategy, grid).step(1, [np.zeros(3, np.float32)])
     grid.close()
-    assert time.monotonic() - begun < 10, "waited for the deadline"
+    assert time.monotonic() - begun < PATIENCE, "waited for the deadline"
     assert "\n" not in str(error.value)
     return str(error.value)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
+from runs import PATIENCE
 
 from fedgen.federation import grid as module
 from fedgen.federation.grid import FIRST_NODE, InProcessGrid
@@ -95,7 +96,7 @@ def test_a_stuck_client_is_abandoned_and_the_round_goes_on(
     with running(body, deadline=0.2) as grid:
         begun = time.monotonic()
         replies = list(grid.send_and_receive(messages(list(range(6)))))
-        assert 0.3 <= time.monotonic() - begun < 3
+        assert 0.3 <= time.monotonic() - begun < PATIENCE
         # Both workers were stuck: the others ran on fresh ones.
         assert sorted(answered(replies)) == [2, 3, 4, 5]
         reasons = {r.metadata.src_node_id - FIRST_NODE: r for r in replies if r.has_error()}
@@ -139,7 +140,7 @@ def test_closing_does_not_wait_for_a_stuck_client(
         grid.push_messages(messages([0, 1]))
         time.sleep(0.05)
         begun = time.monotonic()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < PATIENCE
 
 
 def test_pulled_replies_come_once() -> None:
