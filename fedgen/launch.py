@@ -26,9 +26,9 @@ from typing import Any
 import psutil
 import tomli_w
 
-from fedgen import runtime
 from fedgen.config.tree import Config
 from fedgen.deployment.credentials import write_certificates, write_node_key
+from fedgen.deployment.simulation import federation_config, visible_gpus
 from fedgen.deployment.superlink import (
     CONNECTION,
     PROJECT,
@@ -39,6 +39,7 @@ from fedgen.deployment.superlink import (
     register,
 )
 from fedgen.engine.engines import settled
+from fedgen.engine.plan import LANES
 from fedgen.errors import FedgenError, InputError, RunError
 from fedgen.federation.resources import Resources, absolute
 from fedgen.federation.run_config import OUT, RESUME, from_run_config, to_run_config
@@ -256,18 +257,6 @@ def free_port() -> int:
             return port
 
 
-def federation_config(nodes: int) -> str:
-    """Return the options of a simulation: as many clients at once as there are cores."""
-    cores = runtime.available_cores()
-    options: dict[str, float] = {"num-supernodes": nodes, "client-resources-num-cpus": 1}
-    if not os.environ.get("RAY_ADDRESS"):  # an existing cluster knows what it has
-        options["init-args-num-cpus"] = cores
-        if gpus := _visible_gpus():
-            options["client-resources-num-gpus"] = min(1.0, gpus / cores)
-            options["init-args-num-gpus"] = gpus
-    return " ".join(f"{name}={value}" for name, value in options.items())
-
-
 def read_run_config(text: str) -> dict[str, Any]:
     """Read a text in ``--run-config`` form and check it before anything is played.
 
@@ -321,10 +310,12 @@ def simulate(text: str) -> None:
     if find_spec("ray") is None:
         raise InputError("Ray is not installed: pip install -e '.[simulation]'")
     config, *paths = _asked(text)
-    with Runtime(simulation=True, backend=settled(config.training).engine) as flower:
+    engine = settled(config.training).engine
+    with Runtime(simulation=True, backend=engine) as flower:
         run_config = _checked(config, *paths)  # while the SuperLink comes up
         with _to_go_on(run_config):
-            flower.run(run_config, federation_config(run_config["clients"]))
+            together = config.run.workers or LANES * visible_gpus() if engine == "jax" else 0
+            flower.run(run_config, federation_config(run_config["clients"], together))
 
 
 def deploy(text: str) -> None:
@@ -379,14 +370,6 @@ def _undisturbed() -> Iterator[None]:
     finally:
         for sign, handler in before.items():
             signal.signal(sign, handler)
-
-
-def _visible_gpus() -> int:
-    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return gpus
-    return min(gpus, len([name for name in visible.split(",") if name.strip()]))
 
 
 if __name__ == "__main__":

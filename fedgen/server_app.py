@@ -16,6 +16,7 @@ from fedgen.comparison.progress.live import watcher
 from fedgen.comparison.progress.results import results
 from fedgen.config.tree import Config
 from fedgen.data import datasets
+from fedgen.engine.engines import settled
 from fedgen.errors import ArmError, FedgenError, InputError
 from fedgen.federation.flower import is_simulated, renew_actors
 from fedgen.federation.resources import Resources
@@ -37,9 +38,9 @@ def main(grid: Grid, context: Context) -> None:
     for handler in logging.getLogger("flwr").handlers:
         handler.addFilter(_one_line)
     runtime.require()
-    if is_simulated(grid):
-        renew_actors(grid)
     config = from_run_config(context.run_config)
+    if is_simulated(grid):
+        renew_actors(grid, shared=settled(config.training).engine == "jax")
     out, resume = (str(context.run_config.get(key, "")) for key in (OUT, RESUME))
     named = (
         ("dataset", config.data.dataset if datasets.is_path(config.data.dataset) else ""),

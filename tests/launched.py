@@ -91,9 +91,12 @@ def comparable(run: Path) -> dict[str, object]:
     return found
 
 
-def in_process(out: Path, rounds: int, clients: int) -> dict[str, object]:
+def in_process(
+    out: Path, rounds: int, clients: int, engine: str = "tensorflow"
+) -> dict[str, object]:
     """What a run of ``SMALL``'s kind, with all of so many clients, comes to here."""
     flags = f"--dataset=digits --model=mlp --rounds={rounds} --clients={clients} --fraction=1"
     command = [sys.executable, "-m", "fedgen", "compare", *flags.split(), "--quiet"]
+    command.append(f"--engine={engine}")
     subprocess.run([*command, "--strategies=fedavg", f"--out={out}"], check=True)
     return comparable(out)

@@ -91,10 +91,10 @@ def test_what_is_killed_at_random_goes_on_to_the_same_bytes(tmp_path: Path) -> N
         assert comparable(run) == whole
 
 
-def test_a_client_that_hangs_on_ray_costs_its_own_reply_and_its_worker_is_replaced(
-    tmp_path: Path,
-) -> None:
-    text = f"{SMALL.format(rounds=3)} out='{tmp_path}/run'"
+@pytest.mark.parametrize("engine", ["tensorflow", "jax"])
+def test_a_client_that_hangs_on_ray_costs_its_own_reply(tmp_path: Path, engine: str) -> None:
+    """Its worker is replaced; a process that clients share, by JAX, goes on without its thread."""
+    text = f"{SMALL.format(rounds=3)} engine='{engine}' out='{tmp_path}/run'"
     process = script("simulate", f"{text} set='training.deadline=3 faults.hang=1'")
     workers = set()
     assert process.stdout is not None
@@ -111,7 +111,27 @@ def test_a_client_that_hangs_on_ray_costs_its_own_reply_and_its_worker_is_replac
         *3 * ["failed: stuck, abandoned 2 s after the deadline of 3 s"],
         *6 * ["ok"],
     ]
-    assert len(workers) > len(os.sched_getaffinity(0)), "the worker was not replaced"
+    cores = len(os.sched_getaffinity(0))
+    assert len(workers) > cores if engine == "tensorflow" else len(workers) == 1
+
+
+def test_a_process_that_clients_share_is_replaced_and_costs_no_reply(tmp_path: Path) -> None:
+    """By JAX all clients that train at once are lanes of one process; it ends while they do."""
+    job = f"{SMALL.format(rounds=ROUNDS)} engine='jax'"
+    whole = in_process(tmp_path / "whole", ROUNDS, clients=3, engine="jax")
+    process, run = script("simulate", f"{job} out='{tmp_path}/run'"), tmp_path / "run"
+    workers = set()
+    for rounds in (1, 20):
+        while played(run) < rounds and process.poll() is None:
+            time.sleep(0.05)
+        victim = wait_for_part(tmp_path, PARTS["worker"], process)
+        assert victim is not None, finish(process)
+        assert len(processes(tmp_path, PARTS["worker"])) == 1
+        workers.add(victim.pid)
+        victim.kill()
+    code, output = finish(process)
+    assert code == 0, output
+    assert len(workers) == 2 and comparable(run) == whole
 
 
 def test_a_client_that_hangs_on_a_supernode_costs_its_own_reply_and_a_deployment_is_resumed(

@@ -111,6 +111,36 @@ def test_a_simulation_runs_as_many_clients_at_once_as_there_are_cores(
     assert "init-args" not in launch.federation_config(7)
 
 
+@pytest.mark.parametrize(
+    ("cores", "gpus", "together", "client", "on_gpu"),
+    [
+        (2, 0, 3, 0.6666, None),
+        (16, 1, 32, 0.5, 0.0312),
+        (16, 2, 64, 0.25, 0.0312),
+        (4, 0, 1, 4, None),
+    ],
+)
+def test_a_simulation_runs_as_many_clients_at_once_as_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    gpus: int,
+    together: int,
+    client: float,
+    on_gpu: float | None,
+) -> None:
+    """By Ray's way of reckoning: how often a client's part is in the whole."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("fedgen.runtime.available_cores", lambda: cores)
+    monkeypatch.setattr("fedgen.deployment.simulation.visible_gpus", lambda: gpus)
+    text = launch.federation_config(100, together)
+    options = {name: float(value) for name, value in (o.split("=") for o in text.split())}
+    assert options["client-resources-num-cpus"] == client
+    assert int(options["init-args-num-cpus"] / client) == together
+    if gpus:
+        assert options["client-resources-num-gpus"] == on_gpu
+        assert int(options["init-args-num-gpus"] / options["client-resources-num-gpus"]) == together
+
+
 def test_free_port_can_be_bound() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", launch.free_port()))

@@ -13,6 +13,9 @@ from strategies.core.aggregation import Arrays
 Precision = Literal["float32", "tf32", "bfloat16"]
 """What products are computed in; sums, weights and moments are float32 always."""
 
+LANES = 32
+"""Clients at once on a GPU, by JAX, unless it is said how many."""
+
 
 @dataclass(frozen=True)
 class Moments:

@@ -7,7 +7,8 @@ by the first client that trains in a process: Flower's runtimes may start one fo
 import faulthandler
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from flwr.app import ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
@@ -42,6 +43,40 @@ LOCKED_SECONDS = 60.0
 """How long after that a process ends itself in which no other thread comes to run."""
 
 
+class _Ending:
+    """The end of this process should it be stuck as a whole, put off while its clients go on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients = 0
+        self._due = 0.0
+
+    @contextmanager
+    def at_the_latest(self, seconds: float) -> Iterator[None]:
+        """Be there for a client; begins before its thread, which may hold Python's lock."""
+        with self._lock:
+            self._clients += 1
+        self.put_off(seconds)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._clients -= 1
+                if not self._clients:
+                    faulthandler.cancel_dump_traceback_later()
+                    self._due = 0.0
+
+    def put_off(self, seconds: float) -> None:
+        """Wait for so many seconds more, and ``LOCKED_SECONDS``, or longer for another client."""
+        with self._lock:
+            self._due = max(self._due, time.monotonic() + seconds)
+            left = self._due - time.monotonic()
+            faulthandler.dump_traceback_later(left + LOCKED_SECONDS, exit=True)
+
+
+_ending = _Ending()
+
+
 def bounded(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """Give a client up that is stuck beyond its deadline, as ``InProcessGrid`` does.
 
@@ -69,13 +104,11 @@ def bounded(message: Message, context: Context, call_next: ClientAppCallable) ->
 
     compiled, since = engine.compiling, time.monotonic()
     client = threading.Thread(target=work, name="client", daemon=True)
-    # Before it starts: from then on it may hold Python's lock.
-    faulthandler.dump_traceback_later(left() + LOCKED_SECONDS, exit=True)
-    client.start()
-    while client.is_alive() and (seconds := left()) > 0:
-        faulthandler.dump_traceback_later(seconds + LOCKED_SECONDS, exit=True)
-        client.join(seconds)
-    faulthandler.cancel_dump_traceback_later()
+    with _ending.at_the_latest(deadline + GRACE_SECONDS):
+        client.start()
+        while client.is_alive() and (seconds := left()) > 0:
+            _ending.put_off(seconds)
+            client.join(seconds)
     if errors:
         raise errors[0]
     return replies[0] if replies else abandoned(message, deadline)

@@ -5,6 +5,8 @@ A release that has moved a name is read here, and a test says which one.
 
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flwr.app import Message
@@ -58,19 +60,26 @@ def is_simulated(grid: Grid) -> bool:
     return type(grid).__name__ == "InMemoryGrid"
 
 
-def renew_actors(grid: Grid) -> None:
+def renew_actors(grid: Grid, shared: bool) -> None:
     """Have Flower's pool replace actors of Ray whose process ended, or whose client is stuck.
 
     As it is, it gives them work for ever. A message whose actor died is handed to another one,
     once; the second time its client has failed. Where a node of the cluster is lost, there is no
     room for another actor until it is back: till then the others have all the work. Where all are
     lost, that is no fault of clients: the round ends with a ``RunError``.
+
+    Args:
+        grid: The server's.
+        shared: Whether clients of a device are to share a process, see ``_share``. One of them
+            that is stuck then leaves its thread behind, and the process goes on.
     """
     import ray
     from flwr.simulation.ray_transport.ray_actor import BasicActorPool
 
     grid.pull_interval = PULL_SECONDS  # type: ignore[attr-defined]
     starting: dict[Any, Any] = {}  # new actors, and what says that they are there
+    successors: dict[Any, Any] = {}  # of actors that were replaced
+    makers: dict[Any, Callable[[], Any]] = {}  # of actors that clients share
     jobs: dict[Any, tuple[Any, Any]] = {}
     receive = grid.send_and_receive
 
@@ -95,6 +104,11 @@ def renew_actors(grid: Grid) -> None:
         return None
 
     def submit(pool: Any, actor_fn: Any, job: Any) -> Any:
+        if shared:
+            with _renewing:
+                if not makers:
+                    makers.update(_share(pool))
+                    starting.update({actor: actor.__ray_ready__.remote() for actor in makers})
         until = time.monotonic() + START_SECONDS
         while (actor := take(pool)) is None:
             if time.monotonic() > until or not alive():
@@ -106,10 +120,18 @@ def renew_actors(grid: Grid) -> None:
         return future
 
     def renewed(pool: Any, future: Any) -> Any:
-        ray.kill(pool._future_to_actor[future])
-        actor = pool._future_to_actor[future] = pool.create_actor_fn()
-        starting[actor] = actor.__ray_ready__.remote()
-        return actor
+        actor = pool._future_to_actor[future]
+        with _renewing:
+            if actor not in successors:  # else another of its clients was here before
+                ray.kill(actor)
+                make = makers.get(actor, pool.create_actor_fn)
+                successors[actor] = new = make()
+                starting[new] = new.__ray_ready__.remote()
+                if actor in makers:
+                    makers[new] = make
+                pool.pool[:] = [new if idle == actor else idle for idle in pool.pool]
+        pool._future_to_actor[future] = successors[actor]
+        return successors[actor]
 
     def fetch(pool: Any, future: Any) -> Any:
         running, (actor_fn, job) = future, jobs.pop(future)
@@ -119,12 +141,14 @@ def renew_actors(grid: Grid) -> None:
                 break
             except ray.exceptions.RayActorError:
                 actor = renewed(pool, future)
+                told = starting.get(actor)
                 room = tries_left and alive()
-                if not (room and ray.wait([starting[actor]], timeout=START_SECONDS)[0]):
+                if not room or told and not ray.wait([told], timeout=START_SECONDS)[0]:
                     raise
-                starting.pop(actor)
+                starting.pop(actor, None)
                 running = actor_fn(actor, *job)
-        if reply.has_error() and (reply.error.reason or "").startswith(ABANDONED):
+        stuck = reply.has_error() and (reply.error.reason or "").startswith(ABANDONED)
+        if stuck and not shared:
             renewed(pool, future)
         pool.add_actor_back_to_pool(future)
         return reply, context
@@ -135,3 +159,53 @@ def renew_actors(grid: Grid) -> None:
         (grid, "send_and_receive", send_and_receive),
     ):
         setattr(owner, name, function)
+
+
+def _share(pool: Any) -> dict[Any, Callable[[], Any]]:
+    """Have one actor for all clients of a device, or of a node without one, instead of one each.
+
+    The pool then has an actor as many times as it may train clients at once.
+
+    Returns:
+        The actors, and what makes each of them again.
+    """
+    import ray
+    from flwr.simulation.ray_transport.ray_actor import ClientAppActor
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    cpus, gpus = (pool.client_resources.get(name, 0.0) for name in ("num_cpus", "num_gpus"))
+    for actor in pool.pool:
+        ray.kill(actor)
+    count, pool.pool[:] = len(pool.pool), []
+    made: dict[Any, Callable[[], Any]] = {}
+    kind: Any = ClientAppActor  # made by `ray.remote`, whose types say less
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        here = node["Resources"]
+        clients = int(here.get("CPU", 0) / cpus)
+        together = clients
+        if gpus:
+            clients = min(clients, int(here.get("GPU", 0) / gpus))
+            together = max(1, int(1 / gpus))
+        clients = min(clients, count - len(pool.pool))
+        for first in range(0, clients, together):
+            size = min(together, clients - first)
+            make = partial(
+                kind.options(
+                    num_cpus=size * cpus,
+                    num_gpus=size * gpus,
+                    max_concurrency=size,
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=True),
+                ).remote,
+                on_actor_init_fn=partial(_host, size),
+            )
+            actor = make()
+            made[actor] = make
+            pool.pool.extend([actor] * size)
+    return made
+
+
+def _host(clients: int) -> None:
+    """Let this process train so many clients at once."""
+    from fedgen.federation import resources
+
+    resources.SLOTS = clients

@@ -5,6 +5,7 @@ is answers without one.
 """
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -168,18 +169,19 @@ class Resources:
         data with the same settings. A user's function may draw more than weights from a seed, and
         depend on more than its code: it has an engine per seed, of which the latest stays.
         """
-        if self._code:
-            if self._own is None or self._own[0] != seed:
-                self._own = None  # one at a time in memory
-                self._own = seed, self._build_engine(seed)
-            return self._own[1]
-        training = self.config.training
-        changes = training, self._augmentation
-        key = self.dataset, self.config.model, changes, self._counted(seed), self._slots
-        if key not in _resident:
-            _resident.clear()
-            _resident[key] = self._build_engine(seed)
-        return _resident[key]
+        with _opening:
+            if self._code:
+                if self._own is None or self._own[0] != seed:
+                    self._own = None  # one at a time in memory
+                    self._own = seed, self._build_engine(seed)
+                return self._own[1]
+            training = self.config.training
+            changes = training, self._augmentation
+            key = self.dataset, self.config.model, changes, self._counted(seed), self._slots
+            if key not in _resident:
+                _resident.clear()
+                _resident[key] = self._build_engine(seed)
+            return _resident[key]
 
     def _counted(self, seed: int) -> bytes:
         """Return which samples balanced class weights are reckoned from; nothing where none are."""
@@ -285,9 +287,15 @@ def absolute(config: Config) -> Config:
 
 _resident: dict[tuple[Any, ...], Engine] = {}
 
+SLOTS = 1
+"""Clients that this process trains at once for one of Flower's runtimes."""
+
+_opening = threading.RLock()
+"""Held by whoever opens what clients of one process share."""
+
 
 def of(run_config: Mapping[str, Any]) -> Resources:
-    """Return what this process holds for a run config of Flower's, for one client at once.
+    """Return what this process holds for a run config of Flower's, for its ``SLOTS`` clients.
 
     It is kept for the next message, as long as the data, a user's code and given weights are the
     same.
@@ -297,9 +305,10 @@ def of(run_config: Mapping[str, Any]) -> Resources:
     """
     config = from_run_config(run_config)
     model = config.model
-    data, code = datasets.load(config.data), plugins.code_of(model.name)
-    given = source.digest(model), known.digest(config.partition)
-    return _of(config, data, code, given, _codes(config.training.augmentation))
+    with _opening:
+        data, code = datasets.load(config.data), plugins.code_of(model.name)
+        given = source.digest(model), known.digest(config.partition)
+        return _of(config, data, code, given, _codes(config.training.augmentation))
 
 
 def _codes(names: Sequence[str]) -> str:
@@ -311,4 +320,4 @@ def _codes(names: Sequence[str]) -> str:
 def _of(
     config: Config, dataset: Dataset, code: str, given: tuple[str, str], changes: str
 ) -> Resources:
-    return Resources(config, slots=1)
+    return Resources(config, slots=SLOTS)

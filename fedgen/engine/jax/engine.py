@@ -34,7 +34,7 @@ from fedgen.engine.learning import dropout, further
 from fedgen.engine.learning.descent import ADAM, Descent
 from fedgen.engine.learning.losses import measures
 from fedgen.engine.learning.objective import CROSS_ENTROPY, Objective
-from fedgen.engine.plan import Evaluation, Moments, Plan, Precision, Stopped, Trained
+from fedgen.engine.plan import LANES, Evaluation, Moments, Plan, Precision, Stopped, Trained
 from fedgen.errors import InputError, RunError
 
 EVALUATION_BATCHES, PIECES = (50, 500), 16
@@ -90,7 +90,7 @@ class Engine:
         runtime.require()
         on_gpu = jax.default_backend() != "cpu"
         self._side_by_side = on_gpu if side_by_side is None else side_by_side
-        asked, workers = workers, workers or (32 if on_gpu else runtime.available_cores())
+        asked, workers = workers, workers or (LANES if on_gpu else runtime.available_cores())
         self.statistics = models.statistics(model)
         equal = graphs.with_equals(
             model, lambda layer: layers.equal(layer, precision, self._side_by_side)
