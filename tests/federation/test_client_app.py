@@ -5,6 +5,7 @@ import sys
 
 STUCK = """
 import ctypes
+import threading
 import time
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
@@ -41,7 +42,17 @@ try:
 except ValueError as error:
     print(error, flush=True)
 answered(lambda message: time.sleep(3600))
-answered(lambda message: ctypes.PyDLL(None).sleep(3600))  # Python's lock is not given back
+over = threading.Event()
+
+
+def locking(message):
+    over.wait()
+    ctypes.PyDLL(None).sleep(3600)  # Python's lock is not given back
+
+
+threading.Thread(target=answered, args=(locking,)).start()
+answered(lambda message: Message(RecordDict(), reply_to=message))
+over.set()  # one that shares the process has come and gone
 """
 
 
@@ -54,5 +65,5 @@ def test_a_stuck_client_is_given_up_and_a_process_that_is_stuck_as_a_whole_ends_
     seconds, _, reason = said[2].partition(" s: ")
     assert reason == "stuck, abandoned 2 s after the deadline of 0.25 s"
     assert 2.2 <= float(seconds) < 10
-    assert len(said) == 3 and done.returncode == 1
+    assert said[3].endswith(" s: trained") and len(said) == 4 and done.returncode == 1
     assert "Timeout (0:00:03" in done.stderr  # faulthandler's, at 0.25 + 2 + 1 s
