@@ -130,8 +130,10 @@ def renew_actors(grid: Grid, shared: bool) -> None:
                 if actor in makers:
                     makers[new] = make
                 pool.pool[:] = [new if idle == actor else idle for idle in pool.pool]
-        pool._future_to_actor[future] = successors[actor]
-        return successors[actor]
+            while actor in successors:
+                actor = successors[actor]
+        pool._future_to_actor[future] = actor
+        return actor
 
     def fetch(pool: Any, future: Any) -> Any:
         running, (actor_fn, job) = future, jobs.pop(future)
