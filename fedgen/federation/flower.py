@@ -5,7 +5,7 @@ A release that has moved a name is read here, and a test says which one.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -175,35 +175,48 @@ def _share(pool: Any) -> dict[Any, Callable[[], Any]]:
     from flwr.simulation.ray_transport.ray_actor import ClientAppActor
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    cpus, gpus = (pool.client_resources.get(name, 0.0) for name in ("num_cpus", "num_gpus"))
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    of_one = pool.client_resources
     for actor in pool.pool:
         ray.kill(actor)
-    count, pool.pool[:] = len(pool.pool), []
+    pool.pool.clear()
     made: dict[Any, Callable[[], Any]] = {}
     kind: Any = ClientAppActor  # made by `ray.remote`, whose types say less
-    for node in ray.nodes():  # type: ignore[no-untyped-call]
-        here = node["Resources"]
+    for place, clients in together(nodes, of_one["num_cpus"], of_one.get("num_gpus", 0.0)):
+        make = partial(
+            kind.options(
+                **{name: clients * part for name, part in of_one.items()},
+                max_concurrency=clients,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(place, soft=True),
+            ).remote,
+            on_actor_init_fn=partial(_host, clients),
+        )
+        actor = make()
+        made[actor] = make
+        pool.pool.extend([actor] * clients)
+    return made
+
+
+def together(
+    nodes: Iterable[Mapping[str, Any]], cpus: float, gpus: float
+) -> Iterator[tuple[str, int]]:
+    """Yield a process's node, and how many clients share it: those of a GPU, or of a node without.
+
+    Args:
+        nodes: As Ray tells them.
+        cpus: What one client takes of a node's cores; above 0.
+        gpus: What it takes of its GPUs; 0 for none.
+    """
+    for node in nodes:
+        here = node["Resources"]  # none of one that is gone
         clients = int(here.get("CPU", 0) / cpus)
-        together = clients
+        size = clients
         if gpus:
             clients = min(clients, int(here.get("GPU", 0) / gpus))
-            together = max(1, int(1 / gpus))
-        clients = min(clients, count - len(pool.pool))
-        for first in range(0, clients, together):
-            size = min(together, clients - first)
-            make = partial(
-                kind.options(
-                    num_cpus=size * cpus,
-                    num_gpus=size * gpus,
-                    max_concurrency=size,
-                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=True),
-                ).remote,
-                on_actor_init_fn=partial(_host, size),
-            )
-            actor = make()
-            made[actor] = make
-            pool.pool.extend([actor] * size)
-    return made
+            size = max(1, int(1 / gpus))
+        while clients:
+            yield node["NodeID"], min(size, clients)
+            clients -= min(size, clients)
 
 
 def _host(clients: int) -> None:

@@ -91,3 +91,23 @@ def test_the_pool_of_actors_is_as_it_is_taken_over() -> None:
     grid = importlib.import_module("flwr.superlink.grid").InMemoryGrid
     assert grid.__name__ == "InMemoryGrid" and "self.pull_interval" in inspect.getsource(grid)
     assert flower.is_simulated(grid.__new__(grid))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cpus", "gpus", "found"),
+    [
+        ([{"CPU": 2.0}], 1, 0, [("0", 2)]),
+        ([{"CPU": 2.0}, {}, {"CPU": 4.0}], 1, 0, [("0", 2), ("2", 4)]),  # one is gone
+        ([{"CPU": 2.0}], 0.6666, 0, [("0", 3)]),
+        ([{"CPU": 16.0, "GPU": 1.0}], 0.5, 0.0312, [("0", 32)]),
+        ([{"CPU": 16.0, "GPU": 2.0}], 0.25, 0.0312, [("0", 32), ("0", 32)]),
+        ([{"CPU": 16.0, "GPU": 2.0}], 4, 0.25, [("0", 4)]),  # its cores do for no more
+        ([{"CPU": 16.0, "GPU": 2.0}], 2, 0.3, [("0", 3), ("0", 3)]),
+        ([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 8.0}], 1, 1, [("0", 1), ("0", 1)]),
+    ],
+)
+def test_clients_of_a_gpu_or_of_a_node_without_share_a_process(
+    nodes: list[dict[str, float]], cpus: float, gpus: float, found: list[tuple[str, int]]
+) -> None:
+    told = [{"NodeID": str(place), "Resources": node} for place, node in enumerate(nodes)]
+    assert list(flower.together(told, cpus, gpus)) == found
