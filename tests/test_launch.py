@@ -12,6 +12,7 @@ from fedgen import launch
 from fedgen.config.toml import merge, to_toml
 from fedgen.config.tree import build, dump
 from fedgen.errors import InputError
+from fedgen.federation.flower import together
 from fedgen.federation.run_config import from_run_config
 
 ROOT = Path(__file__).parents[1]
@@ -111,34 +112,20 @@ def test_a_simulation_runs_as_many_clients_at_once_as_there_are_cores(
     assert "init-args" not in launch.federation_config(7)
 
 
-@pytest.mark.parametrize(
-    ("cores", "gpus", "together", "client", "on_gpu"),
-    [
-        (2, 0, 3, 0.6666, None),
-        (16, 1, 32, 0.5, 0.0312),
-        (16, 2, 64, 0.25, 0.0312),
-        (4, 0, 1, 4, None),
-    ],
-)
+@pytest.mark.parametrize(("gpus", "clients", "part"), [(0, 3, 0), (1, 32, 0.0312), (2, 1, 1.0)])
 def test_a_simulation_runs_as_many_clients_at_once_as_it_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-    cores: int,
-    gpus: int,
-    together: int,
-    client: float,
-    on_gpu: float | None,
+    monkeypatch: pytest.MonkeyPatch, gpus: int, clients: int, part: float
 ) -> None:
     """By Ray's way of reckoning: how often a client's part is in the whole."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("fedgen.runtime.available_cores", lambda: cores)
     monkeypatch.setattr("fedgen.deployment.simulation.visible_gpus", lambda: gpus)
-    text = launch.federation_config(100, together)
+    text = launch.federation_config(100, clients)
     options = {name: float(value) for name, value in (o.split("=") for o in text.split())}
-    assert options["client-resources-num-cpus"] == client
-    assert int(options["init-args-num-cpus"] / client) == together
-    if gpus:
-        assert options["client-resources-num-gpus"] == on_gpu
-        assert int(options["init-args-num-gpus"] / options["client-resources-num-gpus"]) == together
+    of_one = [options.get(f"client-resources-num-{kind}", 0.0) for kind in ("cpus", "gpus")]
+    assert of_one == [1, part]
+    here = {"CPU": options["init-args-num-cpus"], "GPU": options.get("init-args-num-gpus", 0.0)}
+    found = together([{"NodeID": "here", "Resources": here}], *of_one)
+    assert list(found) == [("here", clients)]
 
 
 def test_free_port_can_be_bound() -> None:

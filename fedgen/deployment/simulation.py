@@ -14,21 +14,15 @@ def federation_config(nodes: int, together: int = 0) -> str:
         nodes: How many there are.
         together: Clients at once on this machine; 0 for as many as there are cores.
     """
-    cores = runtime.available_cores()
-    together = together or cores
+    together = together or runtime.available_cores()
     options: dict[str, float] = {"num-supernodes": nodes, "client-resources-num-cpus": 1}
     if not os.environ.get("RAY_ADDRESS"):  # an existing cluster knows what it has
-        options["client-resources-num-cpus"] = _part(cores, together)
-        options["init-args-num-cpus"] = cores
+        options["init-args-num-cpus"] = together  # Flower takes no part of a core for a client
         if gpus := visible_gpus():
-            options["client-resources-num-gpus"] = min(1.0, _part(gpus, together))
+            part = math.floor(1e4 * gpus / together) / 1e4  # Ray counts four decimals
+            options["client-resources-num-gpus"] = min(1.0, part)
             options["init-args-num-gpus"] = gpus
     return " ".join(f"{name}={value:g}" for name, value in options.items())
-
-
-def _part(whole: int, parts: int) -> float:
-    """Return so large a part of something that there are as many; Ray counts four decimals."""
-    return math.floor(1e4 * whole / parts) / 1e4
 
 
 def visible_gpus() -> int:

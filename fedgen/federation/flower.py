@@ -194,6 +194,8 @@ def _share(pool: Any) -> dict[Any, Callable[[], Any]]:
         actor = make()
         made[actor] = make
         pool.pool.extend([actor] * clients)
+    # Else each is told to end, and says so, for every client.
+    pool.terminate_all_actors = lambda: [ray.kill(actor) for actor in set(pool.pool)]
     return made
 
 
