@@ -81,12 +81,13 @@ def test_the_pool_of_actors_is_as_it_is_taken_over() -> None:
         "submit": ["self", "actor_fn", "job"],
         "fetch_result_and_return_actor_to_pool": ["self", "future"],
         "add_actor_back_to_pool": ["self", "future"],
+        "terminate_all_actors": ["self"],
     }
     assert {
         name: list(inspect.signature(getattr(pool, name)).parameters) for name in taken
     } == taken
     source = inspect.getsource(pool.__init__)
-    for attribute in ("pool", "create_actor_fn", "_future_to_actor"):
+    for attribute in ("pool", "create_actor_fn", "client_resources", "_future_to_actor"):
         assert f"self.{attribute}" in source, f"Flower's pool has no {attribute} any more"
     grid = importlib.import_module("flwr.superlink.grid").InMemoryGrid
     assert grid.__name__ == "InMemoryGrid" and "self.pull_interval" in inspect.getsource(grid)
