@@ -40,6 +40,14 @@ def played(run: Path) -> int:
     return 0
 
 
+def wait_for_round(run: Path, rounds: int, launcher: subprocess.Popen[str]) -> None:
+    """Wait until so many rounds are played, or the launcher has ended."""
+    deadline = time.monotonic() + 300
+    while played(run) < rounds and launcher.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def wait_for_part(mark: Path, words: str, launcher: subprocess.Popen[str]) -> psutil.Process | None:
     """Wait until a part is there; none once the launcher has ended."""
     while launcher.poll() is None:
@@ -65,9 +73,7 @@ def test_what_is_killed_at_random_goes_on_to_the_same_bytes(tmp_path: Path) -> N
         if anywhere and draw.random() < 0.5:
             time.sleep(draw.uniform(0, 30))
         else:
-            while played(run) <= rounds and process.poll() is None:
-                assert time.monotonic() - begun < 300
-                time.sleep(0.05)
+            wait_for_round(run, rounds + 1, process)
             time.sleep(draw.uniform(0, 2))
         if victim := wait_for_part(tmp_path, PARTS[part], process):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -122,8 +128,7 @@ def test_a_process_that_clients_share_is_replaced_and_costs_no_reply(tmp_path: P
     process, run = script("simulate", f"{job} out='{tmp_path}/run'"), tmp_path / "run"
     workers = set()
     for rounds in (1, 20):
-        while played(run) < rounds and process.poll() is None:
-            time.sleep(0.05)
+        wait_for_round(run, rounds, process)
         victim = wait_for_part(tmp_path, PARTS["worker"], process)
         assert victim is not None, finish(process)
         assert len(processes(tmp_path, PARTS["worker"])) == 1
@@ -142,8 +147,7 @@ def test_a_client_that_hangs_on_a_supernode_costs_its_own_reply_and_a_deployment
     job = f"{SMALL.format(rounds=3).replace('clients=3', 'clients=2')} {hanging}"
     process = script("deploy_local", f"{job} out='{tmp_path}/run'")
     run = tmp_path / "run"
-    while played(run) < 1 and process.poll() is None:
-        time.sleep(0.05)
+    wait_for_round(run, 1, process)
     victim = wait_for_part(tmp_path, PARTS["SuperLink"], process)
     assert victim is not None, finish(process)
     victim.kill()

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -77,6 +78,26 @@ class Cluster:
             text=True,
         )
 
+    def simulate(self, text: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "fedgen.launch", "simulate", text]
+        return self.run(0, command, RAY_ADDRESS=self.address)
+
+
+def play_with_a_host_cut_off(
+    hosts: Hosts, run: Path, arms: int, play: Callable[[], subprocess.CompletedProcess[str]]
+) -> None:
+    """Cut the second host off for two minutes once all arms of a run have a checkpoint."""
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(play)
+        while len({path.parent for path in (run / "shards").glob("*/checkpoint-*.json")}) < arms:
+            assert not done.done(), done.result().stdout
+            time.sleep(0.1)
+        hosts.set(CUT, 1)
+        time.sleep(120)
+        hosts.set(Line(), 1)
+        result = done.result(600)
+    assert result.returncode == 0, result.stdout
+
 
 @pytest.mark.runtimes
 def test_bad_lines_and_strangers_change_no_byte(tmp_path: Path) -> None:
@@ -134,9 +155,7 @@ def test_a_simulation_on_nodes_of_two_hosts_leaves_the_same_bytes(
     expected = in_process(tmp_path / "here", 2, clients=2)
     text = f"{JOB.format(rounds=2)} out='{tmp_path / 'run'}'"
     with Hosts(2) as hosts:
-        cluster = Cluster(hosts, short, (1, 1))
-        command = [sys.executable, "-m", "fedgen.launch", "simulate", text]
-        done = cluster.run(0, command, RAY_ADDRESS=cluster.address)
+        done = Cluster(hosts, short, (1, 1)).simulate(text)
         assert done.returncode == 0, done.stdout
     assert comparable(tmp_path / "run") == expected
 
@@ -171,19 +190,10 @@ def test_arms_of_a_node_that_is_gone_for_minutes_go_on_elsewhere(
     flags = ["--rounds=300", "--seeds=2"]
     command = [sys.executable, "-m", "fedgen", "compare", *FLAGS, *flags]
     subprocess.run([*command, f"--out={tmp_path / 'here'}"], check=True)
-    shards = tmp_path / "run" / "shards"
-    with Hosts(2) as hosts, ThreadPoolExecutor() as pool:
+    with Hosts(2) as hosts:
         cluster = Cluster(hosts, short, (1, 1))
         told = [*command, f"--ray={cluster.address}", f"--out={tmp_path / 'run'}"]
-        done = pool.submit(cluster.run, 0, told)
-        while len({path.parent for path in shards.glob("*/checkpoint-*.json")}) < 2:
-            assert not done.done(), done.result().stdout
-            time.sleep(0.1)
-        hosts.set(CUT, 1)
-        time.sleep(120)
-        hosts.set(Line(), 1)
-        result = done.result(600)
-    assert result.returncode == 0, result.stdout
+        play_with_a_host_cut_off(hosts, tmp_path / "run", 2, partial(cluster.run, 0, told))
     assert comparable(tmp_path / "run") == comparable(tmp_path / "here")
 
 
@@ -194,18 +204,9 @@ def test_clients_of_a_node_that_is_gone_for_minutes_train_on_the_other(
     """Ray gives the node up, and what its worker trained is handed on: no reply is lost."""
     expected = in_process(tmp_path / "here", 200, clients=2)
     text = f"{JOB.format(rounds=200)} out='{tmp_path / 'run'}'"
-    with Hosts(2) as hosts, ThreadPoolExecutor() as pool:
+    with Hosts(2) as hosts:
         cluster = Cluster(hosts, short, (1, 1))
-        command = [sys.executable, "-m", "fedgen.launch", "simulate", text]
-        done = pool.submit(cluster.run, 0, command, RAY_ADDRESS=cluster.address)
-        while not list((tmp_path / "run" / "shards").glob("*/checkpoint-*.json")):
-            assert not done.done(), done.result().stdout
-            time.sleep(0.1)
-        hosts.set(CUT, 1)
-        time.sleep(120)
-        hosts.set(Line(), 1)
-        result = done.result(900)
-    assert result.returncode == 0, result.stdout
+        play_with_a_host_cut_off(hosts, tmp_path / "run", 1, partial(cluster.simulate, text))
     assert comparable(tmp_path / "run") == expected
     seconds = [float(row["seconds"]) for row in rows(tmp_path / "run" / "rounds.csv")]
     print(f"\nthe longest round took {max(seconds):.0f} s, the median {median(seconds):.2f} s")

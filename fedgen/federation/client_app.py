@@ -80,8 +80,9 @@ _ending = _Ending()
 def bounded(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """Give a client up that is stuck beyond its deadline, as ``InProcessGrid`` does.
 
-    Its thread is left behind, so its process must be replaced: a SuperNode has one for every
-    message, and ``flower.renew_actors`` sees to those of Ray. A process that is stuck as a whole,
+    Its thread is left behind, so its process must be replaced, unless it is one that clients
+    share: a SuperNode has one for every message, and ``flower.renew_actors`` sees to those of Ray.
+    A process that is stuck as a whole,
     in foreign code that holds Python's lock, ends itself.
     """
     deadline = from_run_config(context.run_config).training.deadline
