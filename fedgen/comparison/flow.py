@@ -39,9 +39,10 @@ def play(
 ) -> dict[str, Any]:
     """Play all arms of a run, finish its directory, and return the summary.
 
-    Seed by seed, the arms take turns round by round. Whatever ends this early
-    leaves every finished round on disk. Where an arm cannot go on, as when it diverges, the others
-    are played to their ends, and all files are written, before that is told.
+    Seed by seed, the arms take turns round by round, or share an engine that joins their clients.
+    Whatever ends this early leaves every finished round on disk. Where an arm cannot go on, as when
+    it diverges, the others are played to their ends, and all files are written, before that is
+    told.
 
     Args:
         run: What to play, and where it goes.

@@ -39,10 +39,13 @@ class Engine(Protocol):
 
     Attributes:
         workers: Clients that it trains at once.
+        joins: Whether clients of other arms enter the places that an arm's leave, so that arms are
+            played sooner beside one another than in turn.
         statistics: Positions of the weights that are statistics of the data.
     """
 
     workers: int
+    joins: bool
     statistics: "dict[int, Statistic]"
 
     @property

@@ -13,6 +13,7 @@ from flwr.app import ConfigRecord, Context, Error, Message, MessageType, RecordD
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
+from fedgen.engine.plan import Stopped
 from fedgen.federation.flower import ABANDONED, RUN_ID, ErrorCode, Run, identify_task, number
 
 FIRST_NODE = 1_000
@@ -150,6 +151,9 @@ class InProcessGrid(Grid):
         """Run clients and return their replies in the order in which they finish.
 
         As in Flower, replies that are late are simply missing.
+
+        Raises:
+            Stopped: If the grid is stopped meanwhile.
         """
         messages = list(messages)
         trains = any(m.metadata.message_type.startswith(MessageType.TRAIN) for m in messages)
@@ -166,15 +170,18 @@ class InProcessGrid(Grid):
             self._forget(left)
         return replies
 
-    def close(self) -> None:
-        """Let waiting clients go, and wait a while for running ones."""
+    def stop(self) -> None:
+        """Let waiting clients go, and whoever waits for replies, which will not be all."""
         with self._change:
             self._closed = True
             self._waiting.clear()
             self._change.notify_all()
-            threads = list(self._threads)
+
+    def close(self) -> None:
+        """Stop, and wait a while for running clients."""
+        self.stop()
         until = time.monotonic() + CLOSE_SECONDS
-        for thread in threads:
+        for thread in list(self._threads):
             thread.join(max(0.0, until - time.monotonic()))
 
     def _receive(
@@ -183,6 +190,8 @@ class InProcessGrid(Grid):
         until = None if timeout is None else time.monotonic() + timeout
         while left:
             with self._change:
+                if self._closed:
+                    raise Stopped
                 self._abandon()
                 ready = [identity for identity in self._ready if identity in left]
                 if not ready:

@@ -10,6 +10,7 @@ from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
 from runs import PATIENCE
 
+from fedgen.engine.plan import Stopped
 from fedgen.federation import grid as module
 from fedgen.federation.grid import FIRST_NODE, InProcessGrid
 
@@ -141,6 +142,18 @@ def test_closing_does_not_wait_for_a_stuck_client(
         time.sleep(0.05)
         begun = time.monotonic()
     assert time.monotonic() - begun < PATIENCE
+
+
+def test_whoever_waits_for_replies_is_let_go_when_the_grid_is_stopped(
+    release: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLOSE_SECONDS", 0.2)
+    with running(lambda client: release.wait(30) and None, workers=1) as grid:
+        threading.Timer(0.1, grid.stop).start()
+        with pytest.raises(Stopped):
+            grid.send_and_receive(messages([0, 1]))
+        with pytest.raises(Stopped):
+            grid.send_and_receive(messages([2]))
 
 
 def test_pulled_replies_come_once() -> None:

@@ -72,8 +72,11 @@ class Engine:
 
     Attributes:
         workers: Lanes.
+        joins: Clients of any arm enter a lane that is free.
         statistics: Positions of the weights that are statistics of the data.
     """
+
+    joins = True
 
     def __init__(
         self,

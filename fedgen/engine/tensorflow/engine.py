@@ -76,8 +76,11 @@ class Engine:
 
     Attributes:
         workers: Slots.
+        joins: A slot is a core, which one arm's clients keep busy.
         statistics: Positions of the weights that are statistics of the data.
     """
+
+    joins = False
 
     def __init__(
         self,
