@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
 
+# Names the twenty slowest tests.
+SLOWEST := --durations 20 --durations-min 1
+
 # The release of Flower before the newest one.
 OLDER := 1.41.0
 
@@ -24,13 +27,13 @@ compare: $(VENV)/.run
 test: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/compiled
 test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.1
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $$(( $(CORES) + 1 )) --dist loadfile $(ARGS)
-	FEDGEN_TEST_ENGINE=jax $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS) tests/engine \
+	$(BIN)/python -m pytest -n $$(( $(CORES) + 1 )) --dist loadfile $(SLOWEST) $(ARGS)
+	FEDGEN_TEST_ENGINE=jax $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(SLOWEST) $(ARGS) tests/engine \
 		tests/test_pinned.py tests/comparison/test_any_data.py tests/comparison/test_deadline.py \
 		tests/comparison/test_resume.py
 
 test-runtimes: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(CORES) --maxschedchunk 1 -m runtimes $(shell grep -rl mark.runtimes tests) $(ARGS)
+	$(BIN)/python -m pytest -n $(CORES) --maxschedchunk 1 $(SLOWEST) -m runtimes $(shell grep -rl mark.runtimes tests) $(ARGS)
 
 # What is used of Flower, and a simulation's bytes, on the older one, which comes before the newest one on the path.
 test-older: export PYTHONPATH = $(CURDIR)/$(VENV)/older

@@ -1,6 +1,7 @@
 """How good scores are: what is measured of a model's outputs, beside accuracy and loss."""
 
 import math
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -198,9 +199,13 @@ def calibration_error(due: NDArray[np.intp], said: NDArray[np.float64]) -> float
     return float(np.abs(apart).sum() / len(due))
 
 
+_warnings = threading.Lock()
+"""Held by who changes which warnings are told: that is the process' own, and arms have threads."""
+
+
 def _own(name: str, function: Own, due: Array, said: NDArray[np.float64]) -> float:
     try:
-        with warnings.catch_warnings():
+        with _warnings, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return float(function(due, said))
     except Exception as error:  # whatever a user's function does

@@ -39,8 +39,8 @@ class Engine(Protocol):
 
     Attributes:
         workers: Clients that it trains at once.
-        joins: Whether clients of other arms enter the places that an arm's leave, so that arms are
-            played sooner beside one another than in turn.
+        joins: Whether clients of other arms enter places that an arm's leave, so that arms are
+            best played beside one another.
         statistics: Positions of the weights that are statistics of the data.
     """
 

@@ -226,7 +226,7 @@ class InProcessGrid(Grid):
             self._waiting = deque(item for item in self._waiting if item[0] not in gone)
             for identity in gone:
                 self._ready.pop(identity, None)
-                if identity in self._running:
+                if identity in self._running and not self._closed:  # `close` waits for those
                     self._replace(identity)
 
     def _replace(self, identity: str) -> None:

@@ -237,7 +237,7 @@ def _arms(run: Run, rows: Rows | None) -> list[ArmState]:
 def _seconds_left(arms: Sequence[ArmState]) -> float | None:
     """Return the seconds until all arms are played, by what their rows and signs say.
 
-    Arms that one process took up together take turns. Rounds take as much longer than their rows
+    Arms that were taken up together take turns. Rounds take as much longer than their rows
     say as those did that the present processes have played.
     """
     since: dict[float, float] = {}
@@ -259,4 +259,5 @@ def _seconds_left(arms: Sequence[ArmState]) -> float | None:
         for arm in arms
         if arm.left
     ]
-    return seconds_left(courses, starts, rounds, max(1, len(since)))
+    lanes = {arm.sign.began for arm in arms if arm.sign and arm.left}
+    return seconds_left(courses, starts, rounds, max(1, len(lanes)))

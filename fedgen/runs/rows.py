@@ -10,6 +10,8 @@ from strategies.core.genes import DECLARED_ONLY, OF_THE_SERVER
 class RoundRow:
     """One round of one arm. Costs are this round's alone; seconds include evaluation.
 
+    Where arms are played at once, seconds go by while others are at work.
+
     A round that was not evaluated (``run.evaluate_every``) has neither metrics nor losses of the
     server's, and quantities have no accuracy. ``measured`` has the other metrics, by the names of
     their columns: ``test_macro_f1`` and so on; and the settings of the strategy's server, where

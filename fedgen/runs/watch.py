@@ -36,7 +36,10 @@ class Watcher:
         """An arm has finished a round."""
 
     def finished(self, rows: Sequence[RoundRow]) -> None:
-        """A round is finished in every arm; rows in the order of the strategies."""
+        """A round is finished in every arm, rows in the order of the strategies.
+
+        Or in one of several that are played at once.
+        """
 
     def note(self, text: str) -> None:
         """Something was done that the user may not expect; the summary has it."""
@@ -194,9 +197,15 @@ class Signs(Watcher):
     def begin(
         self, text: str, arms: Sequence[Arm], finished: Sequence[int], at_once: int = 1
     ) -> None:
-        """Give a first sign of every arm."""
+        """Give a first sign of arms that take turns; others wait for whoever plays them."""
         now = time.time()
-        for arm in arms:
+        for arm in arms if at_once == 1 else ():
+            self._say(arm, Sign(now, now, 0.0, 0, 0, now))
+
+    def started(self, arm: Arm) -> None:
+        """Give the first sign of an arm that has none."""
+        if arm not in self._signs:
+            now = time.time()
             self._say(arm, Sign(now, now, 0.0, 0, 0, now))
 
     def answered(self, arm: Arm, done: int, asked: int) -> None:

@@ -144,16 +144,21 @@ def test_closing_does_not_wait_for_a_stuck_client(
     assert time.monotonic() - begun < PATIENCE
 
 
-def test_whoever_waits_for_replies_is_let_go_when_the_grid_is_stopped(
-    release: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "CLOSE_SECONDS", 0.2)
-    with running(lambda client: release.wait(30) and None, workers=1) as grid:
+def test_whoever_waits_for_replies_is_let_go_when_the_grid_is_stopped() -> None:
+    ended: list[int] = []
+
+    def body(client: int) -> None:
+        time.sleep(0.5)
+        ended.append(client)
+
+    with running(body, workers=1) as grid:
         threading.Timer(0.1, grid.stop).start()
         with pytest.raises(Stopped):
             grid.send_and_receive(messages([0, 1]))
         with pytest.raises(Stopped):
             grid.send_and_receive(messages([2]))
+        assert ended == []
+    assert ended == [0], "closing waits for who is at work"
 
 
 def test_pulled_replies_come_once() -> None:

@@ -84,6 +84,12 @@ def test_time_left_is_told_of_what_is_played_alone(folder: Path) -> None:
     beside = going_with(slow, seconds=[1.0, *[8.0] * 5], began=999_990.5)
     # Taken up by two processes, they have played for 19.5 s, and each has its three.
     assert beside.left(1_000_000.0) == pytest.approx(3 * 8 * 20.5 / 81)
+    over = replace(beside.arms[0].standing, ended=True)
+    ended = replace(beside, arms=[replace(beside.arms[0], standing=over, left=0), beside.arms[1]])
+    # One that is over plays no round of the other's three.
+    assert ended.left(1_000_000.0) == pytest.approx(3 * 8 * 20.5 / 81)
+    more = replace(ended, arms=[*ended.arms, replace(ended.arms[1], sign=None)])
+    assert more.left(1_000_000.0) == pytest.approx(6 * 8 * 20.5 / 81)
     for name in ("a-done", "b-stopped", "c-passed-on"):
         assert read(folder / name).left(1_000_000.0) is None
 

@@ -50,6 +50,22 @@ def test_a_sign_follows_the_cohort_and_is_gone_at_the_end(tmp_path: Path, place:
     assert list(place.parent.iterdir()) == [] and sign(tmp_path, ARM) is None
 
 
+def test_arms_that_are_played_at_once_are_taken_up_one_by_one(tmp_path: Path) -> None:
+    other = replace(ARM, seed=1)
+    for arm in (ARM, other):
+        (tmp_path / "shards" / arm.name).mkdir(parents=True)
+    with Signs(tmp_path) as signs:
+        signs.begin("seed 0", [ARM, other], [0, 0], at_once=2)
+        assert sign(tmp_path, ARM) is None
+        signs.started(ARM)
+        time.sleep(0.01)
+        signs.started(other)
+        first, second = sign(tmp_path, ARM), sign(tmp_path, other)
+        assert first is not None and second is not None and first.began < second.began
+        signs.started(ARM)
+        assert sign(tmp_path, ARM) == first
+
+
 WHOLE = {"began": 1.0, "latest": 2.0, "told": 0.5, "done": 1, "asked": 2, "at": 3.0}
 WRONG: list[dict[str, Any]] = [
     *({name: "7"} for name in WHOLE),

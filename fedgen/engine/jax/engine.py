@@ -72,7 +72,7 @@ class Engine:
 
     Attributes:
         workers: Lanes.
-        joins: Clients of any arm enter a lane that is free.
+        joins: Clients of any arm with the same kind of training enter a lane that is free.
         statistics: Positions of the weights that are statistics of the data.
     """
 
