@@ -24,8 +24,8 @@ compare: $(VENV)/.run
 # On every core, and one more, as some wait; what a file's tests share is made once. A process has
 # one engine: what holds of every engine is tested once more on JAX, with what is its own. What JAX
 # compiles is kept beside it, as most programs are asked for by more than one process.
-test: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/compiled
-test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.1
+test test-runtimes: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/compiled
+test test-runtimes: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.1
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $$(( $(CORES) + 1 )) --dist loadfile $(SLOWEST) $(ARGS)
 	FEDGEN_TEST_ENGINE=jax $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(SLOWEST) $(ARGS) tests/engine \

@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.runtimes, pytest.mark.usefixtures("home")]
 __all__ = ["home"]  # a fixture
 
 KILLS = int(os.environ.get("FEDGEN_PARTS", 4))
-ROUNDS = 240
+ANYWHERE = KILLS > 4
+ROUNDS = 240 if ANYWHERE else 120
+"""More than are played before the last part is killed."""
 PARTS = {
     "SuperLink": "bin/flower-superlink",
     "Ray's head": "raylet/raylet",
@@ -60,7 +62,6 @@ def wait_for_part(mark: Path, words: str, launcher: subprocess.Popen[str]) -> ps
 def test_what_is_killed_at_random_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     seed = int(os.environ.get("FEDGEN_SEED", 0))
     draw = random.Random(seed)
-    anywhere = KILLS > len(PARTS)
     whole = in_process(tmp_path / "whole", ROUNDS, clients=3)
     kills, ends = 0, 0
     while kills < KILLS:
@@ -70,7 +71,7 @@ def test_what_is_killed_at_random_goes_on_to_the_same_bytes(tmp_path: Path) -> N
         part = list(PARTS)[kills % len(PARTS)]
         begun, rounds = time.monotonic(), played(run)
         process = script("simulate", text)
-        if anywhere and draw.random() < 0.5:
+        if ANYWHERE and draw.random() < 0.5:
             time.sleep(draw.uniform(0, 30))
         else:
             wait_for_round(run, rounds + 1, process)
@@ -123,8 +124,8 @@ def test_a_client_that_hangs_on_ray_costs_its_own_reply(tmp_path: Path, engine: 
 
 def test_a_process_that_clients_share_is_replaced_and_costs_no_reply(tmp_path: Path) -> None:
     """By JAX all clients that train at once are lanes of one process; it ends while they do."""
-    job = f"{SMALL.format(rounds=ROUNDS)} engine='jax'"
-    whole = in_process(tmp_path / "whole", ROUNDS, clients=3, engine="jax")
+    job = f"{SMALL.format(rounds=60)} engine='jax'"
+    whole = in_process(tmp_path / "whole", 60, clients=3, engine="jax")
     process, run = script("simulate", f"{job} out='{tmp_path}/run'"), tmp_path / "run"
     workers = set()
     for rounds in (1, 20):
