@@ -75,7 +75,10 @@ def _slow(array: Array) -> NDArray[np.generic]:
 
 def write_arrays(arrays: Sequence[NDArray[np.generic]]) -> ArrayRecord:
     """Return arrays as a record, to the bytes of ``ArrayRecord(arrays)`` but sooner."""
-    return ArrayRecord({str(number): write_array(array) for number, array in enumerate(arrays)})
+    record = ArrayRecord()  # given them at once, it would copy each
+    for number, array in enumerate(arrays):
+        record[str(number)] = write_array(array)
+    return record
 
 
 def write_array(array: NDArray[np.generic]) -> Array:
@@ -86,7 +89,7 @@ def write_array(array: NDArray[np.generic]) -> Array:
         dtype=str(array.dtype),
         shape=array.shape,
         stype="numpy.ndarray",
-        data=_written_header(array.dtype, array.shape) + array.tobytes(),
+        data=b"".join((_written_header(array.dtype, array.shape), array.data)),  # copied once
     )
 
 
