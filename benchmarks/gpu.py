@@ -2,17 +2,21 @@
 
 On a GPU: the reference CNN on images of CIFAR-10's size, 30 clients of 3,600 samples, in every
 precision; and whole processes of ``compare --rounds 10``, with an empty and with a filled cache of
-compiled programs. On a CPU all of it is small, to show that it works: the figures there say
-nothing of a GPU. Medians; the first pass, which compiles, is not counted.
+compiled programs, arms at once and in turn. They play CIFAR-10 where ``FEDGEN_DATA_DIR`` is set,
+else random pixels of its size. On a CPU all of it is small, to show that it works: the figures
+there say nothing of a GPU. Medians; the first pass, which compiles, is not counted. Every figure is
+told on stderr as soon as it is known.
 """
 
+import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,22 +33,37 @@ SIZES = {
 
 
 def measure() -> dict[str, Any]:
-    """Return samples per second, their ratios, milliseconds beside training, and seconds."""
+    """Return samples per second, their ratios, milliseconds beside training, and seconds.
+
+    Raises:
+        InputError: If ``FEDGEN_REQUIRE_GPU`` is 1 and there is none.
+    """
+    from fedgen.config.sections import Training
+    from fedgen.engine import engines
+
+    engines.require_gpu(Training(engine="jax"))
     runtime.import_jax()
     import jax
 
     on_gpu = jax.default_backend() != "cpu"
     size = SIZES[on_gpu]
-    found: dict[str, Any] = {
-        "device": jax.devices()[0].device_kind,
-        "jax": jax.__version__,
-        "sizes": {"clients": CLIENTS, **size},
-    }
+    found: dict[str, Any] = {}
+
+    def keep(name: str, figure: Any) -> None:
+        found[name] = figure
+        print(json.dumps({name: figure}), file=sys.stderr, flush=True)
+
+    keep("device", jax.devices()[0].device_kind)
+    keep("jax", jax.__version__)
+    keep("sizes", {"clients": CLIENTS, **size})
     for precision in ("tf32", "bfloat16") if on_gpu else ("float32", "bfloat16"):
-        found[precision] = engine_figures(size, precision)
-    found["milliseconds_per_client_beside_training"] = beside_training(size)
-    for precision in ("tf32", "bfloat16") if on_gpu else ("float32",):
-        found[f"compare, {precision}"] = whole_processes(size, precision)
+        keep(precision, engine_figures(size, precision))
+    keep("milliseconds_per_client_beside_training", beside_training(size))
+    with tempfile.TemporaryDirectory() as folder:
+        data = whole_data(Path(folder), size)
+        for precision in ("tf32", "bfloat16") if on_gpu else ("float32",):
+            for name, figure in whole_processes(Path(folder), data, size, precision):
+                keep(f"compare, {precision}, {name}", figure)
     return found
 
 
@@ -91,9 +110,9 @@ def engine_figures(size: dict[str, Any], precision: str) -> dict[str, Any]:
 
 
 def beside_training(size: dict[str, Any]) -> float:
-    """Return what a round takes for each client beside its training: messages, mean, copies.
+    """Return what a round takes for each client beside the engine's work: messages, mean, copies.
 
-    Whole rounds of clients of 20 samples, less what the engine takes for their trainings alone.
+    Whole rounds of clients of 20 samples, less what the engine takes to train and validate them.
     """
     import numpy as np
 
@@ -106,6 +125,7 @@ def beside_training(size: dict[str, Any]) -> float:
     from fedgen.federation.grid import InProcessGrid
     from fedgen.federation.resources import Resources
     from fedgen.federation.run_config import to_run_config
+    from strategies.messages.arrays import read_arrays, write_arrays
 
     data = synthetic.cifar10(train=2000, test=20)
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +141,8 @@ def beside_training(size: dict[str, Any]) -> float:
             }
         )
         held = Resources(config)
-    engine, weights = held.engine(0), models.get_weights(held.model(0))
+    # As clients receive them: bytes that nobody can change, sent to the device once.
+    engine, weights = held.engine(0), read_arrays(write_arrays(models.get_weights(held.model(0))))
     grid = InProcessGrid(
         client_app.made(lambda _: held),
         to_run_config(held.config),
@@ -129,7 +150,13 @@ def beside_training(size: dict[str, Any]) -> float:
         workers=engine.workers,
     )
     player = trainers.Federated(trainers.build_strategy(Arm(held.config, "fedavg", 0), held), grid)
-    order = np.arange(18, dtype=np.int32)[None]
+    clients = held.partition(0).clients
+
+    def work(client: int) -> None:
+        order = clients[client].train.astype(np.int32)[None]
+        trained = engine.train(weights, Plan(1e-3, 32, order))
+        engine.evaluate(trained.weights, clients[client].validation)
+
     rounds, alone = [], []
     with ThreadPoolExecutor(engine.workers) as pool:
         for number in range(1, 7):
@@ -137,34 +164,61 @@ def beside_training(size: dict[str, Any]) -> float:
             player.step(number, weights)
             rounds.append(time.perf_counter() - began)
             began = time.perf_counter()
-            list(pool.map(lambda _: engine.train(weights, Plan(1e-3, 32, order)), range(CLIENTS)))
+            list(pool.map(work, range(CLIENTS)))
             alone.append(time.perf_counter() - began)
     grid.close()
     beside = statistics.median(rounds[1:]) - statistics.median(alone[1:])
     return round(1000 * beside / CLIENTS, 2)
 
 
-def whole_processes(size: dict[str, Any], precision: str) -> dict[str, float]:
-    """Return seconds of ``compare``: of its rounds, and of the process, cold and warm."""
-    from fedgen.files import csv
-    from fedgen.runs.rows import RoundRow
+def whole_data(folder: Path, size: dict[str, Any]) -> list[str]:
+    """Return the flags that name what ``compare`` plays, made in a folder where it is not there."""
+    if size["rounds"] == 1:
+        return ["--dataset=digits"]
+    if data := os.environ.get("FEDGEN_DATA_DIR"):
+        return ["--dataset=cifar10", f"--data-dir={data}"]
+    import numpy as np
 
-    with tempfile.TemporaryDirectory() as folder:
-        data = os.environ.get("FEDGEN_DATA_DIR") if size["rounds"] > 1 else None
-        where = ["--dataset=cifar10", f"--data-dir={data}"] if data else ["--dataset=digits"]
-        settings = ["--engine=jax", f"--set=training.precision={precision}"]
-        command = [sys.executable, "-m", "fedgen", "compare", *where, *settings, "--quiet"]
-        command += [f"--model={size['model']}", f"--rounds={size['rounds']}"]
-        environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/compiled"}
-        seconds, found = {}, {}
-        for name in ("cold", "warm"):
-            began = time.perf_counter()
-            out = Path(folder) / name
-            subprocess.run([*command, f"--out={out}"], check=True, env=environment)
-            seconds[name] = round(time.perf_counter() - began, 1)
-            rows = csv.read_csv(out / "rounds.csv", RoundRow)
-            found[f"rounds, {name}"] = round(sum(row.seconds for row in rows), 1)
-        return {**found, **{f"process, {name}": value for name, value in seconds.items()}}
+    from benchmarks import synthetic
+
+    random = synthetic.cifar10(train=50_000, test=10_000)
+    arrays = {k: getattr(random, k) for k in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(folder / "random.npz", **arrays)
+    return [f"--dataset={folder}/random.npz"]
+
+
+def whole_processes(
+    folder: Path, data: Sequence[str], size: dict[str, Any], precision: str
+) -> Iterator[tuple[str, dict[str, float] | str]]:
+    """Yield seconds of ``compare``: of all its rounds by the clock, and of the process.
+
+    With an empty cache of compiled programs, with a filled one, and with that and arms that take
+    turns, as a deadline has them do. Rounds are from the table's heading to its last line: round 0
+    and the server's evaluations are among them.
+    """
+    settings = ["--engine=jax", f"--set=training.precision={precision}"]
+    command = [sys.executable, "-m", "fedgen", "compare", *data, *settings]
+    command += [f"--model={size['model']}", f"--rounds={size['rounds']}"]
+    compiled = {
+        "JAX_COMPILATION_CACHE_DIR": f"{folder}/compiled-{precision}",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    in_turn = ["--set=training.deadline=3600"]
+    for name, more in (("cold", []), ("warm", []), ("warm, arms in turn", in_turn)):
+        out = f"--out={folder}/{precision}-{name.replace(', ', '-').replace(' ', '-')}"
+        began = time.perf_counter()
+        with subprocess.Popen(
+            [*command, *more, out], stdout=subprocess.PIPE, text=True, env=os.environ | compiled
+        ) as process:
+            assert process.stdout is not None
+            told = [(time.perf_counter(), line) for line in process.stdout]
+        seconds = time.perf_counter() - began
+        if process.returncode:
+            yield name, f"exit code {process.returncode}"
+            continue
+        heading = next(at for at, line in told if line.startswith("seed 0 on"))
+        last = max(at for at, line in told if re.match(r" *\d+ ", line))
+        yield name, {"rounds": round(last - heading, 1), "process": round(seconds, 1)}
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 The same trainings as in the tests are held against what TensorFlow came to on a CPU (``--reference
 FILE``, written by ``python -m parity FILE`` in ``tests``), and those of a client alone against the
 same client's in company, in other lanes, with more and with fewer of them. On a CPU bytes are
-promised, on a GPU they are counted.
+promised, on a GPU they are counted. Every figure is told on stderr as soon as it is known.
 """
 
 import argparse
+import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,18 @@ from benchmarks import show
 from fedgen import runtime
 
 LANES = (1, 4, 32)
+
+STEPS = 40
+"""Steps of a training in company at most: Adam makes much of a rounding, step by step."""
+
+CLOSE = {"cpu": 1e-3, "gpu": 1e-2}
+"""How far weights may be apart: on a GPU, whose sums differ by their shapes, ten steps of Adam."""
+
+
+def told(name: str, figure: Any) -> Any:
+    """Say a figure at once, in case there is no time for all of them."""
+    print(json.dumps({name: figure}), file=sys.stderr, flush=True)
+    return figure
 
 
 def bytes_in_company() -> dict[str, Any]:
@@ -38,7 +51,8 @@ def bytes_in_company() -> dict[str, Any]:
     draw = np.random.default_rng(0)
     batches = (5, 16, 33, 100, 1, 75, 32, 64)
     plans = [
-        Plan(1e-3, batch, draw.permutation(1437)[None, :300].astype(np.int32)) for batch in batches
+        Plan(1e-3, batch, draw.permutation(1437)[None, : min(300, STEPS * batch)].astype(np.int32))
+        for batch in batches
     ]
     found: dict[str, Any] = {}
     for name in ("cnn", "mlp-324-108-bn-dropout"):
@@ -52,14 +66,18 @@ def bytes_in_company() -> dict[str, Any]:
                 beside = list(pool.map(lambda plan: engine.train(weights, plan), plans[::-1]))  # noqa: B023
             pairs = list(zip(alone, beside[::-1], strict=True))
             differences = [
-                max(float(np.abs(a - b).max()) for a, b in zip(x.weights, y.weights, strict=True))
+                np.max([np.abs(a - b).max() for a, b in zip(x.weights, y.weights, strict=True)])
                 for x, y in pairs
             ]
-            found[f"{name}, {lanes} lanes"] = {
-                "same": sum(same(x, y) for x, y in pairs),
-                "of": len(pairs),
-                "largest difference": max(differences),
-            }
+            place = f"{name}, {lanes} lanes"
+            found[place] = told(
+                place,
+                {
+                    "same": sum(same(x, y) for x, y in pairs),
+                    "of": len(pairs),
+                    "largest difference": float(np.max(differences)),  # NaN, if there is one
+                },
+            )
     return found
 
 
@@ -73,11 +91,12 @@ def against(reference: Path) -> dict[str, float]:
     found = {}
     for name, case in parity.CASES.items():
         trained = parity.figures(parity.train(case))
-        found[name] = max(
-            float(np.abs(np.asarray(value) - wanted[f"{name}/{key}"]).max())
+        apart = [
+            np.abs(np.asarray(value) - wanted[f"{name}/{key}"]).max()
             for key, value in trained.items()
             if key.startswith("weight")
-        )
+        ]
+        found[name] = told(name, float(np.max(apart)))
     return found
 
 
@@ -87,17 +106,22 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--reference", type=Path, help="what TensorFlow came to")
     arguments = parser.parse_args()
+    from fedgen.config.sections import Training
+    from fedgen.engine import engines
+
+    engines.require_gpu(Training(engine="jax"))
     runtime.import_jax()
     import jax
 
     device = jax.devices()[0]
     found: dict[str, Any] = {"device": device.device_kind, "bytes": bytes_in_company()}
-    good = all(part["largest difference"] < 1e-3 for part in found["bytes"].values())
+    close = CLOSE["cpu" if device.platform == "cpu" else "gpu"]
+    good = all(part["largest difference"] < close for part in found["bytes"].values())
     if device.platform == "cpu":
         good &= all(part["same"] == part["of"] for part in found["bytes"].values())
     if arguments.reference:
         found["from TensorFlow"] = against(arguments.reference)
-        good &= max(found["from TensorFlow"].values()) < 1e-3
+        good &= all(apart < close for apart in found["from TensorFlow"].values())
     found["good"] = bool(good)
     show(found, arguments.json)
     return 0 if good else 1

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,9 @@ SECONDS = 0.1
 
 ROWS = 16
 """Rows of a chunk at most."""
+
+PLACES = 8192
+"""Samples of a row at most, if few tiles are not more: what they take of memory is bounded."""
 
 Kind = tuple[type[Rule] | None, tuple[str, ...]]
 """What all who are in one bank share: their rule, ``None`` for the optimiser alone, and what they
@@ -78,7 +81,7 @@ class _Sent:
     jobs: Mapping[int, Job]
     measured: tuple[Any, ...]
     leaving: Mapping[int, Lanes]
-    since: float = field(default_factory=time.perf_counter)
+    since: float
 
 
 class Bank:
@@ -121,6 +124,16 @@ class Bank:
     def busy(self) -> bool:
         """Whether anybody is waiting for anything."""
         return bool(self._unfinished)
+
+    def make_room(self) -> None:
+        """Give up the lanes, which are made again for the next job; not while anybody is in one."""
+        if not self.busy:
+            self._lanes = None
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether there is room for its lanes on the device."""
+        return self._lanes is not None
 
     def put(self, job: Job) -> None:
         """Let a job wait for a lane; nothing is done for one that has ended."""
@@ -181,7 +194,9 @@ class Bank:
         jobs = {lane: job for lane, job in self._jobs.items() if job.parts[0].size == size}
         waiting = {n: Waiting(j.parts[0], j.position, j.steps) for n, j in jobs.items()}
         ready = sum(int(j.parts[0].tiles[j.position]) for j in jobs.values())
-        tiles = next((t for t in self._tiles if t >= ready), self._tiles[-1])
+        allowed = [t for t in self._tiles if t * size <= PLACES] or self._tiles[:1]
+        tiles = next((t for t in allowed if t >= ready), allowed[-1])
+        began = time.perf_counter()  # the device may be done before it says that it has begun
         chunk = fill(waiting, self._count, (ROWS, tiles), self._at_most)
         self._lanes, measured = self._call(
             *(self._advance, (size, tiles), self._lanes, images, labels),
@@ -197,7 +212,7 @@ class Bank:
             if not job.parts:
                 leaving[lane] = self._call(self._leave, None, self._lanes, lane)
                 del self._jobs[lane]
-        self._sent.append(_Sent(chunk, jobs, measured, leaving))
+        self._sent.append(_Sent(chunk, jobs, measured, leaving, began))
 
     def _read(self, sent: _Sent) -> None:
         loss, hits, terms = (np.asarray(part, np.float64) for part in sent.measured)
@@ -285,6 +300,9 @@ class Workshop:
                 self._inbox.pop(0)
         for bank in self._banks.values():
             if bank.busy:
+                if not bank.has_lanes:
+                    for other in self._banks.values():
+                        other.make_room()
                 try:
                     self._work(bank)
                 except Exception as error:  # it is of all who are in there

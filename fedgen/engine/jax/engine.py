@@ -40,7 +40,7 @@ from fedgen.errors import InputError, RunError
 EVALUATION_BATCHES, PIECES = (50, 500), 16
 """Samples that are evaluated at once, for few and for many; and how many such in a call."""
 
-TILES, TILES_IN_TURN = (4, 16, 64), (16,)
+TILES, TILES_IN_TURN = (4, 16, 32, 64), (16,)
 """Tiles of a row, as few as do, and where they are computed one after another; a larger batch takes
 several rows."""
 
@@ -95,18 +95,18 @@ class Engine:
         self._side_by_side = on_gpu if side_by_side is None else side_by_side
         asked, workers = workers, workers or (LANES if on_gpu else runtime.available_cores())
         self.statistics = models.statistics(model)
-        equal = graphs.with_equals(
-            model, lambda layer: layers.equal(layer, precision, self._side_by_side)
-        )
+        equal = self._equal(model, precision)
         self._layout = layout = Layout.of(model)
         pairs = zip(model.non_trainable_variables, layout.state, strict=True)
         seeds = [number for number, pair in enumerate(pairs) if _is_seed(*pair)]
         self._matmul = MATMUL[precision]
         self._objective, self._descent = objective, descent
         measured = measures(objective, cross_entropy, right)
-        with jax.default_matmul_precision(self._matmul):
-            self._forward = Forward(equal, measured, dataset.scale, seeds)
-            self._coupling = coupling.of(self._forward, dataset)
+        self._forward = exact = Forward(equal, measured, dataset.scale, seeds)
+        if precision != "float32":  # whose rounding would look like a coupling
+            exact = Forward(self._equal(model, "float32"), measured, dataset.scale, seeds)
+        with jax.default_matmul_precision(MATMUL["float32"]):
+            self._coupling = coupling.of(exact, dataset)
         plain = Forward(model, measured, dataset.scale, seeds)
         self._count, self._predict = jax.jit(plain.evaluate), jax.jit(plain.predict)
         self._compiling = Compiling()
@@ -131,6 +131,11 @@ class Engine:
         self._keeping = threading.Lock()  # guards ``_kept``
         self._stopped = False
         self._workshops = [Workshop(self._bank, self._work) for _ in range(shops)]
+
+    def _equal(self, model: keras.Model, precision: Precision) -> keras.Model:
+        return graphs.with_equals(
+            model, lambda layer: layers.equal(layer, precision, self._side_by_side)
+        )
 
     @property
     def trainable(self) -> list[int]:
@@ -204,29 +209,29 @@ class Engine:
         )
         job = Job(entry, parts, len(plan.order), until)
         self._run(job, (type(rule) if rule else None, tuple(given)))
-        with self._room():
+        with self._room():  # what is left of it is computed when it is read
             if job.error is not None:
                 raise job.error
-        if job.left is None:
-            raise Stopped
-        left = job.left
-        rate, carried = np.float32(left.rate), tuple(map(np.float32, left.carried))
-        mean = rule.mean_rate(rate, carried, np.float32(taken)) if rule else rate
-        samples = plan.order.shape[1]
-        kept = None
-        if keep:
-            kept = Moments(as_numpy(left.first), as_numpy(left.second), before + taken)
-        return Trained(
-            weights=self._layout.merged(weights, left.weights, left.state),
-            losses=(job.losses / samples).tolist(),
-            accuracies=(job.hits / samples).tolist() if self._objective.counts_hits else None,
-            learning_rate=float(mean),
-            batch_size=plan.batch_size,
-            moments=kept,
-            initial_rate=float(rate),
-            steps=taken,
-            applied={name: float(left.further[name]) for name in plan.further},
-        )
+            if job.left is None:
+                raise Stopped
+            left = job.left
+            rate, carried = np.float32(left.rate), tuple(map(np.float32, left.carried))
+            mean = rule.mean_rate(rate, carried, np.float32(taken)) if rule else rate
+            samples = plan.order.shape[1]
+            kept = None
+            if keep:
+                kept = Moments(as_numpy(left.first), as_numpy(left.second), before + taken)
+            return Trained(
+                weights=self._layout.merged(weights, left.weights, left.state),
+                losses=(job.losses / samples).tolist(),
+                accuracies=(job.hits / samples).tolist() if self._objective.counts_hits else None,
+                learning_rate=float(mean),
+                batch_size=plan.batch_size,
+                moments=kept,
+                initial_rate=float(rate),
+                steps=taken,
+                applied={name: float(left.further[name]) for name in plan.further},
+            )
 
     def evaluate(
         self,
@@ -272,11 +277,12 @@ class Engine:
                     *(self._count, (split, size), trainable, state, *self._data[split]),
                     *(filled.reshape(PIECES, size), len(here)),
                 )
-            *sums, outputs = found
-            losses, correct = as_numpy(sums)
+                *sums, outputs = found
+                losses, correct = as_numpy(sums)
+                kept = np.asarray(outputs) if scored else np.empty(0)
             loss, hits = loss + losses.sum(dtype=np.float64), hits + correct.sum(dtype=np.float64)
             if scored:
-                scores.append(np.asarray(outputs).reshape(size * PIECES, -1)[: len(here)])
+                scores.append(kept.reshape(size * PIECES, -1)[: len(here)])
         return Evaluation(
             float(loss) / len(indices),
             float(hits) / len(indices) if self._objective.counts_hits else None,
@@ -295,8 +301,8 @@ class Engine:
             filled = np.zeros((size, *samples.shape[1:]), samples.dtype)
             filled[: len(piece)] = piece
             with self._room(), jax.default_matmul_precision(self._matmul):
-                outputs = self._predict(trainable, state, filled)
-            found.append(np.asarray(outputs)[: len(piece)])
+                outputs = np.asarray(self._predict(trainable, state, filled))
+            found.append(outputs[: len(piece)])
         return np.concatenate(found)
 
     def _run(self, job: Job, kind: Kind) -> None:

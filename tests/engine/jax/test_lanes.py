@@ -20,6 +20,7 @@ from fedgen.engine import models
 from fedgen.engine.jax import bank
 from fedgen.engine.jax.coupling import Coupling
 from fedgen.engine.jax.engine import Engine
+from fedgen.engine.jax.schedule import fill
 from fedgen.engine.learning.descent import Descent
 from fedgen.engine.learning.objective import CROSS_ENTROPY, Objective
 from fedgen.engine.plan import Plan, Stopped
@@ -343,3 +344,52 @@ def test_weights_that_nobody_can_change_are_sent_once(digits: Dataset) -> None:
     assert engine._on_device(own)[0] is not engine._on_device(own)[0]
     own[0][:] = 0
     assert not np.asarray(engine._on_device(own)[0]).any()
+
+
+def test_kinds_of_training_that_nobody_asks_for_hold_no_lanes(digits: Dataset) -> None:
+    model = models.build("mlp", SHAPE, CLASSES, 0)
+    weights = models.get_weights(model)
+    engine = Engine(model, digits, workers=2, shops=1)
+    plain, ruled_by = plan(16), replace(plan(16), rule=Proximal(0.1))
+    first = engine.train(weights, plain)
+    second = engine.train(weights, ruled_by)
+    banks = engine._workshops[0]._banks
+    assert [held.has_lanes for held in banks.values()] == [False, True]
+    assert same(engine.train(weights, plain), first)
+    assert [held.has_lanes for held in banks.values()] == [True, False]
+    assert same(engine.train(weights, ruled_by), second)
+
+
+def test_a_row_has_as_many_samples_as_memory_is_meant_for(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models.build("mlp", SHAPE, CLASSES, 0)
+    weights = models.get_weights(model)
+    rows: list[int] = []
+    monkeypatch.setattr(bank, "fill", lambda *given: rows.append(given[2][1]) or fill(*given))
+    wanted = Engine(model, digits, workers=1, side_by_side=True).train(weights, plan(300))
+    assert set(rows) == {16}  # 75 samples are five tiles of 16
+    rows.clear()
+    monkeypatch.setattr(bank, "PLACES", 100)
+    small = Engine(model, digits, workers=1, side_by_side=True).train(weights, plan(300))
+    assert set(rows) == {4}
+    for one, other in zip(wanted.weights, small.weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_how_samples_are_coupled_is_asked_without_rounding(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, str]] = []
+
+    def of(forward: object, dataset: Dataset) -> Coupling:
+        asked.append((forward, jax.config.jax_default_matmul_precision))
+        return Coupling.NONE
+
+    monkeypatch.setattr("fedgen.engine.jax.coupling.of", of)
+    model = models.build("mlp", SHAPE, CLASSES, 0)
+    for precision in ("float32", "bfloat16"):
+        engine = Engine(model, digits, workers=1, precision=precision)
+        forward, said = asked.pop()
+        assert said == "highest"
+        assert (forward is engine._forward) == (precision == "float32")
