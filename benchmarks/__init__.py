@@ -6,7 +6,11 @@ shared machine's timings are no pass or fail.
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from fedgen.errors import InputError
 
 
 def main(measure: Callable[[], Mapping[str, object]], about: str | None) -> None:
@@ -14,7 +18,18 @@ def main(measure: Callable[[], Mapping[str, object]], about: str | None) -> None
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     as_json = parser.parse_args().json
-    show(measure(), as_json)
+    with refusing():
+        show(measure(), as_json)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """End with one line and exit code 2 where something is missing that was asked for."""
+    try:
+        yield
+    except InputError as error:
+        print(error.line, file=sys.stderr)
+        sys.exit(2)
 
 
 def show(figures: Mapping[str, object], as_json: bool) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 os.environ["FEDGEN_TEST_ENGINE"] = "jax"
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from benchmarks import show
+from benchmarks import refusing, show
 from fedgen import runtime
 
 LANES = (1, 4, 32)
@@ -109,7 +109,8 @@ def main() -> int:
     from fedgen.config.sections import Training
     from fedgen.engine import engines
 
-    engines.require_gpu(Training(engine="jax"))
+    with refusing():
+        engines.require_gpu(Training(engine="jax"))
     runtime.import_jax()
     import jax
 

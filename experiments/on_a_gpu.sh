@@ -13,7 +13,7 @@ set -euo pipefail
 [ $# -ge 3 ] || { echo "usage: $0 WHEELS DATA OUT [SECONDS]" >&2; exit 2; }
 wheels=$(realpath "$1") data=$(realpath "$2") out=$(realpath "$3") seconds=${4:-570}
 cd "$(dirname "$0")/.."
-export FEDGEN_REQUIRE_GPU=1 PYTHONUNBUFFERED=1
+export FEDGEN_REQUIRE_GPU=${FEDGEN_REQUIRE_GPU:-1} PYTHONUNBUFFERED=1  # 0 to rehearse it on a CPU
 [ -f "$data/cifar10.npz" ] && export FEDGEN_DATA_DIR=$data
 
 # Beside what is there, as a virtual environment in another one does not see its packages.
