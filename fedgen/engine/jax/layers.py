@@ -45,7 +45,8 @@ def equal(layer: Any, precision: Precision, side_by_side: bool) -> Any:
     """
     if type(layer) is keras.layers.Conv2D and _is_plain(layer):
         pixels = math.prod(graphs.input_shape(layer)[1:3])
-        if not side_by_side and precision == "float32" and pixels > FEW:
+        strided = layer.strides != (1, 1)
+        if not side_by_side and (strided or (precision == "float32" and pixels > FEW)):
             return layer
         return recast(layer, _Convolution, precision=precision)
     if type(layer) is keras.layers.Dense and not layer.lora_enabled:
@@ -57,8 +58,7 @@ def equal(layer: Any, precision: Precision, side_by_side: bool) -> Any:
 
 def _is_plain(layer: Any) -> bool:
     return bool(
-        layer.strides == (1, 1)
-        and layer.dilation_rate == (1, 1)
+        layer.dilation_rate == (1, 1)
         and layer.groups == 1
         and not layer.lora_enabled
         and layer.data_format == "channels_last"
@@ -85,9 +85,9 @@ class _Convolution(keras.layers.Conv2D):  # type: ignore[misc]
     def call(self, inputs: Any) -> Any:
         """Convolve, add the bias and activate."""
         kernel = jnp.asarray(self.kernel)
-        rows, columns = kernel.shape[:2]
-        around = (_around(rows), _around(columns)) if self.padding == "same" else ((0, 0), (0, 0))
-        return _finish(self, convolve(inputs, kernel, around, self.precision))
+        sides = zip(inputs.shape[1:3], kernel.shape[:2], self.strides, strict=True)
+        down, right = (_around(*side) if self.padding == "same" else (0, 0) for side in sides)
+        return _finish(self, convolve(inputs, kernel, (down, right), self.strides, self.precision))
 
 
 class _Normalisation(keras.layers.BatchNormalization):  # type: ignore[misc]
@@ -108,6 +108,11 @@ def _finish(layer: Any, outputs: Any) -> Any:
     return outputs if layer.activation is None else layer.activation(outputs)
 
 
-def _around(size: int) -> tuple[int, int]:
-    """Return what "same" pads before and after, the smaller half before."""
-    return (size - 1) // 2, size // 2
+def _around(pixels: int, size: int, stride: int) -> tuple[int, int]:
+    """Return what "same" pads before and after, the smaller half before.
+
+    As much as a kernel of that size needs for one output of every ``stride`` pixels, begun ones
+    counted.
+    """
+    whole = max(0, (-(-pixels // stride) - 1) * stride + size - pixels)
+    return whole // 2, whole - whole // 2

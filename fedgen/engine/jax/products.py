@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from fedgen.engine.plan import Precision
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
+Strides = tuple[int, int]
 
 MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "tensorfloat32"}
 """JAX's words for precisions; of products that are not below, bfloat16 is TF32 too."""
@@ -53,53 +54,72 @@ def _product_backward(precision: Precision, kept: Any, upstream: Any) -> Any:
 product.defvjp(_product_forward, _product_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def convolve(images: Any, kernel: Any, around: Padding, precision: Precision) -> Any:
-    """Convolve at stride 1.
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def convolve(
+    images: Any, kernel: Any, around: Padding, strides: Strides, precision: Precision
+) -> Any:
+    """Return the convolution of images with a kernel, as a product with patches.
 
     Args:
         images: Float32 of shape (n, height, width, channels).
         kernel: Float32 of shape (rows, columns, channels, filters).
         around: Zeros before and after, of height and of width; fewer than the kernel is long.
+        strides: Steps of the kernel, down and to the right.
         precision: Of the products.
 
     Returns:
         Float32 of shape (n, height', width', filters).
     """
-    return _convolve(images, kernel, around, precision)
+    return _convolve(images, kernel, around, strides, precision)
 
 
-def _convolve(images: Any, kernel: Any, around: Padding, precision: Precision) -> Any:
+def _convolve(
+    images: Any, kernel: Any, around: Padding, strides: Strides, precision: Precision
+) -> Any:
     rows, columns, channels, filters = kernel.shape
-    patches = _patches(images, (rows, columns), around, precision)
+    patches = _patches(images, (rows, columns), around, strides, precision)
     return _product(patches, kernel.reshape(rows * columns * channels, filters), precision)
 
 
-def _patches(images: Any, size: tuple[int, int], around: Padding, precision: Precision) -> Any:
+def _patches(
+    images: Any, size: tuple[int, int], around: Padding, strides: Strides, precision: Precision
+) -> Any:
     """Return the pixels under a kernel at every place, its taps in the kernel's order."""
-    rows, columns = size
     if precision == "bfloat16":  # half the memory to move
         images = images.astype(jnp.bfloat16)
     padded = jnp.pad(images, ((0, 0), *around, (0, 0)))
-    height, width = padded.shape[1] - rows + 1, padded.shape[2] - columns + 1
+    down, right = (n - k + 1 for n, k in zip(padded.shape[1:3], size, strict=True))
     return jnp.concatenate(
-        [padded[:, y : y + height, x : x + width] for y in range(rows) for x in range(columns)], -1
+        [
+            padded[:, y : y + down : strides[0], x : x + right : strides[1]]
+            for y in range(size[0])
+            for x in range(size[1])
+        ],
+        -1,
     )
 
 
-def _convolve_forward(images: Any, kernel: Any, around: Padding, precision: Precision) -> Any:
-    return _convolve(images, kernel, around, precision), (images, kernel)
+def _convolve_forward(
+    images: Any, kernel: Any, around: Padding, strides: Strides, precision: Precision
+) -> Any:
+    return _convolve(images, kernel, around, strides, precision), (images, kernel)
 
 
-def _convolve_backward(around: Padding, precision: Precision, kept: Any, upstream: Any) -> Any:
+def _convolve_backward(
+    around: Padding, strides: Strides, precision: Precision, kept: Any, upstream: Any
+) -> Any:
     images, kernel = kept
     rows, columns, channels, filters = kernel.shape
     (top, bottom), (left, right) = around
-    # What a pixel got is what its outputs got, through the kernel turned round.
+    # What a pixel got is what its outputs got, through the kernel turned round; the places that
+    # strides leave out got nothing.
+    places = (images.shape[1] + top + bottom - rows, images.shape[2] + left + right - columns)
+    out = [(0, n % s, s - 1) for n, s in zip(places, strides, strict=True)]
+    everywhere = jax.lax.pad(upstream, jnp.float32(0), ((0, 0, 0), *out, (0, 0, 0)))
     back = ((rows - 1 - top, rows - 1 - bottom), (columns - 1 - left, columns - 1 - right))
     turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    to_images = _convolve(upstream, turned, back, precision)
-    patches = _patches(images, (rows, columns), around, precision)
+    to_images = _convolve(everywhere, turned, back, (1, 1), precision)
+    patches = _patches(images, (rows, columns), around, strides, precision)
     flat = patches.reshape(-1, patches.shape[-1])
     to_kernel = _product(flat.T, upstream.reshape(-1, filters), precision)
     return to_images, to_kernel.reshape(rows, columns, channels, filters)
