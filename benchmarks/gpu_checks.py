@@ -1,8 +1,8 @@
 """What the engine on JAX promises, checked on the device that is here; exits with 1 if it fails.
 
 The same trainings as in the tests are held against what TensorFlow came to on a CPU (``--reference
-FILE``, written by ``python -m parity FILE`` in ``tests``), and those of a client alone against the
-same client's in company, in other lanes, with more and with fewer of them. On a CPU bytes are
+FILE``, written by ``PYTHONPATH=tests python -m parity FILE``), and those of a client alone against
+the same client's in company, in other lanes, with more and with fewer of them. On a CPU bytes are
 promised, on a GPU they are counted. Every figure is told on stderr as soon as it is known.
 """
 
@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from benchmarks import refusing, show
 from fedgen import runtime
 
-LANES = (1, 4, 32)
+LANES = (32, 4)
+MODELS = ("cnn", "mlp-324-108-bn-dropout")
 
 STEPS = 40
 """Steps of a training in company at most: Adam makes much of a rounding, step by step."""
@@ -38,7 +39,6 @@ def told(name: str, figure: Any) -> Any:
 def bytes_in_company() -> dict[str, Any]:
     """Return, by model, how many of the trainings are the same bytes whoever is beside them."""
     import numpy as np
-    import parity
     from trainings import same
 
     from fedgen.config.sections import Data
@@ -55,13 +55,13 @@ def bytes_in_company() -> dict[str, Any]:
         for batch in batches
     ]
     found: dict[str, Any] = {}
-    for name in ("cnn", "mlp-324-108-bn-dropout"):
-        model = models.build(name, parity.SHAPE, parity.CLASSES, 0)
+    for name in MODELS:
+        model = models.build(name, digits.shape, digits.outputs, 0)
         weights = models.get_weights(model)
-        engine = Engine(model, digits, workers=LANES[0])
-        alone = [engine.train(weights, plan) for plan in plans]
+        alone = []
         for lanes in LANES:
             engine = Engine(model, digits, workers=lanes)
+            alone = alone or [engine.train(weights, plan) for plan in plans]
             with ThreadPoolExecutor(8) as pool:
                 beside = list(pool.map(lambda plan: engine.train(weights, plan), plans[::-1]))  # noqa: B023
             pairs = list(zip(alone, beside[::-1], strict=True))

@@ -4,7 +4,7 @@
 #     experiments/on_a_gpu.sh WHEELS DATA OUT [SECONDS]
 #
 # WHEELS holds what fedgen needs beside JAX, which the machine's own Python has. DATA may hold
-# CIFAR-10 as FEDGEN_DATA_DIR does, and reference.npz, which `cd tests && python -m parity reference.npz`
+# CIFAR-10 as FEDGEN_DATA_DIR does, and reference.npz, which `PYTHONPATH=tests python -m parity FILE`
 # writes where TensorFlow is. It ends within SECONDS (570): the benchmark comes first, and times
 # `compare` on random pixels where CIFAR-10 is not there; the experiment has what is left, and ends
 # in the middle of a seed. Every figure is in OUT as soon as it is known, rows and checkpoints of the

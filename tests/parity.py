@@ -1,7 +1,7 @@
 """Local trainings that every engine comes to the same in, but for the rounding of floats.
 
-``python -m parity FILE`` trains them on TensorFlow and writes what they came to; dropout is not
-among them, as its masks are drawn by each back end's own generator.
+``PYTHONPATH=tests python -m parity FILE`` trains them on TensorFlow and writes what they came to;
+dropout is not among them, as its masks are drawn by each back end's own generator.
 """
 
 import sys
