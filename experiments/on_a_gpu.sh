@@ -35,7 +35,7 @@ nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | tee "$out/dev
 within 300 python3 -m benchmarks.gpu --json > "$out/benchmark.json" 2> "$out/benchmark.txt"
 reference=()
 [ -f "$data/reference.npz" ] && reference=(--reference "$data/reference.npz")
-within 150 python3 -m benchmarks.gpu_checks --json "${reference[@]}" > "$out/checks.json" 2> "$out/checks.txt"
+within 240 python3 -m benchmarks.gpu_checks --json "${reference[@]}" > "$out/checks.json" 2> "$out/checks.txt"
 if [ -n "${FEDGEN_DATA_DIR:-}" ]; then
     within "$seconds" python3 -m fedgen compare --dataset cifar10 --rounds 10 --seeds 10 \
         --engine jax --set training.precision=bfloat16 --out "$work/run" --quiet
