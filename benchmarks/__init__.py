@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from fedgen.errors import InputError
 
@@ -30,6 +31,12 @@ def refusing() -> Iterator[None]:
     except InputError as error:
         print(error.line, file=sys.stderr)
         sys.exit(2)
+
+
+def told(name: str, figure: Any) -> Any:
+    """Return a figure, said on stderr at once, in case there is no time for all of them."""
+    print(json.dumps({name: figure}), file=sys.stderr, flush=True)
+    return figure
 
 
 def show(figures: Mapping[str, object], as_json: bool) -> None:

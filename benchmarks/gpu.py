@@ -8,7 +8,6 @@ there say nothing of a GPU. Medians; the first pass, which compiles, is not coun
 told on stderr as soon as it is known.
 """
 
-import json
 import os
 import re
 import statistics
@@ -50,8 +49,7 @@ def measure() -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def keep(name: str, figure: Any) -> None:
-        found[name] = figure
-        print(json.dumps({name: figure}), file=sys.stderr, flush=True)
+        found[name] = benchmarks.told(name, figure)
 
     keep("device", jax.devices()[0].device_kind)
     keep("jax", jax.__version__)

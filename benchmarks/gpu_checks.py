@@ -7,7 +7,6 @@ promised, on a GPU they are counted. Every figure is told on stderr as soon as i
 """
 
 import argparse
-import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import Any
 os.environ["FEDGEN_TEST_ENGINE"] = "jax"
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from benchmarks import refusing, show
+from benchmarks import refusing, show, told
 from fedgen import runtime
 
 LANES = (32, 4)
@@ -28,12 +27,6 @@ STEPS = 40
 
 CLOSE = {"cpu": 1e-3, "gpu": 1e-2}
 """How far weights may be apart: on a GPU, whose sums differ by their shapes, ten steps of Adam."""
-
-
-def told(name: str, figure: Any) -> Any:
-    """Say a figure at once, in case there is no time for all of them."""
-    print(json.dumps({name: figure}), file=sys.stderr, flush=True)
-    return figure
 
 
 def bytes_in_company() -> dict[str, Any]:

@@ -21,9 +21,6 @@ pytestmark = [pytest.mark.runtimes, pytest.mark.usefixtures("home")]
 __all__ = ["home"]  # a fixture
 
 KILLS = int(os.environ.get("FEDGEN_PARTS", 4))
-ANYWHERE = KILLS > 4
-ROUNDS = 240 if ANYWHERE else 120
-"""More than are played before the last part is killed."""
 PARTS = {
     "SuperLink": "bin/flower-superlink",
     "Ray's head": "raylet/raylet",
@@ -31,6 +28,9 @@ PARTS = {
     "worker": "ray::ClientAppActor",
     "Ray's store of state": "gcs/gcs_server",
 }
+ANYWHERE = KILLS > len(PARTS)
+ROUNDS = 240 if ANYWHERE else 120
+"""More than are played before the last part is killed."""
 GOES_ON = "to go on: the same command with resume='{run}'"
 
 

@@ -43,9 +43,8 @@ Events = SimpleQueue[Callable[[], object]]
 
 @dataclass(frozen=True)
 class _Played:
-    """An arm, its rounds as they are asked for, and how many are left to play."""
+    """An arm by its shard, its rounds as they are asked for, and how many are left to play."""
 
-    arm: Arm
     shard: Shard
     rounds: Iterator[RoundRow]
     left: int
@@ -135,7 +134,7 @@ def play_arms(
                 player = trainers.Federated(trainers.build_strategy(arm, held), nodes)
             last = config.run.rounds
             iterator = rounds.play(arm, player, held, shard, initial, last, made_with(run))
-            playing.append(_Played(arm, shard, iterator, last - shard.opened_round))
+            playing.append(_Played(shard, iterator, last - shard.opened_round))
         pool = ThreadPoolExecutor(count, "arm")
         stack.callback(pool.shutdown, cancel_futures=True)
         # Entered last, so left first: clients stop before anybody waits for arms and grids.
@@ -152,7 +151,7 @@ def play_arms(
 def _in_turn(playing: Sequence[_Played], progress: Watcher) -> None:
     """Play a round of every arm, then the next one."""
     for one in playing:
-        progress.started(one.arm)
+        progress.started(one.shard.arm)
     ended: list[_Played] = []
     # A killed run may have left one arm a round ahead of another.
     for left in range(max(one.left for one in playing), 0, -1):
@@ -180,7 +179,7 @@ def _at_once(
         progress.finished([row])
 
     def play(one: _Played) -> None:
-        events.put(partial(progress.started, one.arm))
+        events.put(partial(progress.started, one.shard.arm))
         while (row := one.next()) is not None:
             events.put(partial(told, row))
         events.put(partial(tell_end, one.shard, progress))

@@ -82,8 +82,7 @@ def bounded(message: Message, context: Context, call_next: ClientAppCallable) ->
 
     Its thread is left behind, so its process must be replaced, unless it is one that clients
     share: a SuperNode has one for every message, and ``flower.renew_actors`` sees to those of Ray.
-    A process that is stuck as a whole,
-    in foreign code that holds Python's lock, ends itself.
+    A process that is stuck as a whole, in foreign code that holds Python's lock, ends itself.
     """
     deadline = from_run_config(context.run_config).training.deadline
     if not deadline or not message.metadata.message_type.startswith(MessageType.TRAIN):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from runs import PATIENCE, comparable, play, rows
+from runs import PATIENCE, SMALL, comparable, play, rows
 
 from fedgen.comparison import arms, flow, opening
 from fedgen.config.tree import Config, build
@@ -127,15 +127,7 @@ class Interrupts(Watcher):
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     settings = {"rounds": 12, "strategies": STRATEGIES}
-    tree = {
-        "data": {"dataset": "digits"},
-        "model": {"name": "mlp"},
-        "partition": {"clients": 12},
-        "cohort": {"fraction": 0.5},
-        "training": {"local_epochs": 1, "engine": "jax"},
-        "run": settings,
-    }
-    held = Resources(build(tree))
+    held = Resources(build(SMALL | {"run": settings}))
     watcher = Interrupts(5)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt), opening.created(held, tmp_path / "run") as run:
