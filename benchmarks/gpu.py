@@ -127,8 +127,7 @@ def beside_training(size: dict[str, Any]) -> float:
 
     data = synthetic.cifar10(train=2000, test=20)
     with tempfile.TemporaryDirectory() as folder:
-        arrays = {k: getattr(data, k) for k in ("x_train", "y_train", "x_test", "y_test")}
-        np.savez(Path(folder) / "data.npz", **arrays)
+        synthetic.write(data, Path(folder) / "data.npz")
         config = build(
             {
                 "data": {"dataset": f"{folder}/data.npz"},
@@ -175,13 +174,9 @@ def whole_data(folder: Path, size: dict[str, Any]) -> list[str]:
         return ["--dataset=digits"]
     if data := os.environ.get("FEDGEN_DATA_DIR"):
         return ["--dataset=cifar10", f"--data-dir={data}"]
-    import numpy as np
-
     from benchmarks import synthetic
 
-    random = synthetic.cifar10(train=50_000, test=10_000)
-    arrays = {k: getattr(random, k) for k in ("x_train", "y_train", "x_test", "y_test")}
-    np.savez(folder / "random.npz", **arrays)
+    synthetic.write(synthetic.cifar10(), folder / "random.npz")
     return [f"--dataset={folder}/random.npz"]
 
 

@@ -36,8 +36,7 @@ def measure() -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         data = synthetic.cifar10(train=2000, test=20)
-        arrays = {k: getattr(data, k) for k in ("x_train", "y_train", "x_test", "y_test")}
-        np.savez(Path(folder) / "data.npz", **arrays)
+        synthetic.write(data, Path(folder) / "data.npz")
         config = build(
             {
                 "data": {"dataset": f"{folder}/data.npz"},

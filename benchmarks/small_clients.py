@@ -114,8 +114,6 @@ def net(shape: tuple[int, int, int], classes: int) -> list[Any]:
 
 def fedgen_rounds() -> Iterator[float]:
     """Yield the milliseconds a client of round after round."""
-    import numpy as np
-
     from benchmarks import synthetic
     from fedgen.comparison import trainers
     from fedgen.config.tree import Arm, build
@@ -128,8 +126,7 @@ def fedgen_rounds() -> Iterator[float]:
     with tempfile.TemporaryDirectory() as folder:
         # A tenth is held out, as always; what is left is 50 a client.
         data = synthetic.cifar10(train=CLIENTS * SAMPLES * 10 // 9 + 1, test=20)
-        arrays = {k: getattr(data, k) for k in ("x_train", "y_train", "x_test", "y_test")}
-        np.savez(Path(folder) / "data.npz", **arrays)
+        synthetic.write(data, Path(folder) / "data.npz")
         config = build(
             {
                 "data": {"dataset": f"{folder}/data.npz"},
