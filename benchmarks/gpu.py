@@ -22,6 +22,7 @@ from typing import Any
 
 import benchmarks
 from fedgen import runtime
+from fedgen.engine.plan import Precision
 
 CLIENTS, REPEATS = 30, 3
 SIZES = {
@@ -46,6 +47,10 @@ def measure() -> dict[str, Any]:
 
     on_gpu = jax.default_backend() != "cpu"
     size = SIZES[on_gpu]
+    engine_precisions: tuple[Precision, ...] = "float32", "bfloat16"
+    whole_precisions: tuple[Precision, ...] = ("float32",)
+    if on_gpu:
+        engine_precisions = whole_precisions = "tf32", "bfloat16"
     found: dict[str, Any] = {}
 
     def keep(name: str, figure: Any) -> None:
@@ -54,18 +59,18 @@ def measure() -> dict[str, Any]:
     keep("device", jax.devices()[0].device_kind)
     keep("jax", jax.__version__)
     keep("sizes", {"clients": CLIENTS, **size})
-    for precision in ("tf32", "bfloat16") if on_gpu else ("float32", "bfloat16"):
+    for precision in engine_precisions:
         keep(precision, engine_figures(size, precision))
     keep("milliseconds_per_client_beside_training", beside_training(size))
     with tempfile.TemporaryDirectory() as folder:
         data = whole_data(Path(folder), size)
-        for precision in ("tf32", "bfloat16") if on_gpu else ("float32",):
+        for precision in whole_precisions:
             for name, figure in whole_processes(Path(folder), data, size, precision):
                 keep(f"compare, {precision}, {name}", figure)
     return found
 
 
-def engine_figures(size: dict[str, Any], precision: str) -> dict[str, Any]:
+def engine_figures(size: dict[str, Any], precision: Precision) -> dict[str, Any]:
     """Return the speeds of cohorts, and of the same engine with one lane."""
     import numpy as np
 
@@ -92,7 +97,7 @@ def engine_figures(size: dict[str, Any], precision: str) -> dict[str, Any]:
                 began = time.perf_counter()
                 list(pool.map(lambda plan: engine.train(weights, plan), plans))
                 seconds.append(time.perf_counter() - began)
-        return len(plans) * samples / statistics.median(seconds[1:])
+        return float(len(plans) * samples / statistics.median(seconds[1:]))
 
     cohort = Engine(model, data, workers=32, precision=precision, side_by_side=True)
     alone = Engine(model, data, workers=1, precision=precision, side_by_side=True)
@@ -181,7 +186,7 @@ def whole_data(folder: Path, size: dict[str, Any]) -> list[str]:
 
 
 def whole_processes(
-    folder: Path, data: Sequence[str], size: dict[str, Any], precision: str
+    folder: Path, data: Sequence[str], size: dict[str, Any], precision: Precision
 ) -> Iterator[tuple[str, dict[str, float] | str]]:
     """Yield seconds of ``compare``: of all its rounds by the clock, and of the process.
 

@@ -38,7 +38,7 @@ def bytes_in_company() -> dict[str, Any]:
     from fedgen.data import datasets
     from fedgen.engine import models
     from fedgen.engine.jax.engine import Engine
-    from fedgen.engine.plan import Plan
+    from fedgen.engine.plan import Plan, Trained
 
     digits = datasets.load(Data(dataset="digits"))
     draw = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def bytes_in_company() -> dict[str, Any]:
     for name in MODELS:
         model = models.build(name, digits.shape, digits.outputs, 0)
         weights = models.get_weights(model)
-        alone = []
+        alone: list[Trained] = []
         for lanes in LANES:
             engine = Engine(model, digits, workers=lanes)
             alone = alone or [engine.train(weights, plan) for plan in plans]
@@ -59,8 +59,9 @@ def bytes_in_company() -> dict[str, Any]:
                 beside = list(pool.map(lambda plan: engine.train(weights, plan), plans[::-1]))  # noqa: B023
             pairs = list(zip(alone, beside[::-1], strict=True))
             differences = [
-                np.max([np.abs(a - b).max() for a, b in zip(x.weights, y.weights, strict=True)])
+                np.abs(np.subtract(a, b, dtype=np.float64)).max()
                 for x, y in pairs
+                for a, b in zip(x.weights, y.weights, strict=True)
             ]
             place = f"{name}, {lanes} lanes"
             found[place] = told(

@@ -47,10 +47,10 @@ def measure(rounds_each: int, kind: str) -> dict[str, Any]:
     runtime.import_tensorflow()
     import numpy as np
 
-    from fedgen.comparison import rounds, trainers
+    from fedgen.comparison import endings, rounds, trainers
     from fedgen.config.tree import Arm, build
     from fedgen.engine import models
-    from fedgen.federation import client_app, endings
+    from fedgen.federation import client_app
     from fedgen.federation.grid import InProcessGrid
     from fedgen.federation.resources import Resources
     from fedgen.federation.run_config import to_run_config

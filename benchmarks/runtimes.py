@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import benchmarks
 from benchmarks import synthetic
@@ -41,12 +40,13 @@ from fedgen.config.sections import Data
 from fedgen.data import datasets
 from fedgen.data.dataset import Dataset
 from fedgen.data.partitions.contiguous import partition
+from fedgen.deployment.simulation import federation_config
 from fedgen.deployment.superlink import PROJECT
 from fedgen.files.csv import read_csv
 from fedgen.runs.rows import RoundRow
 
 CLIENTS, RATE, BATCH, EPOCHS, SEED = 10, 1e-3, 32, 2, 0
-SLICE = {"min_samples": 555, "max_samples": 560}
+SLICE: dict[str, Any] = {"min_samples": 555, "max_samples": 560}
 """A tenth of a slice is held out, and slices end with the data set."""
 
 DIGITS_ROUNDS, CIFAR10_ROUNDS = 10, 2
@@ -107,7 +107,7 @@ def _play(data: Dataset, rounds: int) -> dict[str, Played]:
 def save_job(data: Dataset, path: Path) -> None:
     """Write a data set with pixels in [0, 1], and who trains and validates on what."""
     parts = partition(len(data.y_train), CLIENTS, SEED, **SLICE)
-    arrays: dict[str, NDArray[Any]] = {"y_train": data.y_train, "y_test": data.y_test}
+    arrays: dict[str, Any] = {"y_train": data.y_train, "y_test": data.y_test}
     for split in ("x_train", "x_test"):
         arrays[split] = getattr(data, split) * np.float32(data.scale)
     for client, shard in enumerate(parts.clients):
@@ -183,7 +183,7 @@ def run_quickstart(folder: Path, rounds: int) -> None:
         "learning-rate": RATE,
     }
     with launch.Runtime(simulation=True) as flower:
-        flower.run(run_config, launch.federation_config(CLIENTS), app=QUICKSTART)
+        flower.run(run_config, federation_config(CLIENTS), app=QUICKSTART)
 
 
 if __name__ == "__main__":

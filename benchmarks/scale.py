@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import benchmarks
 from fedgen import runtime
@@ -75,9 +76,10 @@ def federation(clients: int) -> dict[str, float]:
             }
         )
         here = Resources(config)
-        slots = here.engine(0).workers
-        watches = watch_training(here.engine(0)), Stopwatch(here.engine(0)._evaluate)
-        here.engine(0)._evaluate = watches[1]
+        engine: Any = here.engine(0)  # whose private parts are watched
+        slots = engine.workers
+        watches = watch_training(engine), Stopwatch(engine._evaluate)
+        engine._evaluate = watches[1]
         arm = Arm(config, "genetic-cfl", 0)
         grid = InProcessGrid(
             client_app.made(lambda _: here), to_run_config(config), clients=clients, workers=slots

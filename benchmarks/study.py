@@ -17,11 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import benchmarks
+from fedgen import runtime
 
 EPOCHS, REPEATS = 3, 3
 STUDY = Path(__file__).parents[1] / "experiments" / "mlp_solvers.toml"
@@ -46,26 +49,9 @@ print(time.perf_counter() - began)
 """
 
 ENGINE = """
-import sys, time
-from concurrent.futures import ThreadPoolExecutor
-from fedgen import runtime
-runtime.import_tensorflow()
-slots = int(sys.argv[3])
-runtime.limit_threads(slots)
-from fedgen.study import cases, keras_fit
-from fedgen.study.samples import draw, load
-study = cases.build({
-    "study": {"name": "benchmark", "estimator": "keras"}, "data": {"dataset": sys.argv[1]},
-    "fixed": {"model": "mlp-356-105-51-bn", "batch_size": 128, "epochs": int(sys.argv[2])},
-}, "benchmark")
-case, wanted = cases.cases(study, "")[0], draw(study)
-samples = load(wanted)
-began = time.perf_counter()
-def fit(seed):
-    return keras_fit.prepare(case.settings, wanted, samples, seed, slots)()
-with ThreadPoolExecutor(slots) as pool:
-    list(pool.map(fit, range(slots)))
-print((time.perf_counter() - began) / slots)
+import sys
+from benchmarks.study import by_engine
+print(by_engine(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
 """
 
 
@@ -97,6 +83,35 @@ def fits() -> dict[str, object]:
     }
 
 
+def by_engine(data: str, epochs: int, slots: int) -> float:
+    """Return the seconds of a fit by the engine, of so many at once."""
+    runtime.import_tensorflow()
+    runtime.limit_threads(slots)
+    from fedgen.config.sections import Training
+    from fedgen.study import cases
+    from fedgen.study.fits import keras
+    from fedgen.study.samples import draw, load
+
+    fixed = {"model": "mlp-356-105-51-bn", "batch_size": 128, "epochs": epochs}
+    tree = {
+        "study": {"name": "benchmark", "estimator": "keras"},
+        "data": {"dataset": data},
+        "fixed": fixed,
+    }
+    study = cases.build(tree, "benchmark")
+    settings: Any = cases.cases(study, "")[0].settings
+    samples = load(draw(study))
+    training = Training(engine="tensorflow")
+    began = time.perf_counter()
+    with ThreadPoolExecutor(slots) as pool:
+        list(
+            pool.map(
+                lambda seed: keras.prepare(settings, samples, seed, training, slots)(), range(slots)
+            )
+        )
+    return (time.perf_counter() - began) / slots
+
+
 def jobs() -> dict[str, object]:
     """Return the seconds of the solver study with 1 and 2 jobs, and their ratio."""
     seconds = {}
@@ -117,7 +132,7 @@ def jobs() -> dict[str, object]:
 
 def _images(path: Path) -> str:
     draw = np.random.default_rng(0)
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for split, count in (("train", 60_000), ("test", 10_000)):
         arrays[f"x_{split}"] = draw.integers(0, 256, (count, 28, 28), np.uint8)
         arrays[f"y_{split}"] = draw.permutation(np.arange(count) % 10)

@@ -141,7 +141,8 @@ def course(run: str) -> str:
     reached: dict[float, dict[str, str]] = {}
     for name, played in arms.items():
         for cost, row in zip(spent(played), played, strict=True):
-            reached.setdefault(cost, {})[name] = f"{100 * row.test_accuracy:.2f}"
+            if row.test_accuracy is not None:
+                reached.setdefault(cost, {})[name] = f"{100 * row.test_accuracy:.2f}"
     rows = [
         [f"{cost:.0f}", *(reached[cost].get(name, "") for name in arms)] for cost in sorted(reached)
     ]

@@ -14,7 +14,9 @@ from fedgen.data import datasets
 from fedgen.data.dataset import Dataset
 from fedgen.engine import models
 from fedgen.engine.engines import Engine
-from fedgen.engine.plan import Plan, Stopped
+from fedgen.engine.plan import Moments, Plan, Stopped
+from fedgen.engine.rules import Corrected
+from fedgen.errors import RunError
 from strategies.core.aggregation import Arrays
 
 SHAPE, CLASSES = (8, 8, 1), 10
@@ -218,3 +220,28 @@ def test_an_exception_ends_a_running_training_within_a_batch(digits: Dataset) ->
         engine.evaluate(weights, job.order[0])
     with engine.interruptible():
         assert engine.evaluate(weights, job.order[0]).loss > 0
+
+
+def test_what_is_of_another_model_is_refused(engines: dict[tuple[str, str], Engine]) -> None:
+    engine, weights = engines["mlp", "sgd"], initial("mlp")
+    kernel, rows = weights[0], np.arange(3, dtype=np.int32)
+    for wrong in (kernel[:-1], kernel.ravel(), kernel[0]):
+        others = [wrong, *weights[1:]]
+        calls = (
+            lambda others=others: engine.train(others, plan()),
+            lambda others=others: engine.evaluate(others, rows),
+            lambda others=others: engine.evaluate_all(others, rows, "test"),
+            lambda others=others: engine.predict(others, np.zeros((2, *SHAPE), np.uint8)),
+        )
+        for call in calls:
+            with pytest.raises(RunError) as refused:
+                call()
+            expected = f"array 0: expected the shape {kernel.shape}, received {wrong.shape}"
+            assert expected in str(refused.value)
+    with pytest.raises(RunError, match="weights: array 3: expected the shape .*, received none"):
+        engine.train(weights[:3], plan())
+    moments = Moments(weights, weights[:-1], 1)
+    with pytest.raises(RunError, match="second moments: array 3"):
+        engine.train(weights, replace(plan(), moments=moments))
+    with pytest.raises(RunError, match="arrays of the rule: array 1"):
+        engine.train(weights, replace(plan(), rule=Corrected([weights[0]] * len(weights))))

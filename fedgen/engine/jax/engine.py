@@ -185,10 +185,12 @@ class Engine:
         Raises:
             Stopped: If that moment came, or ``interruptible`` was left by an
                 exception, before the end.
-            RunError: If the device has no room, or a value of ``plan.further`` cannot be applied.
+            RunError: If the device has no room, a value of ``plan.further`` cannot be applied, or
+                weights are another model's.
         """
         for name, value in plan.further.items():
             further.check(name, value, self.why_not(name), plan.rule)
+        self._layout.check_start(weights, plan)
         rule, moments = plan.rule, plan.moments
         given = further.values(plan.further, self._descent)
         first, second = (moments.first, moments.second) if moments else (self._zeros, self._zeros)
@@ -263,6 +265,7 @@ class Engine:
     ) -> Evaluation:
         few, many = EVALUATION_BATCHES
         size = few if len(indices) <= few else many
+        self._layout.check("weights", weights)
         trainable, state = self._on_device(weights), self._layout.state_values(weights, 0)
         loss = hits = 0.0
         scores = []
@@ -294,6 +297,7 @@ class Engine:
     ) -> NDArray[np.float32]:
         """Return the raw outputs, of shape (n, outputs), for samples as they are stored."""
         size = EVALUATION_BATCHES[-1]
+        self._layout.check("weights", weights)
         trainable, state = self._on_device(weights), self._layout.state_values(weights, 0)
         found = []
         for begin in range(0, len(samples), size):

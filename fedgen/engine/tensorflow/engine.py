@@ -11,7 +11,7 @@ the result of a client does not depend on how many run beside it.
 import math
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,6 +33,7 @@ from fedgen.engine.learning.losses import measures
 from fedgen.engine.learning.objective import CROSS_ENTROPY, Objective
 from fedgen.engine.plan import Evaluation, Moments, Plan, Precision, Stopped, Trained
 from fedgen.engine.rules.rule import Rule
+from fedgen.engine.tensorflow.compiled import Compiled
 from fedgen.engine.tensorflow.convolution import faster
 from fedgen.engine.tensorflow.loops import EVALUATION_BATCH, Loops, right
 from fedgen.engine.tensorflow.samples import Samples
@@ -54,10 +55,9 @@ _Kind = tuple[type[Rule] | None, bool, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class _Training:
-    """A compiled training, what it was traced from, and which of the moments it uses."""
+    """A compiled training, and which of the moments it uses."""
 
-    function: Any
-    traced: Any
+    call: Compiled
     keeps: tuple[bool, bool]
 
 
@@ -95,7 +95,8 @@ class Engine:
         runtime.require()
         tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
         # TensorFlow 2.21 may fuse what graphs join into kernels that write where they must not.
-        tf.config.optimizer.set_experimental_options({"remapping": graphs.is_chain(model)})
+        self._remapping = graphs.is_chain(model)
+        tf.config.optimizer.set_experimental_options({"remapping": self._remapping})
         self.workers = workers
         self.statistics = models.statistics(model)
         self._model = model = graphs.with_equals(model, faster)
@@ -112,18 +113,17 @@ class Engine:
         for slot in slots:
             self._slots.put(slot)
         self._pool = ThreadPoolExecutor(workers, "evaluate")
-        # Loops are of TensorFlow's own operations: to look for Python's in them takes a second.
-        self._predict = tf.function(
-            loops.predict,
-            autograph=False,
-            input_signature=[_like(slots[0].trainable), _like(slots[0].state), self._specs()[0]],
+        pixels, targets, moment = self._specs()
+        model_like = _like(slots[0].trainable), _like(slots[0].state)
+        indices = tf.TensorSpec([None], tf.int32)
+        self._predict = self._compiled(loops.predict, *model_like, pixels)
+        self._score = self._compiled(loops.score, *model_like, pixels, targets, indices)
+        self._evaluate = self._compiled(
+            *(loops.evaluate, *model_like, pixels, targets, indices, moment)
         )
+        self._evaluate.trace()
         self._tracing = threading.Lock()
         self._trained_by: dict[_Kind, _Training] = {}
-        self._evaluated_by = tf.function(loops.evaluate, autograph=False)
-        self._evaluate = self._trace_evaluation(slots[0])
-        self._scored_by = tf.function(loops.score, autograph=False)
-        self._score: Any = None
         self._compiling = Compiling()
         self._training((None, self._is_plain(descent.momentum), ("momentum",)), (), slots[0])
         self._compiling = Compiling()  # of what comes later
@@ -131,8 +131,8 @@ class Engine:
     @property
     def traces(self) -> int:
         """How often functions were traced: 2, and once for every other kind of training."""
-        functions = [self._evaluated_by, *(kind.function for kind in self._trained_by.values())]
-        return sum(function.experimental_get_tracing_count() for function in functions)
+        trainings = self._trained_by.values()
+        return self._evaluate.traces + sum(training.call.traces for training in trainings)
 
     @property
     def trainable(self) -> list[int]:
@@ -183,10 +183,12 @@ class Engine:
         Raises:
             Stopped: If that moment came, or ``interruptible`` was left by an
                 exception, before the end.
-            RunError: If a value of ``plan.further`` cannot be applied.
+            RunError: If a value of ``plan.further`` cannot be applied, or weights are another
+                model's.
         """
         for name, value in plan.further.items():
             further.check(name, value, self.why_not(name), plan.rule)
+        self._layout.check_start(weights, plan)
         moments = plan.moments
         start = [
             [tf.constant(weights[index]) for index in self._layout.trainable],
@@ -206,21 +208,19 @@ class Engine:
         slot = self._slots.get()
         try:
             training = self._training(kind, terms, slot)
-            trained, state, losses, hits, rate, mean_rate, batch, applied, stopped = (
-                training.traced(
-                    slot.trainable,
-                    slot.state,
-                    slot.first,
-                    slot.second,
-                    start,
-                    *self._samples["train"].of(plan.order),
-                    tf.constant(plan.learning_rate, tf.float32),
-                    tf.constant(plan.batch_size, tf.int32),
-                    {name: tf.constant(value) for name, value in given.items()},
-                    tf.constant(steps, tf.int32),
-                    tf.constant(until + self.compiling, tf.float64),
-                    terms,
-                )
+            trained, state, losses, hits, rate, mean_rate, batch, applied, stopped = training.call(
+                slot.trainable,
+                slot.state,
+                slot.first,
+                slot.second,
+                start,
+                *self._samples["train"].of(plan.order),
+                tf.constant(plan.learning_rate, tf.float32),
+                tf.constant(plan.batch_size, tf.int32),
+                {name: tf.constant(value) for name, value in given.items()},
+                tf.constant(steps, tf.int32),
+                tf.constant(until + self.compiling, tf.float64),
+                terms,
             )
             if stopped:
                 raise Stopped
@@ -293,9 +293,9 @@ class Engine:
         return Evaluation(loss / samples, accuracy, scores)
 
     def _constants(self, weights: Sequence[NDArray[Any]]) -> tuple[list[Any], list[Any]]:
-        return [tf.constant(weights[i]) for i in self._layout.trainable], self._state_values(
-            weights, 0
-        )
+        self._layout.check("weights", weights)
+        trainable = [tf.constant(weights[i]) for i in self._layout.trainable]
+        return trainable, self._state_values(weights, 0)
 
     def _count(
         self,
@@ -319,18 +319,8 @@ class Engine:
         """Do what ``_count`` does with a batch at most, and return its raw outputs as well."""
         if self._stop.numpy():
             raise Stopped
-        score = self._traced_score(*constants)
-        loss, correct, scores = score(*constants, *self._samples[split].of(indices))
+        loss, correct, scores = self._score(*constants, *self._samples[split].of(indices))
         return float(loss), float(correct), scores
-
-    def _traced_score(self, trainable: Sequence[Any], state: Sequence[Any]) -> Any:
-        """Return what scores a batch, traced when it is first asked for."""
-        with self._tracing:
-            if self._score is None:
-                like = _like(trainable), _like(state), *self._specs()[:2]
-                indices = tf.TensorSpec([None], tf.int32)
-                self._score = self._scored_by.get_concrete_function(*like, indices)
-            return self._score
 
     def _state_values(self, weights: Sequence[NDArray[Any]], seed: int) -> list[Any]:
         return [tf.constant(value) for value in self._layout.state_values(weights, seed)]
@@ -342,17 +332,8 @@ class Engine:
         state = [tf.zeros(v.shape, v.dtype) for v in self._model.non_trainable_variables]
         return _Slot(*(variables(v) for v in (self._zeros, state, self._zeros, self._zeros)))
 
-    def _trace_evaluation(self, slot: _Slot) -> Any:
-        """Return what is called from then on: its dispatch costs half of a ``tf.function``'s."""
-        pixels, targets, moment = self._specs()
-        return self._evaluated_by.get_concrete_function(
-            _like(slot.trainable),
-            _like(slot.state),
-            pixels,
-            targets,
-            tf.TensorSpec([None], tf.int32),
-            moment,
-        )
+    def _compiled(self, function: Callable[..., Any], *like: Any) -> Compiled:
+        return Compiled(function, like, remapping=self._remapping)
 
     def _is_plain(self, momentum: float) -> bool:
         return self._descent.optimizer == "sgd" and momentum == 0
@@ -365,19 +346,15 @@ class Engine:
                 if "dropout" in given:
                     dropout.listen(self._model)
                 loops = replace(self._loops, rule=rule, plain=plain)
-                function = tf.function(loops.train, autograph=False)
-                specs = (*_like(terms[:1]), _like(terms[1])) if terms else ()
-                trace = self._trace_training
-                traced = self._compiling.call(trace, kind, function, slot, specs, given)
-                self._trained_by[kind] = _Training(function, traced, loops.keeps)
+                call = self._compiled(loops.train, *self._training_like(slot, terms, given))
+                self._compiling.call(call.trace, kind)
+                self._trained_by[kind] = _Training(call, loops.keeps)
             return self._trained_by[kind]
 
-    def _trace_training(
-        self, function: Any, slot: _Slot, terms: Sequence[Any], given: Sequence[str]
-    ) -> Any:
+    def _training_like(self, slot: _Slot, terms: Sequence[Any], given: Sequence[str]) -> list[Any]:
         pixels, targets, moment = self._specs()
-        groups = (slot.trainable, slot.state, slot.first, slot.second)
-        return function.get_concrete_function(
+        groups = slot.trainable, slot.state, slot.first, slot.second
+        return [
             *groups,
             [_like(group) for group in groups],
             pixels,
@@ -388,8 +365,8 @@ class Engine:
             {name: tf.TensorSpec([], tf.float32) for name in given},
             tf.TensorSpec([], tf.int32),
             moment,
-            terms,
-        )
+            (*_like(terms[:1]), _like(terms[1])) if terms else (),
+        ]
 
     def _specs(self) -> tuple[tf.TensorSpec, tf.TensorSpec, tf.TensorSpec]:
         pixels, targets = self._samples["train"].specs
