@@ -16,20 +16,32 @@ from fedgen.errors import InputError, RunError
 
 # One client is one thread: its arithmetic then does not depend on how many
 # clients run beside it, and small convolutions scale better over clients than
-# inside one. oneDNN is on by default only on newer chips. These decide the
-# bytes of a run, so they are not left to the environment.
+# inside one. oneDNN is on by default only on newer chips. Operations are
+# deterministic anyhow where each has one thread; TensorFlow's word for it refuses
+# the clock that training looks at. These decide the bytes of a run, so they are
+# not left to the environment.
 _NUMERICS = {
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_DETERMINISTIC_OPS": "0",
 }
+
+_JAX = {
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_numpy_rank_promotion": "allow",
+}
+"""What JAX would take from the environment, and what Keras and masks of dropout depend on."""
 
 _BACKEND = "KERAS_BACKEND"
 
 PACKAGES = ("flwr", "tensorflow", "keras", "numpy", "scikit-learn")
 """Packages whose versions decide results."""
 
-FLAGS = "XLA_FLAGS"
-"""What XLA, on which both engines stand, takes from the environment; some flags change results."""
+FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""What XLA, on which both engines stand, and oneDNN take from the environment; it can change
+results."""
 
 _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -77,14 +89,23 @@ def require() -> None:
     """Refuse to compute with a TensorFlow or Keras that was imported with other settings.
 
     Raises:
-        RunError: If one was; results would differ in the last bits.
+        RunError: If one was; results would differ in the last bits. If TensorFlow was told to
+            refuse operations that are not deterministic: its clock is one.
     """
     _require_backend()
-    if _too_late and os.environ.get(_BACKEND, "tensorflow") == "tensorflow":
+    if os.environ.get(_BACKEND, "tensorflow") != "tensorflow":
+        return
+    if _too_late:
         settings = " ".join(f"{name}={value}" for name, value in _NUMERICS.items())
         raise RunError(
             "TensorFlow was imported before fedgen, with other settings: import fedgen first, or "
             f"export {settings} before Python (or the SuperLink, or Ray) starts"
+        )
+    framework = sys.modules.get("tensorflow.python.framework.config")
+    if framework is not None and framework.is_op_determinism_enabled():
+        raise RunError(
+            "tf.config.experimental.enable_op_determinism was called, which refuses the clock that "
+            "training looks at: leave it out; on a CPU results are the same bytes without"
         )
 
 
@@ -159,7 +180,8 @@ def import_jax() -> None:
     on_cpu = jax_device().platform == "cpu"
     import jax
 
-    jax.config.update("jax_enable_x64", False)
+    for name, value in _JAX.items():
+        jax.config.update(name, value)
     if not on_cpu and not jax.config.jax_compilation_cache_dir:
         import pooch
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "KERAS_"))}
@@ -16,6 +18,47 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_settings_are_not_left_to_the_environment() -> None:
     code = "import fedgen, os; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
     assert run(code, TF_ENABLE_ONEDNN_OPTS="0").stdout == "1\n"
+
+
+TRAINED = """
+import fedgen, hashlib, numpy
+from fedgen import runtime
+runtime.import_{engine}()
+{before}
+from fedgen.config.sections import Data, Training
+from fedgen.data import datasets
+from fedgen.engine import engines, models
+from fedgen.engine.plan import Plan
+digits = datasets.load(Data(dataset="digits"))
+model = models.build("mlp-324-108-bn-dropout", (8, 8, 1), 10, 0)
+engine = engines.build(Training(engine="{engine}"), model, digits, workers=1)
+trained = engine.train(models.get_weights(model), Plan(1e-3, 8, numpy.arange(16)[None]))
+print(hashlib.sha256(b"".join(weight.tobytes() for weight in trained.weights)).hexdigest())
+"""
+
+
+@pytest.mark.parametrize(
+    ("engine", "names"),
+    [
+        ("tensorflow", {"TF_DETERMINISTIC_OPS": "1"}),
+        ("jax", {"JAX_DEFAULT_PRNG_IMPL": "rbg", "JAX_THREEFRY_PARTITIONABLE": "0"}),
+        ("jax", {"JAX_NUMPY_RANK_PROMOTION": "raise", "JAX_ENABLE_X64": "1"}),
+    ],
+)
+def test_a_training_is_the_same_bytes_whatever_is_exported(
+    engine: str, names: dict[str, str]
+) -> None:
+    code = TRAINED.format(engine=engine, before="")
+    plain, other = run(code), run(code, **names)
+    assert len(plain.stdout) == 65, plain.stderr
+    assert other.stdout == plain.stdout, other.stderr
+
+
+def test_determinism_that_refuses_a_clock_is_refused_in_one_line() -> None:
+    switch = "import tensorflow; tensorflow.config.experimental.enable_op_determinism()"
+    done = run(TRAINED.format(engine="tensorflow", before=switch))
+    last = done.stderr.splitlines()[-1]
+    assert "RunError: tf.config.experimental.enable_op_determinism was called" in last
 
 
 STARTED = "TF_ENABLE_ONEDNN_OPTS=1 TF_NUM_INTRAOP_THREADS=1"

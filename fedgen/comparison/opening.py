@@ -136,7 +136,7 @@ def provenance(held: Resources) -> Tree:
         "engine": engines.title(config.training),
         **{name: version(name) for name in ("fedgen", *engines.packages(config.training))},
         **({"zstandard": version("zstandard")} if config.messages.compression != "none" else {}),
-        **({runtime.FLAGS: flags} if (flags := os.environ.get(runtime.FLAGS)) else {}),
+        **{name: os.environ[name] for name in runtime.FLAGS if os.environ.get(name)},
         **dataset.told,
         **({"partition": indices} if (indices := known.digest(config.partition)) else {}),
         **({"initial weights": given} if given else {}),

@@ -263,14 +263,17 @@ def test_other_settings_data_or_versions_are_refused_with_all_differences(copy: 
     assert before == {path: path.read_bytes() for path in copy.glob("shards/*/*")}
 
 
-def test_other_flags_of_the_compiler_are_refused(
-    copy: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("XLA_FLAGS", "--xla_cpu_enable_fast_math=false"), ("ONEDNN_MAX_CPU_ISA", "AVX2")],
+)
+def test_other_flags_of_libraries_are_refused(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    monkeypatch.setenv(name, value)
     code, _, err = resume(copy.parent)
     assert (code, len(err.splitlines())) == (2, 1)
-    flags = "'--xla_cpu_enable_fast_math=false'"
-    assert re.search(f"provenance.XLA_FLAGS was '[^']*' and is {flags}", err)
+    assert re.search(f"provenance.{name} was '[^']*' and is '{value}'", err)
 
 
 @pytest.mark.parametrize(
