@@ -7,6 +7,7 @@ has changed since this process imported it is imported anew; what a name stands 
 """
 
 import ast
+import csv
 import hashlib
 import inspect
 import os
@@ -17,8 +18,9 @@ from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache, partial
 from importlib import import_module, reload
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import distributions
 from importlib.util import cache_from_source, find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import CodeType
 from typing import Any
 
@@ -300,8 +302,20 @@ def _is_installed(path: Path) -> bool:
     """Whether a file is Python's, a package's or fedgen's own, and not a user's."""
     here = Path(__file__).parents[2]
     ours = [here / "fedgen", here / "strategies", Path(sysconfig.get_path("stdlib"))]
-    packages = {"site-packages", "dist-packages"} & set(path.parts)
-    return bool(packages) or any(path.is_relative_to(folder) for folder in ours)
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return True
+    if any(path.is_relative_to(folder) for folder in ours):
+        return True
+    roots = (Path(entry).absolute() for entry in sys.path)
+    return any(path.relative_to(r).parts[0] in _put_there(r) for r in roots if r in path.parents)
+
+
+@lru_cache
+def _put_there(folder: Path) -> frozenset[str]:
+    """Return what pip has put into a folder that is not called site-packages (``--target``)."""
+    records = (found.read_text("RECORD") for found in distributions(path=[str(folder)]))
+    lines = (line for record in records if record for line in record.splitlines())
+    return frozenset(PurePosixPath(row[0]).parts[0] for row in csv.reader(lines) if row)
 
 
 def _code(made: Any) -> Iterator[bytes]:

@@ -353,3 +353,22 @@ def test_a_module_in_an_installed_package_is_found(
     assert plugins.model("inst.nets:net") is len
     assert plugins.code_of("inst.nets:net")
     assert plugins.code_of("strategies.fedavg:FedAvg")
+
+
+def test_what_pip_put_into_a_folder_is_not_the_users_and_what_lies_beside_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "put-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: put\nVersion: 1.0\n")
+    (told / "RECORD").write_text("put/__init__.py,,\nput-1.0.dist-info/RECORD,,\n../bin/put,,\n")
+    (tmp_path / "put").mkdir()
+    installed, own = tmp_path / "put" / "__init__.py", tmp_path / "mine.py"
+    installed.write_text("size = 1\n")
+    own.write_text("import put\nnet = len\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = plugins.code_of("mine:net")
+    installed.write_text("size = 22\n")
+    assert plugins.code_of("mine:net") == before
+    own.write_text("import put\nnet = len  # edited\n")
+    assert plugins.code_of("mine:net") != before
