@@ -259,7 +259,8 @@ def _cost(arms: curves.Arms) -> str:
         '<p class="note">Totals of a run, means over seeds. What a strategy spends before round 1, '
         "as on a probe, is in all totals and in the curves. Clients whose reply was not used count "
         "in the bytes only; a search asks clients several times, and counts those of whom it used "
-        "no reply. A round that ended an arm is not counted.</p>"
+        "no reply. A round that ended an arm is not counted. Seconds go by a clock, also while "
+        "strategies are played at once, by JAX or with --jobs.</p>"
     )
 
 
