@@ -103,3 +103,20 @@ class Layout:
         for index, value in changed:
             result[index] = np.asarray(value)
         return result
+
+
+def check_samples(samples: NDArray[Any], stored: NDArray[Any]) -> None:
+    """Refuse samples that are not as a data set stores them.
+
+    Args:
+        samples: Any number of them.
+        stored: Any number of the data set's own.
+
+    Raises:
+        RunError: If shape or type is another one.
+    """
+    expected, received = ((part.shape[1:], str(part.dtype)) for part in (stored, samples))
+    if expected != received:
+        raise RunError(
+            "samples: expected {1} of shape {0}, received {3} of {2}".format(*expected, *received)
+        )

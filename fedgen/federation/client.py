@@ -94,7 +94,9 @@ class Client:
         if FIRST not in self.records:
             return None
         places = self.engine.trainable
-        first, second = ([self.records[name][i] for i in places] for name in (FIRST, SECOND))
+        held = (self.records[name] for name in (FIRST, SECOND))
+        # Those of a model of fewer weights are told by the engine.
+        first, second = ([arrays[i] for i in places if i < len(arrays)] for arrays in held)
         return Moments(first, second, cast(int, self.config[protocol.OPTIMIZER_STEPS]))
 
     def _check_device(self, epochs: int) -> None:

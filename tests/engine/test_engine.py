@@ -238,6 +238,9 @@ def test_what_is_of_another_model_is_refused(engines: dict[tuple[str, str], Engi
                 call()
             expected = f"array 0: expected the shape {kernel.shape}, received {wrong.shape}"
             assert expected in str(refused.value)
+    for samples in (np.zeros((2, 64), np.uint8), np.zeros((2, *SHAPE), np.float64)):
+        with pytest.raises(RunError, match="samples: expected uint8 of shape .8, 8, 1., received"):
+            engine.predict(weights, samples)
     with pytest.raises(RunError, match="weights: array 3: expected the shape .*, received none"):
         engine.train(weights[:3], plan())
     moments = Moments(weights, weights[:-1], 1)

@@ -27,7 +27,10 @@ def held() -> Resources:
     return Resources(build(tree), slots=1)
 
 
-def answer(held: Resources, **further: float) -> tuple[Message, Message]:
+def answer(
+    held: Resources, leave: int = 0, moments: bool = False, **further: float
+) -> tuple[Message, Message]:
+    """Return a message and its reply; of the weights in it, leave some out at the end."""
     identify_task()
     config: dict[str, Any] = {
         protocol.SEED: 0,
@@ -39,7 +42,12 @@ def answer(held: Resources, **further: float) -> tuple[Message, Message]:
         **{name.replace("_", "-"): value for name, value in further.items()},
     }
     weights = [np.asarray(array) for array in held.model(0).get_weights()]
-    content = {protocol.ARRAYS: write_arrays(weights), protocol.CONFIG: ConfigRecord(config)}
+    sent = write_arrays(weights[: len(weights) - leave])
+    names = [protocol.ARRAYS]
+    if moments:
+        config[protocol.OPTIMIZER_STEPS] = 1
+        names += [protocol.FIRST_MOMENTS, protocol.SECOND_MOMENTS]
+    content = {protocol.CONFIG: ConfigRecord(config), **dict.fromkeys(names, sent)}
     message = Message(RecordDict(content), dst_node_id=1, message_type="train")
     context = Context(0, 1, {protocol.PARTITION_ID: 0}, RecordDict(), {})
     return message, client.train(client.Client(message, context, held))
@@ -70,3 +78,9 @@ def test_what_a_message_asks_for_is_applied_and_acknowledged(held: Resources) ->
 def test_what_cannot_be_applied_is_refused(held: Resources) -> None:
     with pytest.raises(RunError, match="^weight_decay = 0.1: needs optimizer 'adamw'"):
         answer(held, weight_decay=0.1)
+
+
+@pytest.mark.parametrize("moments", [False, True])
+def test_another_models_message_is_refused_in_one_line(held: Resources, moments: bool) -> None:
+    with pytest.raises(RunError, match="weights: array 3: expected the shape .10,., received none"):
+        answer(held, leave=1, moments=moments)

@@ -29,7 +29,7 @@ from fedgen.engine.jax.forward import Forward, cross_entropy, right
 from fedgen.engine.jax.products import MATMUL
 from fedgen.engine.jax.program import Program
 from fedgen.engine.jax.schedule import cut
-from fedgen.engine.layout import Layout
+from fedgen.engine.layout import Layout, check_samples
 from fedgen.engine.learning import dropout, further
 from fedgen.engine.learning.descent import ADAM, Descent
 from fedgen.engine.learning.losses import measures
@@ -111,6 +111,7 @@ class Engine:
         self._count, self._predict = jax.jit(plain.evaluate), jax.jit(plain.predict)
         self._compiling = Compiling()
         self._constraints = [weight.constraint for weight in model.trainable_variables]
+        self._stored = dataset.x_train[:0]
         self._data = {
             "train": (jnp.asarray(dataset.x_train), jnp.asarray(dataset.y_train)),
             "test": (jnp.asarray(dataset.x_test), jnp.asarray(dataset.y_test)),
@@ -295,7 +296,12 @@ class Engine:
     def predict(
         self, weights: Sequence[NDArray[Any]], samples: NDArray[Any]
     ) -> NDArray[np.float32]:
-        """Return the raw outputs, of shape (n, outputs), for samples as they are stored."""
+        """Return the raw outputs, of shape (n, outputs), for samples as they are stored.
+
+        Raises:
+            RunError: If samples or weights are of another form.
+        """
+        check_samples(samples, self._stored)
         size = EVALUATION_BATCHES[-1]
         self._layout.check("weights", weights)
         trainable, state = self._on_device(weights), self._layout.state_values(weights, 0)

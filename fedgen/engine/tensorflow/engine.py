@@ -26,7 +26,7 @@ from fedgen import runtime
 from fedgen.data.dataset import Dataset, Split
 from fedgen.engine import graphs, models
 from fedgen.engine.compiling import Compiling
-from fedgen.engine.layout import Layout
+from fedgen.engine.layout import Layout, check_samples
 from fedgen.engine.learning import dropout, further
 from fedgen.engine.learning.descent import ADAM, Descent
 from fedgen.engine.learning.losses import measures
@@ -96,10 +96,10 @@ class Engine:
         tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
         # TensorFlow 2.21 may fuse what graphs join into kernels that write where they must not.
         self._remapping = graphs.is_chain(model)
-        tf.config.optimizer.set_experimental_options({"remapping": self._remapping})
         self.workers = workers
         self.statistics = models.statistics(model)
         self._model = model = graphs.with_equals(model, faster)
+        self._stored = dataset.x_train[:0]
         self._samples = {split: Samples(*part) for split, part in dataset.splits.items()}
         self._layout = Layout.of(model)
         self._zeros = [tf.zeros(weight.shape) for weight in model.trainable_variables]
@@ -280,7 +280,12 @@ class Engine:
     def predict(
         self, weights: Sequence[NDArray[Any]], samples: NDArray[Any]
     ) -> NDArray[np.float32]:
-        """Return the raw outputs, of shape (n, outputs), for samples as they are stored."""
+        """Return the raw outputs, of shape (n, outputs), for samples as they are stored.
+
+        Raises:
+            RunError: If samples or weights are of another form.
+        """
+        check_samples(samples, self._stored)
         constants = self._constants(weights)
         pieces = np.split(samples, range(EVALUATION_BATCH, len(samples), EVALUATION_BATCH))
         found = [self._predict(*constants, tf.constant(piece)) for piece in pieces]

@@ -1,8 +1,12 @@
 """Traced functions, called as operations."""
 
+import gc
+import resource
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +71,25 @@ def test_a_tensor_of_another_type_is_refused() -> None:
     weights, start, numbers, _ = arguments(2.0)
     with pytest.raises(tf.errors.InvalidArgumentError, match="double"):
         compiled()(weights, start, numbers, (tf.constant(3.0, tf.float64), tf.constant(4)))
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_graph_goes_with_its_function() -> None:
+    def made(number: int) -> Compiled:
+        whole = np.full(1_000_000, number, np.float32)
+        return Compiled(lambda x: x + tf.constant(whole), [tf.TensorSpec([])], remapping=True)
+
+    sizes = []
+    for number in range(40):
+        assert float(made(number)(tf.constant(1.0))[0]) == number + 1
+        gc.collect()
+        sizes.append(resident())
+    assert sizes[-1] - sizes[9] < 30 * 2_000_000  # each graph holds 4 MB at least
 
 
 @pytest.mark.parametrize("remapping", [True, False])
