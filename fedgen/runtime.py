@@ -104,8 +104,9 @@ def require() -> None:
     framework = sys.modules.get("tensorflow.python.framework.config")
     if framework is not None and framework.is_op_determinism_enabled():
         raise RunError(
-            "tf.config.experimental.enable_op_determinism was called, which refuses the clock that "
-            "training looks at: leave it out; on a CPU results are the same bytes without"
+            "TensorFlow's op determinism is on, which refuses the clock that training looks at: "
+            "leave tf.config.experimental.enable_op_determinism() out, and import fedgen before "
+            "TensorFlow computes; on a CPU results are the same bytes without"
         )
 
 
