@@ -52,9 +52,10 @@ def compare(
         strategies: Names, ``module:Class`` of one's own, or classes; a list, or names separated by
             commas.
         controls: Add all controls of genetic-cfl.
-        dataset: cifar10, mnist, digits, the path of an ``.npz`` file, or the arrays themselves,
-            ``(x_train, y_train, x_test, y_test)`` as such a file has them. They are written into
-            the run directory as ``data.npz``, so that the run can be resumed.
+        dataset: A name, a path or ``hf:NAME``, as ``data.dataset`` has it (``docs/data.md``), or
+            the arrays themselves, ``(x_train, y_train, x_test, y_test)`` as an ``.npz`` file has
+            them. They are written into the run directory as ``data.npz``, so that the run can be
+            resumed.
         data_dir: Where to look for data first.
         model: A name, a ``.toml`` file, ``module:function`` of one's own, or the function. One that
             a notebook or script defines is known to this process alone: the run can be read, but

@@ -59,7 +59,7 @@ def play(
         run: What is played.
         held: The data, model and engine that it is played with.
         as_json: Print the summary as JSON, and nothing else.
-        quiet: Print nothing but errors.
+        quiet: Print nothing but warnings and errors.
         tensorboard: Write event files as rounds come.
         logs: What logs the run when it is played.
         spread: What plays the arms elsewhere.

@@ -118,7 +118,7 @@ Watch = Annotated[
     bool, typer.Option("--watch", help="Print the address of a page that follows the run.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")]
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", help="Write event files into RUN/tensorboard.")
 ]
