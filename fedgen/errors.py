@@ -23,6 +23,10 @@ class InputError(FedgenError):
     exit_code = 2
 
 
+class Inconsistent(InputError):
+    """Settings, each right by itself, that do not go together."""
+
+
 class Unavailable(InputError):
     """A published data set is neither on this machine nor to be downloaded."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from fedgen.errors import InputError, RunError
+from fedgen.errors import InputError, RunError, one_line
 
 # One client is one thread: its arithmetic then does not depend on how many
 # clients run beside it, and small convolutions scale better over clients than
@@ -31,6 +31,7 @@ _JAX = {
     "jax_default_prng_impl": "threefry2x32",
     "jax_threefry_partitionable": True,
     "jax_numpy_rank_promotion": "allow",
+    "jax_disable_jit": False,
 }
 """What JAX would take from the environment, and what Keras and masks of dropout depend on."""
 
@@ -191,13 +192,24 @@ def import_jax() -> None:
 
 
 def jax_device() -> Any:
-    """Return the device that JAX computes on; Keras' back end is left open."""
+    """Return the device that JAX computes on; Keras' back end is left open.
+
+    Raises:
+        InputError: If JAX is told to compute on what is not there.
+    """
     import jax
 
     if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
         # Where CUDA's plugin is installed and no GPU is there, JAX logs a traceback.
         logging.getLogger("jax._src.xla_bridge").setLevel(logging.CRITICAL)
-    return jax.devices()[0]
+    try:
+        return jax.devices()[0]
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        why = f" ({one_line(error)})" if str(error) else ""
+        raise InputError(
+            f"JAX has no device for JAX_PLATFORMS={asked!r}{why}: unset it, or set it to cpu"
+        ) from error
 
 
 def loaded_backend() -> str | None:

@@ -43,6 +43,7 @@ print(hashlib.sha256(b"".join(weight.tobytes() for weight in trained.weights)).h
         ("tensorflow", {"TF_DETERMINISTIC_OPS": "1"}),
         ("jax", {"JAX_DEFAULT_PRNG_IMPL": "rbg", "JAX_THREEFRY_PARTITIONABLE": "0"}),
         ("jax", {"JAX_NUMPY_RANK_PROMOTION": "raise", "JAX_ENABLE_X64": "1"}),
+        ("jax", {"JAX_DISABLE_JIT": "1"}),
     ],
 )
 def test_a_training_is_the_same_bytes_whatever_is_exported(
@@ -52,6 +53,13 @@ def test_a_training_is_the_same_bytes_whatever_is_exported(
     plain, other = run(code), run(code, **names)
     assert len(plain.stdout) == 65, plain.stderr
     assert other.stdout == plain.stdout, other.stderr
+
+
+@pytest.mark.parametrize("platform", ["cuda", "foo"])
+def test_a_platform_that_jax_does_not_have_is_one_line(platform: str) -> None:
+    done = run("from fedgen import runtime; runtime.import_jax()", JAX_PLATFORMS=platform)
+    last = done.stderr.splitlines()[-1]
+    assert f"InputError: JAX has no device for JAX_PLATFORMS='{platform}'" in last
 
 
 def test_determinism_that_refuses_a_clock_is_refused_in_one_line() -> None:

@@ -14,7 +14,7 @@ from fedgen.config.plugins import is_own
 from fedgen.config.sections.tuning import GENES
 from fedgen.config.toml import Setting, merge, read_toml
 from fedgen.config.tree import Arm, Config, build, dump
-from fedgen.errors import InputError
+from fedgen.errors import Inconsistent, InputError
 from fedgen.runs.run import PROVENANCE
 from strategies import CONTROL_ARMS, GENETIC, parse
 
@@ -67,15 +67,22 @@ def read(
             f"python -m fedgen study {path}"
         )
     made_by = tree.pop(PROVENANCE, {})
+    alone = None
     if path:
-        build(tree, str(path))
+        try:
+            build(tree, str(path))
+        except Inconsistent as error:  # a setting that wins over the file may make it good
+            alone = error
     given = list(settings)
     if any((section, key) == ("model", "name") for section, key, _ in given):
         tree.pop("model", None)  # nothing is left of another model's layers
     if any((section, key) == ("run", "strategies") for section, key, _ in given):
         tree.pop(ARMS, None)  # they would stand beside what is asked for
     tree = merge(tree, given)
-    config = build(tree)
+    try:
+        config = build(tree)
+    except InputError as error:
+        raise (alone if alone and isinstance(error, Inconsistent) else error) from None
     if sweeps:
         config = _comparing(config, swept(config.run.strategies, sweeps))
     trained = {parse(name).strategy for name in config.run.strategies}

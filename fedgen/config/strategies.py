@@ -17,7 +17,7 @@ import strategies
 from fedgen.config import plugins
 from fedgen.config.base import Section, as_tuple, explain
 from fedgen.config.sections import CENTRALISED, Training
-from fedgen.errors import InputError
+from fedgen.errors import Inconsistent, InputError
 from strategies.core.settings import FixedRate
 
 
@@ -44,10 +44,10 @@ def check_schedule(name: str, training: Training) -> None:
     """Check that a strategy goes with the schedule of the local learning rate.
 
     Raises:
-        InputError: If it reckons with one rate for all steps, and the schedule changes it.
+        Inconsistent: If it reckons with one rate for all steps, and the schedule changes it.
     """
     if training.schedule != "constant" and load(name).needs_constant_rate:
-        raise InputError(
+        raise Inconsistent(
             f"training.schedule = {training.schedule!r} does not go with run.strategies = "
             f"{name!r}, which reckons with one learning rate for all steps of a client: expected "
             "'constant'"

@@ -32,7 +32,7 @@ from fedgen.config.sections import (
 from fedgen.config.sections.model import Model
 from fedgen.config.sections.tuning import inapplicable
 from fedgen.config.toml import Tree, read_toml
-from fedgen.errors import InputError, unknown
+from fedgen.errors import Inconsistent, InputError, unknown
 from strategies import GENETIC, REGISTRY, TUNERS, parse
 from strategies.core.cohort import cohort_size
 from strategies.names import AT
@@ -203,7 +203,7 @@ def build(tree: Mapping[str, Any], where: str = "settings") -> Config:
         for name in config.run.strategies:
             _check_named(config, name)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+        raise type(error)(f"{where}: {error}") from error
     return config.model_copy(update=sections)
 
 
@@ -237,7 +237,8 @@ def reread(tree: Mapping[str, Any], where: str) -> Config:
     except ValidationError as error:
         problem = error.errors()[0]
         path = [str(part) for part in problem["loc"][:-1]]
-        raise InputError(f"{where}: {explain(problem, _known(path))}") from error
+        kind = InputError if problem["loc"] else Inconsistent  # of the whole, not of one setting
+        raise kind(f"{where}: {explain(problem, _known(path))}") from error
 
 
 def _known(path: list[str]) -> list[str]:

@@ -227,3 +227,18 @@ def test_the_widest_ranges_that_it_holds_are_taken() -> None:
     ranges = {"learning_rate": (1e-38, 1e38), "batch_size": (1, 2**31 - 1)}
     genes = {name: {"low": low, "high": high} for name, (low, high) in ranges.items()}
     assert set(build({"genes": genes}).genes.declared) == set(ranges)
+
+
+def test_a_flag_may_make_good_what_a_file_alone_would_be_refused_for(tmp_path: Path) -> None:
+    path = tmp_path / "genes.toml"
+    path.write_text('[genes]\nmomentum = {low = 0.0, high = 0.9}\n[training]\noptimizer = "adam"\n')
+    laid = [("training", "optimizer", "sgd")]
+    assert request.read(path, laid).config.training.optimizer == "sgd"
+    for others in ([], [("run", "rounds", 3)]):
+        with pytest.raises(InputError, match=f"^{path}: genes.momentum: no client can apply it"):
+            request.read(path, others)
+    with pytest.raises(InputError, match="^settings: run.rounds"):
+        request.read(path, [*laid, ("run", "rounds", -1)])
+    path.write_text('[genes]\nmomentum = {low = 0.0, high = 0.9}\n[training]\noptimizer = "sgd"\n')
+    with pytest.raises(InputError, match="^settings: genes.momentum: no client can apply it"):
+        request.read(path, [("training", "optimizer", "adam")])
