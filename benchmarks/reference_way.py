@@ -40,14 +40,9 @@ def measure() -> dict[str, float]:
 
 def save_data(path: Path) -> None:
     """Write random data of CIFAR-10's size."""
-    import numpy as np
-
     from benchmarks import synthetic
 
-    data = synthetic.cifar10()
-    np.savez(
-        path, x_train=data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test
-    )
+    synthetic.write(synthetic.cifar10(), path)
 
 
 def _run(folder: str, way: str) -> tuple[float, int]:

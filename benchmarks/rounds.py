@@ -31,13 +31,9 @@ def data(folder: str) -> dict[str, Any]:
     named = Path(os.environ.get("FEDGEN_DATA_DIR", "")) / "mnist.npz"
     if named.is_file():
         return {"dataset": "mnist", "data_dir": str(named.parent)}
-    import numpy as np
-
     from benchmarks import synthetic
 
-    made = synthetic.mnist()
-    arrays = {k: getattr(made, k) for k in ("x_train", "y_train", "x_test", "y_test")}
-    np.savez(Path(folder) / "data.npz", **arrays)
+    synthetic.write(synthetic.mnist(), Path(folder) / "data.npz")
     return {"dataset": f"{folder}/data.npz"}
 
 

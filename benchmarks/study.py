@@ -21,9 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import benchmarks
+from benchmarks import synthetic
 from fedgen import runtime
 
 EPOCHS, REPEATS = 3, 3
@@ -36,7 +35,7 @@ import keras
 import numpy as np
 data = np.load(sys.argv[1])
 began = time.perf_counter()
-x_train, x_test = (data[key].astype("float32")[..., None] / 255 for key in ("x_train", "x_test"))
+x_train, x_test = (data[key].astype("float32") / 255 for key in ("x_train", "x_test"))
 hidden = [layer for units in (356, 105, 51) for layer in (
     keras.layers.Dense(units, "relu", kernel_initializer="he_normal"),
     keras.layers.BatchNormalization())]
@@ -66,7 +65,8 @@ def fits() -> dict[str, object]:
     # What fedgen sets when it is imported is not plain Keras'.
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "KERAS_"))}
     with tempfile.TemporaryDirectory() as folder:
-        data = _images(Path(folder) / "data.npz")
+        data = f"{folder}/data.npz"
+        synthetic.write(synthetic.mnist(), Path(data))
         ways = {
             "keras_fit": ([PLAIN, data, str(EPOCHS)], plain),
             "engine_one_thread": ([ENGINE, data, str(EPOCHS), "1"], dict(os.environ)),
@@ -128,16 +128,6 @@ def jobs() -> dict[str, object]:
         "study_jobs_2_seconds": round(seconds[2], 1),
         "study_jobs_ratio": round(seconds[2] / seconds[1], 3),
     }
-
-
-def _images(path: Path) -> str:
-    draw = np.random.default_rng(0)
-    arrays: dict[str, Any] = {}
-    for split, count in (("train", 60_000), ("test", 10_000)):
-        arrays[f"x_{split}"] = draw.integers(0, 256, (count, 28, 28), np.uint8)
-        arrays[f"y_{split}"] = draw.permutation(np.arange(count) % 10)
-    np.savez(path, **arrays)
-    return str(path)
 
 
 def _run(arguments: list[str], environment: dict[str, str]) -> float:

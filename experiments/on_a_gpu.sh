@@ -16,11 +16,10 @@ cd "$(dirname "$0")/.."
 export FEDGEN_REQUIRE_GPU=${FEDGEN_REQUIRE_GPU:-1} PYTHONUNBUFFERED=1  # 0 to rehearse it on a CPU
 [ -f "$data/cifar10.npz" ] && export FEDGEN_DATA_DIR=$data
 
-# Beside what is there, as a virtual environment in another one does not see its packages; by that
-# name fedgen takes them for packages, and not for a user's own sources.
+# Beside what is there, as a virtual environment in another one does not see its packages.
 work=$(mktemp -d)
-python3 -m pip install --quiet --no-index --no-deps --no-compile --target "$work/site-packages" "$wheels"/*.whl
-export PYTHONPATH=$work/site-packages:$PWD
+python3 -m pip install --quiet --no-index --no-deps --no-compile --target "$work/site" "$wheels"/*.whl
+export PYTHONPATH=$work/site:$PWD
 
 # Runs a command for so many seconds at most, and not beyond the end.
 within() {

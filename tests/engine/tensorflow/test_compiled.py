@@ -1,4 +1,4 @@
-"""Traced functions, called as operations."""
+"""Traced functions, executed under their own names."""
 
 import gc
 import resource
@@ -109,6 +109,7 @@ def test_operations_are_fused_where_they_may_be_whatever_another_engine_set(
         graphs = run.export_run_metadata().partition_graphs
     finally:
         run.disable_graph_collection()
+        tf.config.optimizer.set_experimental_options({"remapping": True})
     operations = {node.op for graph in graphs for node in graph.node}
     assert any("FusedMatMul" in name for name in operations) == remapping
     assert ("Relu" in operations) != remapping
